@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What the benchmarks share: their options, the machine's facts, tables, small C tools."""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
+PORTMIRROR = os.environ.get('PORTMIRROR', BUILD / 'src/portmirror/portmirror')
+
+sys.path.insert(0, str(TOP / 'tests/net'))
+
+
+def options(description):
+    parser = argparse.ArgumentParser(prog='./bench ' + pathlib.Path(sys.argv[0]).name,
+                                     description=description)
+    parser.add_argument('--quick', action='store_true', help='a few short runs')
+    parser.add_argument('--json', metavar='FILE', help='write the figures there too')
+    return parser.parse_args()
+
+
+def machine():
+    """The facts of this machine that figures depend on."""
+    def field(path, name):
+        for line in pathlib.Path(path).read_text().splitlines():
+            key, _, value = line.partition('=' if '=' in line else ':')
+            if key.strip() == name:
+                return value.strip().strip('"')
+        return 'unknown'
+
+    return {'system': field('/etc/os-release', 'PRETTY_NAME'), 'kernel': platform.release(),
+            'processor': field('/proc/cpuinfo', 'model name'), 'cores': os.cpu_count(),
+            'load': round(os.getloadavg()[0], 1)}
+
+
+def introduce(title):
+    facts = machine()
+    print(f'{title}\n{facts["system"]}, Linux {facts["kernel"]}, {facts["cores"]} cores '
+          f'({facts["processor"]}), load {facts["load"]}')
+
+
+def tool(name):
+    """The program of benchmarks/NAME.c, compiled if need be."""
+    source, program = TOP / 'benchmarks' / f'{name}.c', TOP / 'build-bench' / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(exist_ok=True)
+        subprocess.run(['cc', '-std=gnu17', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-o',
+                        program, source], check=True)
+    return program
+
+
+def summary(values):
+    """Median and range, as three numbers."""
+    return {'median': statistics.median(values), 'least': min(values), 'most': max(values),
+            'runs': len(values)}
+
+
+def table(head, rows):
+    widths = [max(len(str(cell)) for cell in column) for column in zip(head, *rows)]
+    print()
+    for row in [head, *rows]:
+        cells = [str(cell).ljust(width) if number == 0 else str(cell).rjust(width)
+                 for number, (cell, width) in enumerate(zip(row, widths))]
+        print('  ' + '   '.join(cells).rstrip())
+    sys.stdout.flush()
+
+
+def finish(arguments, figures):
+    print(f'\nTo repeat: sudo ./bench {pathlib.Path(sys.argv[0]).name}'
+          f'{" --quick" * arguments.quick}')
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(
+            json.dumps({'machine': machine(), **figures}, indent=2) + '\n')

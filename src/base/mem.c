@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <string.h>
+
+int array_room(void *array, size_t *room, size_t count, size_t size)
+{
+	size_t more, bytes;
+	void *items;
+
+	if (count < *room)
+		return 0;
+	if (count > SIZE_MAX / 2)
+		return -ENOMEM;
+	more = count < 8 ? 8 : count * 2;
+	if (__builtin_mul_overflow(more, size, &bytes))
+		return -ENOMEM;
+	/* The pointer is copied, as its type is not known here. */
+	memcpy(&items, array, sizeof(items));
+	items = realloc(items, bytes);
+	if (!items)
+		return -ENOMEM;
+	memcpy(array, &items, sizeof(items));
+	*room = more;
+	return 0;
+}

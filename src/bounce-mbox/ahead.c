@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading ahead: messages are prepared, and their intents made durable many at a time. */
+#include "bounce-mbox/sender.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "bounce-mbox/journal.h"
+#include "bounce-mbox/store.h"
+
+/* Prepared in one go, before the connections get their turn. */
+#define FILL_STEP 32
+#define FILL_TIME (SECOND / 50)
+/* A finished job keeps so much of its memory. */
+#define KEEP_BYTES ((size_t)16 * 1024)
+
+static void push(struct queue *q, struct job *job)
+{
+	struct job **at = &q->first;
+
+	if (q->last && q->last->index < job->index)
+		at = &q->last->next;
+	while (*at && (*at)->index < job->index)
+		at = &(*at)->next;
+	job->next = *at;
+	*at = job;
+	if (!job->next)
+		q->last = job;
+}
+
+struct job *sender_pop(struct queue *q)
+{
+	struct job *job = q->first;
+
+	if (job) {
+		q->first = job->next;
+		if (!q->first)
+			q->last = NULL;
+		job->next = NULL;
+	}
+	return job;
+}
+
+void sender_free_job(struct sender *s, struct job *job)
+{
+	s->bytes -= job->p.text.len;
+	buf_clear(&job->p.text);
+	if (job->p.text.room > KEEP_BYTES)
+		buf_free(&job->p.text);
+	job->state = JOB_FREE;
+	job->next = s->free.first; /* the one used last: its memory is in the cache */
+	s->free.first = job;
+}
+
+void sender_again(struct sender *s, struct job *job)
+{
+	job->state = JOB_NEW;
+	job->again = false;
+	push(&s->new, job);
+	s->waiting++;
+}
+
+static bool clean_enough(struct sender *s, struct job *job)
+{
+	const struct mail_facts *f = &job->p.facts;
+	unsigned repair = s->run->options->cleaning.repair;
+	char words[200] = "";
+
+	if (f->nuls > 0 && !(repair & MAIL_REPAIR_NUL))
+		snprintf(words, sizeof(words),
+			 "it holds %llu NUL bytes, which SMTP does not allow (--repair nul)",
+			 (unsigned long long)f->nuls);
+	else if (f->crs > 0 && !(repair & MAIL_REPAIR_CR))
+		snprintf(words, sizeof(words),
+			 "it holds %llu CR without LF, which SMTP does not allow (--repair cr)",
+			 (unsigned long long)f->crs);
+	if (!*words)
+		return true;
+	sender_set_aside(s, job, words);
+	return false;
+}
+
+/* Whether an earlier run has dealt with it. */
+static bool known(struct sender *s, struct job *job)
+{
+	struct run *run = s->run;
+	enum journal_state state = run->journal ? journal_meet(run->journal, &job->p) : JOURNAL_NEW;
+
+	if (state == JOURNAL_SENT) {
+		run->tally.already++;
+		sender_free_job(s, job);
+		return true;
+	}
+	job->again = state == JOURNAL_DOUBT;
+	if (job->again && !run->options->resend_doubtful && !sender_can_ask(s, job)) {
+		sender_doubt(s, job,
+			     "an earlier run may have sent it (--resend-doubtful sends it again)");
+		return true;
+	}
+	return false;
+}
+
+/* The next message of the archive: a new job, or none where there is nothing to send. */
+static int prepare_next(struct sender *s)
+{
+	struct run *run = s->run;
+	struct job *job = sender_pop(&s->free);
+	struct err e = {0};
+	int r;
+
+	job->index = s->next++;
+	job->tries = 0;
+	job->again = false;
+	r = prepare(&job->p, run->store, &run->store->items[job->index], &run->options->cleaning,
+		    &e);
+	s->bytes += job->p.text.len;
+	if (r < 0) {
+		sender_fail(s, &e);
+		sender_free_job(s, job);
+		return r;
+	}
+	run->tally.read++;
+	if (known(s, job) || !clean_enough(s, job))
+		return 0;
+	job->state = JOB_NEW;
+	push(&s->new, job);
+	s->waiting++;
+	return 0;
+}
+
+/* With no pause between messages many are prepared together, so that one wait for the disk is
+ * enough for all of them. With a pause the next one is prepared when its time has come. */
+void sender_fill(struct sender *s)
+{
+	bool paced = s->run->pace.interval > 0;
+	unsigned low = paced ? 1 : READY_LOW, high = paced ? 1 : READY_HIGH;
+	int64_t started = s->owner.now;
+
+	if (s->stopping || s->waiting >= low || pace_wait(&s->run->pace, started) > 0)
+		return;
+	for (unsigned n = 0; n < FILL_STEP && s->next < s->run->store->count && s->free.first;
+	     n++) {
+		if (s->waiting >= high || s->bytes >= AHEAD_BYTES || prepare_next(s) < 0)
+			return;
+		if (sender_now() - started > FILL_TIME)
+			return;
+	}
+}
+
+static void move(struct queue *from, struct queue *to, enum job_state state)
+{
+	struct job *job;
+
+	while ((job = sender_pop(from)) != NULL) {
+		job->state = state;
+		push(to, job);
+	}
+}
+
+/* New messages become ready once their intents are on the disk. */
+void sender_commit(struct sender *s)
+{
+	struct journal *journal = s->run->journal;
+	struct err e = {0};
+	int r;
+
+	if (!journal) {
+		move(&s->new, &s->ready, JOB_READY);
+		return;
+	}
+	if (s->syncing) {
+		r = journal_sync_done(journal, &e);
+		if (r < 0)
+			sender_fail(s, &e);
+		if (r <= 0)
+			return;
+		s->syncing = false;
+		move(&s->intent, &s->ready, JOB_READY);
+	}
+	if (!s->new.first || s->stopping)
+		return;
+	for (const struct job *job = s->new.first; job; job = job->next)
+		journal_intent(journal, &job->p, job->again);
+	if (journal_sync_start(journal, &e) < 0) {
+		sender_fail(s, &e);
+		return;
+	}
+	s->syncing = true;
+	move(&s->new, &s->intent, JOB_INTENT);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was sent, so that it is never sent twice. A text file to which lines are only added:
+ *
+ *	@SUM run BOOT TIME TOTAL TARGET		a run starts
+ *	@SUM intent KEY ID			durable before any of the message's last bytes leave
+ *	@SUM again KEY ID			the same, of one that was in doubt
+ *	@SUM go KEY				written (not waited for) before they do
+ *	@SUM done KEY WORDS			the server has it
+ *	@SUM not KEY WORDS			it has not: refused, or never left
+ *
+ * SUM is a checksum of the rest of its line, KEY the SHA-256 of the cleaned message, BOOT the
+ * kernel's boot id: where it is still the same, every line that was written is there, and an
+ * intent without "go" is known never to have left. After a power loss it is in doubt.
+ * Any other line is a message-id that was sent, as the first bounce-mbox wrote them.
+ */
+#ifndef BOUNCE_MBOX_JOURNAL_H
+#define BOUNCE_MBOX_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bounce-mbox/prepare.h"
+
+struct err;
+struct journal;
+
+enum journal_state { JOURNAL_NEW, JOURNAL_SENT, JOURNAL_DOUBT };
+
+struct journal_sums {
+	uint64_t sent;
+	uint64_t doubt;
+	uint64_t refused; /* told "not" with the server's words, and not sent since */
+	uint64_t total;	  /* of the last run's archive */
+	uint64_t old;	  /* message-ids in the first format */
+	bool healed;	  /* a torn end was cut off */
+	char target[200];
+};
+
+/*
+ * Opens (or makes) the journal, locks it, heals a torn end, and reads it. -EBUSY where another
+ * run has it; -EBADMSG where a line in its midst is damaged. boot: this machine's boot id.
+ */
+int journal_open(struct journal **j, const char *path, const char *boot, struct err *e);
+/* The same without a lock or a change, for --status. */
+int journal_look(struct journal **j, const char *path, const char *boot, struct err *e);
+void journal_close(struct journal *j);
+
+void journal_sums(const struct journal *j, struct journal_sums *sums);
+/* Calls each() for the messages in doubt; id may be "". */
+void journal_doubts(const struct journal *j, void (*each)(const char *id, void *data), void *data);
+
+/* Whether the next message of that key was dealt with by an earlier run. Copies of one message are
+ * counted: each call stands for one more copy in the archive. */
+enum journal_state journal_meet(struct journal *j, const struct prepared *p);
+
+/* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. */
+void journal_run(struct journal *j, uint64_t total, const char *target);
+void journal_intent(struct journal *j, const struct prepared *p, bool again);
+void journal_go(struct journal *j, const struct prepared *p);
+void journal_done(struct journal *j, const struct prepared *p, const char *words);
+void journal_not(struct journal *j, const struct prepared *p, const char *words);
+int journal_write(struct journal *j, struct err *e);
+int journal_sync(struct journal *j, struct err *e);
+
+/* The same without waiting: one at a time. Before the first one: journal_sync_apart(). */
+int journal_sync_apart(struct journal *j, struct err *e);
+int journal_sync_start(struct journal *j, struct err *e);
+/* 1: what was started is on the disk; 0: not yet. */
+int journal_sync_done(struct journal *j, struct err *e);
+/* Readable when it is. */
+int journal_sync_fd(const struct journal *j);
+
+#endif

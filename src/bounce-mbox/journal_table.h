@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* The journal in memory: what is known of each key, and the old format's message-ids. */
+#ifndef BOUNCE_MBOX_JOURNAL_TABLE_H
+#define BOUNCE_MBOX_JOURNAL_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The copies of one message, counted. The key's first half is enough to tell messages apart. */
+struct journal_entry {
+	uint64_t key[2];
+	char *id; /* may be NULL */
+	uint32_t intended, gone, sent, doubt, refused, met;
+};
+
+struct journal_table {
+	struct journal_entry *items;
+	size_t count, room;
+	uint32_t *slots; /* index + 1; 0: free */
+	size_t slot_count;
+};
+
+/* The key's entry. id NULL: NULL where there is none; else it is made, with the id where that is
+ * not "" (NULL: out of memory). Valid until the next call that makes one. */
+struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
+				       const char *id);
+void journal_table_free(struct journal_table *t);
+
+struct journal_ids {
+	uint64_t *slots; /* hashes of the ids, without their <>; 0: free */
+	size_t count, slot_count;
+};
+
+int journal_ids_add(struct journal_ids *ids, const char *id, size_t len);
+bool journal_ids_have(const struct journal_ids *ids, const char *id);
+void journal_ids_free(struct journal_ids *ids);
+
+#endif

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: MIT */
+#include "bounce-mbox/link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/journal.h"
+#include "bounce-mbox/net.h"
+#include "bounce-mbox/run.h"
+#include "bounce-mbox/store.h"
+#include "bounce-mbox/talk.h"
+#include "mail/date.h"
+#include "mail/flags.h"
+#include "mail/sasl.h"
+
+/* As much waits in memory to be sent before more is read. */
+#define BACKLOG	 ((size_t)1024 * 1024)
+#define READ_MAX 16384
+
+struct link {
+	struct link_owner *owner;
+	struct net *net;
+	struct talk talk;
+	struct sasl *sasl;
+	struct sasl_login login;
+	int64_t heard, retry_at;
+	unsigned failures, carried;
+	bool ready, quitting;
+	struct job *giving; /* whose body is wanted */
+	struct stream stream;
+	bool streaming;
+};
+
+struct link *link_new(struct link_owner *owner)
+{
+	struct link *l = calloc(1, sizeof(*l));
+
+	if (l)
+		l->owner = owner;
+	return l;
+}
+
+static void close_all(struct link *l)
+{
+	talk_free(&l->talk);
+	sasl_free(l->sasl);
+	net_close(l->net);
+	stream_free(&l->stream);
+	l->sasl = NULL;
+	l->net = NULL;
+	l->giving = NULL;
+	l->ready = l->quitting = l->streaming = false;
+	l->carried = 0;
+}
+
+void link_free(struct link *l)
+{
+	if (l)
+		close_all(l);
+	free(l);
+}
+
+/* The next try comes later with every failure in a row. */
+static void count_failure(struct link *l)
+{
+	int64_t wait = l->owner->run->pace.backoff;
+
+	for (unsigned i = 1; i < l->failures && wait < 600 * SECOND; i++)
+		wait *= 2;
+	l->retry_at = l->owner->now + (l->failures > 0 ? wait : 0);
+	l->failures++;
+}
+
+static int prepare_login(struct link *l, struct err *e)
+{
+	const struct options *o = l->owner->run->options;
+
+	if (!o->user)
+		return 0;
+	if (!l->owner->secret) {
+		int r = secret_get(&o->secret, &l->owner->secret, e);
+
+		if (r < 0)
+			return r;
+	}
+	l->login = (struct sasl_login){
+		.user = o->user,
+		.secret = l->owner->secret,
+		.token = o->token,
+		.service = o->target.kind == TARGET_IMAP   ? "imap"
+			   : o->target.kind == TARGET_LMTP ? "lmtp"
+							   : "smtp",
+		.host = o->target.host,
+		.port = (unsigned)strtoul(o->target.port, NULL, 10),
+		.mechanism = o->mechanism,
+		.safe_line = net_is_local(l->net),
+	};
+	return sasl_new(&l->sasl, &l->login, e);
+}
+
+static int open_all(struct link *l, struct err *e)
+{
+	const struct options *o = l->owner->run->options;
+	const struct net_setup net = {&o->target, o->ca_file, o->timeout, l->owner->run->stop_fd};
+	int r = net_open(&l->net, &net, e);
+
+	if (r == 0)
+		r = prepare_login(l, e);
+	if (r < 0)
+		return r;
+
+	/* a server that had TLS a moment ago has it still; on a Unix socket nobody listens */
+	enum smtp_tls tls = *o->target.path	 ? SMTP_TLS_OFF
+			    : l->owner->tls_seen ? SMTP_TLS_REQUIRED
+						 : o->tls;
+	struct imap_setup imap = {tls, o->target.encrypted, l->sasl};
+	struct smtp_setup smtp = {
+		.lmtp = o->target.kind == TARGET_LMTP,
+		.hello = o->hello,
+		.sender = o->sender,
+		.recipient = o->recipient,
+		.tls = tls,
+		.encrypted = o->target.encrypted,
+		.sasl = l->sasl,
+	};
+
+	return o->target.kind == TARGET_IMAP ? imap_new(&l->talk.imap, &imap, e)
+					     : smtp_new(&l->talk.smtp, &smtp, e);
+}
+
+int link_open(struct link *l, struct err *e)
+{
+	int r = open_all(l, e);
+
+	l->heard = l->owner->now;
+	if (r < 0) {
+		close_all(l);
+		count_failure(l);
+	}
+	return r;
+}
+
+bool link_is_open(const struct link *l)
+{
+	return talk_is_open(&l->talk);
+}
+
+int64_t link_retry_at(const struct link *l)
+{
+	return l->retry_at;
+}
+
+unsigned link_failures(const struct link *l)
+{
+	return l->failures;
+}
+
+size_t link_load(const struct link *l)
+{
+	return talk_is_open(&l->talk) ? talk_open_count(&l->talk) : 0;
+}
+
+uint64_t link_size_max(const struct link *l)
+{
+	return talk_is_open(&l->talk) ? talk_size_max(&l->talk) : 0;
+}
+
+bool link_is_eight_bit(const struct link *l)
+{
+	return l->talk.imap || smtp_knows(l->talk.smtp, "8BITMIME");
+}
+
+static size_t backlog(const struct link *l)
+{
+	size_t len;
+
+	(void)talk_output(&l->talk, &len);
+	return len;
+}
+
+bool link_takes(const struct link *l)
+{
+	unsigned most = l->owner->run->options->per_connection;
+
+	return l->ready && !l->quitting && (most == 0 || l->carried < most) &&
+	       talk_may_send(&l->talk) && backlog(l) < BACKLOG;
+}
+
+bool link_used_up(const struct link *l)
+{
+	unsigned most = l->owner->run->options->per_connection;
+
+	return most > 0 && l->carried >= most;
+}
+
+/* RFC 5322 3.6.6: who sent it again, when, to whom. */
+static void put_resent(const struct link *l, const struct job *job, struct buf *b)
+{
+	const struct options *o = l->owner->run->options;
+	struct mail_date date = {.seconds = time(NULL)};
+	char text[40];
+
+	buf_fmt(b,
+		"Resent-Date: %s\r\nResent-From: <%s>\r\nResent-To: <%s>\r\nResent-Message-ID: <",
+		mail_date_field(&date, text), o->sender, o->recipient);
+	for (size_t i = 0; i < 12; i++)
+		buf_fmt(b, "%02x", job->p.key[i]);
+	buf_fmt(b, ".%lld@%s>\r\n", (long long)date.seconds, o->hello);
+}
+
+/* What IMAP keeps beside the message: where it lies, its flags, its date. */
+static int put_place(struct link *l, struct job *job, struct smtp_message *m)
+{
+	static const struct {
+		unsigned flag;
+		const char *name;
+	} names[] = {{MAIL_SEEN, "\\Seen"},	  {MAIL_ANSWERED, "\\Answered"},
+		     {MAIL_FLAGGED, "\\Flagged"}, {MAIL_DELETED, "\\Deleted"},
+		     {MAIL_DRAFT, "\\Draft"},	  {MAIL_FORWARDED, "$Forwarded"}};
+	const struct options *o = l->owner->run->options;
+	const char *folder = job->p.mailbox.len > 0
+				     ? buf_text(&job->p.mailbox)
+				     : l->owner->run->store->folders[job->p.item->folder].name;
+
+	buf_clear(&job->mailbox);
+	buf_clear(&job->flags);
+	if (o->folder && *folder)
+		buf_fmt(&job->mailbox, "%s/%s", o->folder, folder);
+	else
+		buf_str(&job->mailbox, o->folder ? o->folder : *folder ? folder : "INBOX");
+	for (size_t i = 0; i < COUNT(names); i++)
+		if (job->p.flags & names[i].flag)
+			buf_fmt(&job->flags, " %s", names[i].name);
+	buf_str(&job->flags, buf_text(&job->p.keywords));
+	m->mailbox = buf_text(&job->mailbox);
+	m->flags = buf_text(&job->flags) + (job->flags.len > 0);
+	m->date = mail_date_imap(&job->p.date, job->date);
+	m->message_id = job->again && *job->p.id ? job->p.id : NULL;
+	return buf_status(&job->mailbox) < 0 ? -ENOMEM : buf_status(&job->flags);
+}
+
+int link_send(struct link *l, struct job *job, struct err *e)
+{
+	struct smtp_message m = {
+		.id = (uint64_t)(job - l->owner->jobs),
+		.size = job->p.size,
+		.eight_bit = job->p.facts.eight_bit,
+		.utf8 = job->p.facts.eight_bit_head,
+	};
+	struct buf resent cleanup(buf_free) = {0};
+
+	if (l->owner->run->options->resent) {
+		put_resent(l, job, &resent);
+		m.size += resent.len;
+	}
+	if (l->talk.imap && put_place(l, job, &m) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	l->carried++;
+	job->state = JOB_ON_WAY;
+	return talk_send(&l->talk, &m) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
+static int give_piece(struct link *l, struct job *job, const struct buf *piece, bool last,
+		      struct err *e)
+{
+	if (last && l->owner->run->journal)
+		journal_go(l->owner->run->journal, &job->p);
+	if (talk_body(&l->talk, buf_text(piece), piece->len, last) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (last)
+		l->giving = NULL;
+	return 0;
+}
+
+/* A body that is too large to be kept: piece by piece, as the server takes it. */
+static int give_stream(struct link *l, struct job *job, struct err *e)
+{
+	struct buf piece cleanup(buf_free) = {0};
+	struct run *run = l->owner->run;
+	bool last = false;
+	int r;
+
+	if (!l->streaming) {
+		stream_start(&l->stream, run->store, job->p.item, &run->options->cleaning);
+		l->streaming = true;
+		if (run->options->resent)
+			put_resent(l, job, &piece);
+	}
+	r = stream_next(&l->stream, &piece, &last, e);
+	if (r < 0)
+		return r;
+	r = give_piece(l, job, &piece, last, e);
+	if (last) {
+		l->streaming = false;
+		stream_free(&l->stream);
+	}
+	return r;
+}
+
+/* A piece of the body that is wanted, if there is room for it. */
+static int give(struct link *l, struct err *e)
+{
+	struct job *job = l->giving;
+
+	if (!job || backlog(l) >= BACKLOG)
+		return 0;
+	if (job->p.text.len == 0 && job->p.size > 0)
+		return give_stream(l, job, e);
+	if (!l->owner->run->options->resent)
+		return give_piece(l, job, &job->p.text, true, e);
+
+	struct buf whole cleanup(buf_free) = {0};
+
+	put_resent(l, job, &whole);
+	buf_add(&whole, job->p.text.data, job->p.text.len);
+	return buf_status(&whole) < 0 ? err_set(e, -ENOMEM, "out of memory")
+				      : give_piece(l, job, &whole, true, e);
+}
+
+static void tell_done(struct link *l, const struct smtp_told *told, bool blame)
+{
+	struct job *job = &l->owner->jobs[told->id];
+
+	if (l->giving == job) {
+		l->giving = NULL;
+		l->streaming = false;
+		stream_free(&l->stream);
+	}
+	l->owner->done(l->owner, job, told, blame);
+}
+
+/* The connection is gone: what was on the way is told, the first one as the possible cause. */
+static void bury(struct link *l, bool blame)
+{
+	struct smtp_told told;
+
+	if (!talk_is_open(&l->talk))
+		return;
+	talk_gone(&l->talk);
+	while (talk_next(&l->talk, &told, NULL) == SMTP_DONE) {
+		tell_done(l, &told, blame);
+		blame = false;
+	}
+	close_all(l);
+}
+
+static int lost(struct link *l, int code)
+{
+	bury(l, true);
+	count_failure(l);
+	return code;
+}
+
+void link_drop(struct link *l, bool failed)
+{
+	if (failed)
+		(void)lost(l, 0);
+	else
+		bury(l, false);
+}
+
+static int hear_event(struct link *l, enum smtp_event event, const struct smtp_told *told,
+		      struct err *e)
+{
+	int r;
+
+	switch (event) {
+	case SMTP_START_TLS:
+		r = net_encrypt(l->net, e);
+		if (r < 0)
+			return r;
+		l->owner->tls_seen = true;
+		return talk_encrypted(&l->talk);
+	case SMTP_READY:
+		l->ready = true;
+		return 0;
+	case SMTP_BODY:
+		l->giving = &l->owner->jobs[told->id];
+		return give(l, e);
+	case SMTP_DONE:
+		if (told->result == SMTP_SENT)
+			l->failures = 0;
+		tell_done(l, told, false);
+		return 0;
+	case SMTP_CLOSED:
+	case SMTP_WAIT:
+		break;
+	}
+	return 0;
+}
+
+/* All events that are there: 0, 1 where the session is over, or an error. */
+static int hear_events(struct link *l, struct err *e)
+{
+	struct smtp_told told = {0};
+
+	for (;;) {
+		int event = talk_next(&l->talk, &told, e);
+		int r;
+
+		if (event < 0)
+			return event;
+		if (event == SMTP_WAIT)
+			return give(l, e);
+		if (event == SMTP_CLOSED)
+			return 1;
+		r = hear_event(l, (enum smtp_event)event, &told, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int over(struct link *l, struct err *e)
+{
+	bool idle = talk_open_count(&l->talk) == 0;
+
+	if (l->quitting || (idle && l->ready)) { /* nothing is lost by that */
+		close_all(l);
+		l->retry_at = l->owner->now;
+		return 0;
+	}
+	return lost(l, err_set(e, -ECONNRESET, "%s closed the connection",
+			       l->owner->run->options->target.shown));
+}
+
+int link_go_on(struct link *l, struct err *e)
+{
+	int r = hear_events(l, e);
+
+	if (r < 0)
+		return lost(l, r);
+	return r > 0 ? over(l, e) : 0;
+}
+
+int link_hear(struct link *l, struct err *e)
+{
+	char bytes[READ_MAX];
+
+	for (;;) {
+		ssize_t n = net_read(l->net, bytes, sizeof(bytes), e);
+		int r;
+
+		if (n == -EAGAIN)
+			return 0;
+		if (n < 0 && l->quitting)
+			n = 0;
+		if (n < 0)
+			return lost(l, (int)n);
+		if (n == 0)
+			return over(l, e);
+		l->heard = l->owner->now;
+		if (talk_input(&l->talk, bytes, (size_t)n) < 0)
+			return lost(l, err_set(e, -ENOMEM, "out of memory"));
+		r = link_go_on(l, e);
+		if (r < 0 || !talk_is_open(&l->talk))
+			return r;
+	}
+}
+
+int link_flush(struct link *l, struct err *e)
+{
+	for (;;) {
+		size_t len;
+		const char *bytes = talk_output(&l->talk, &len);
+		ssize_t n;
+		int r;
+
+		if (len == 0)
+			return 0;
+		n = net_write(l->net, bytes, len, e);
+		if (n == -EAGAIN)
+			return 0;
+		if (n < 0) {
+			/* the server may have said why before it closed */
+			struct err why = {0};
+			int heard = link_hear(l, &why);
+
+			if (heard < 0 && e)
+				*e = why;
+			return heard < 0 || !talk_is_open(&l->talk) ? heard : lost(l, (int)n);
+		}
+		talk_left(&l->talk, (size_t)n);
+		l->heard = l->owner->now;
+		if (!l->giving)
+			continue;
+		r = give(l, e);
+		if (r < 0)
+			return lost(l, r);
+		return 0; /* its journal line comes before its bytes */
+	}
+}
+
+void link_quit(struct link *l)
+{
+	if (!talk_is_open(&l->talk) || l->quitting)
+		return;
+	l->quitting = true;
+	(void)talk_quit(&l->talk);
+}
+
+int link_fd(const struct link *l)
+{
+	return net_fd(l->net);
+}
+
+short link_events(const struct link *l)
+{
+	return net_events(l->net, backlog(l) > 0);
+}
+
+int64_t link_deadline(const struct link *l)
+{
+	int64_t patience = l->owner->run->options->timeout * SECOND;
+
+	if (!talk_is_open(&l->talk))
+		return INT64_MAX;
+	if (l->quitting)
+		return l->heard + 2 * SECOND;
+	if (l->ready && talk_open_count(&l->talk) == 0)
+		return INT64_MAX;
+	return l->heard + patience;
+}

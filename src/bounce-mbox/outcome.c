@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* What became of a message: counted, noted in the journal, tried again, set aside. */
+#include "bounce-mbox/sender.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "bounce-mbox/journal.h"
+#include "bounce-mbox/rejects.h"
+#include "bounce-mbox/report.h"
+#include "bounce-mbox/store.h"
+
+const char *sender_folder(const struct sender *s, const struct job *job)
+{
+	return s->run->store->folders[job->p.item->folder].name;
+}
+
+void sender_set_aside(struct sender *s, struct job *job, const char *words)
+{
+	struct run *run = s->run;
+	struct err e = {0};
+
+	if (run->rejects && rejects_add(run->rejects, run->store, &job->p, &run->options->cleaning,
+					words, &e) < 0) {
+		sender_fail(s, &e);
+		run->tally.failed++;
+		sender_free_job(s, job);
+		return;
+	}
+	run->tally.aside++;
+	report_message(run->report, REPORT_ASIDE, job->p.id, sender_folder(s, job), words);
+	sender_free_job(s, job);
+}
+
+static void reply_words(const struct smtp_told *told, char *words, size_t size)
+{
+	if (!told->command && told->result != SMTP_SENT) { /* IMAP has no codes */
+		snprintf(words, size, "%s", told->reply.text);
+		return;
+	}
+	snprintf(words, size, "%d %s%s%s%s%s", told->reply.code, told->reply.enhanced,
+		 *told->reply.enhanced ? " " : "", told->reply.text,
+		 told->command && told->result != SMTP_SENT ? ", to " : "",
+		 told->command && told->result != SMTP_SENT ? told->command : "");
+}
+
+static void job_sent(struct sender *s, struct job *job, const char *words)
+{
+	struct run *run = s->run;
+
+	if (run->journal)
+		journal_done(run->journal, &job->p, words);
+	run->tally.sent++;
+	run->tally.sent_bytes += job->p.size;
+	run->tally.repaired += job->p.facts.repaired > 0;
+	run->tally.leaks += job->p.facts.leaks > 0;
+	run->tally.long_lines += job->p.facts.longest > MAIL_LINE_MAX;
+	pace_good(&run->pace);
+	s->refused_in_a_row = 0;
+	sender_free_job(s, job);
+}
+
+static bool of_envelope(const struct smtp_told *told)
+{
+	return told->command && strcmp(told->command, "the message") != 0 &&
+	       strcmp(told->command, "BDAT") != 0;
+}
+
+static void job_later(struct sender *s, struct job *job, const struct smtp_told *told,
+		      const char *words)
+{
+	int64_t pause = pace_setback(&s->run->pace, s->owner.now, &told->reply);
+
+	if (pause >= 10 * SECOND)
+		report_note(s->run->report, "the server says: %s; going on in %lld s", words,
+			    (long long)(pause / SECOND));
+	if (!of_envelope(told) && !pace_is_quota(&told->reply) && ++job->tries >= TRIES_MAX) {
+		sender_set_aside(s, job, words);
+		return;
+	}
+	if (s->run->pace.setbacks > FAILURES_MAX && !pace_is_quota(&told->reply)) {
+		struct err e = {0};
+
+		err_set(&e, -EAGAIN, "the server keeps putting us off: %s", words);
+		sender_fail(s, &e);
+	}
+	sender_again(s, job);
+}
+
+static void job_refused(struct sender *s, struct job *job, const struct smtp_told *told,
+			const char *words)
+{
+	if (s->run->journal)
+		journal_not(s->run->journal, &job->p, words);
+	if (told->reply.code < 500 || pace_is_quota(&told->reply)) {
+		job_later(s, job, told, words);
+		return;
+	}
+	sender_set_aside(s, job, words);
+	if (!of_envelope(told) || told->reply.code == 552 ||
+	    strcmp(told->reply.enhanced, "5.3.4") == 0) {
+		s->refused_in_a_row = 0;
+	} else if (++s->refused_in_a_row >= TRIES_MAX) {
+		struct err e = {0};
+
+		err_set(&e, -EACCES, "the server refuses every message: %s", words);
+		sender_fail(s, &e);
+	}
+}
+
+static void job_unsent(struct sender *s, struct job *job, bool blame)
+{
+	if (s->run->journal)
+		journal_not(s->run->journal, &job->p, "");
+	if (blame && ++job->tries >= TRIES_MAX)
+		sender_set_aside(s, job, "the connection broke each time it was sent");
+	else
+		sender_again(s, job);
+}
+
+void sender_doubt(struct sender *s, struct job *job, const char *words)
+{
+	s->run->tally.doubt++;
+	s->run->tally.failed++;
+	report_message(s->run->report, REPORT_DOUBT, job->p.id, sender_folder(s, job), words);
+	sender_free_job(s, job);
+}
+
+bool sender_can_ask(const struct sender *s, const struct job *job)
+{
+	return s->run->options->target.kind == TARGET_IMAP && *job->p.id;
+}
+
+static void job_doubt(struct sender *s, struct job *job)
+{
+	if (sender_can_ask(s, job) && !s->stopping && ++job->tries < TRIES_MAX) {
+		sender_again(s, job);
+		job->again = true;
+		return;
+	}
+	sender_doubt(s, job, "it left, and the connection broke before the answer came");
+}
+
+void sender_done(struct link_owner *owner, struct job *job, const struct smtp_told *told,
+		 bool blame)
+{
+	struct sender *s = (struct sender *)owner;
+	char words[700];
+
+	reply_words(told, words, sizeof(words));
+	switch (told->result) {
+	case SMTP_SENT:
+		job_sent(s, job, words);
+		break;
+	case SMTP_REFUSED:
+		job_refused(s, job, told, words);
+		break;
+	case SMTP_UNSENT:
+		job_unsent(s, job, blame);
+		break;
+	case SMTP_DOUBT:
+		job_doubt(s, job);
+		break;
+	}
+}

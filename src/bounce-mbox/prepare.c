@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "bounce-mbox/prepare.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/store.h"
+#include "mail/flags.h"
+#include "mail/header.h"
+#include "mail/labels.h"
+
+#define PIECE  MAIL_HEAD_ROOM
+#define ID_MAX 1000
+
+void stream_start(struct stream *s, struct store *store, const struct item *item,
+		  const struct cleaning *cleaning)
+{
+	s->store = store;
+	s->item = item;
+	s->at = 0;
+	s->body = false;
+	s->about = NULL;
+	s->clean = (struct mail_clean){
+		.remove = cleaning->remove,
+		.repair = cleaning->repair,
+		.quote = store->folders[item->folder].kind == FOLDER_MBOX
+				 ? mbox_quote_of(store->folders[item->folder].format)
+				 : MBOX_QUOTE_NONE,
+	};
+	buf_clear(&s->raw);
+}
+
+void stream_free(struct stream *s)
+{
+	buf_free(&s->raw);
+}
+
+/* Appends up to PIECE bytes of the item to raw. */
+static int read_raw(struct stream *s, struct err *e)
+{
+	uint64_t left = s->item->len - s->at;
+	size_t want = left < PIECE ? (size_t)left : PIECE;
+	size_t had = s->raw.len;
+
+	if (had + want + 1 > s->raw.room) {
+		char *data = realloc(s->raw.data, had + want + 1);
+
+		if (!data)
+			return err_set(e, -ENOMEM, "out of memory");
+		s->raw.data = data;
+		s->raw.room = had + want + 1;
+	}
+	int r = store_read(s->store, s->item, s->at, s->raw.data + had, want, e);
+
+	if (r < 0)
+		return r;
+	s->raw.len = had + want;
+	s->raw.data[s->raw.len] = 0;
+	s->at += want;
+	return 0;
+}
+
+/* The first Received is the last stop: its date stands behind the last semicolon. */
+static bool received(const struct mail_field *f, struct mail_date *date)
+{
+	const char *at = memrchr(f->value, ';', f->value_len);
+
+	return at && mail_date_parse(at + 1, (size_t)(f->value + f->value_len - at - 1), date);
+}
+
+static void read_labels(struct prepared *p, const struct mail_field *f)
+{
+	struct buf line cleanup(buf_free) = {0};
+	struct buf labels cleanup(buf_free) = {0};
+
+	mail_field_text(f, &line);
+	mail_decode_words(buf_text(&line), line.len, &labels);
+	p->flags |= mail_labels_read(buf_text(&labels), &p->mailbox);
+}
+
+static void read_about(struct prepared *p, const char *head, size_t len)
+{
+	struct cursor c = cursor_of(head, len);
+	struct mail_field f;
+	bool arrived = false, written = false;
+	enum mail_head what;
+
+	buf_clear(&p->keywords);
+	buf_clear(&p->mailbox);
+	p->flags = p->item->flags;
+	p->date = (struct mail_date){.seconds = p->item->date};
+	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
+		if (what != MAIL_HEAD_FIELD)
+			continue;
+		mail_keywords_of(&f, &p->keywords);
+		if (p->mailbox.len == 0 && mail_field_is(&f, "X-Gmail-Labels"))
+			read_labels(p, &f);
+		if (!arrived && mail_field_is(&f, "Received"))
+			arrived = received(&f, &p->date);
+		else if (!arrived && !written && mail_field_is(&f, "Date"))
+			written = mail_date_parse(f.value, f.value_len, &p->date);
+	}
+}
+
+int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
+{
+	size_t used = 0;
+	int r = read_raw(s, e);
+
+	if (r < 0)
+		return r;
+	*last = s->at == s->item->len;
+	if (!s->body) {
+		if (s->about)
+			read_about(s->about, s->raw.data, s->raw.len);
+		used = mail_clean_head(&s->clean, s->raw.data, s->raw.len, out);
+		s->body = true;
+	}
+	used += mail_clean_body(&s->clean, s->raw.data + used, s->raw.len - used, *last, out);
+	memmove(s->raw.data, s->raw.data + used, s->raw.len - used);
+	s->raw.len -= used;
+	return buf_status(out) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
+/* The Message-ID in a cleaned message's first piece. */
+static int find_id(struct prepared *p, const struct buf *text)
+{
+	struct buf id cleanup(buf_free) = {0};
+	struct mail_field f;
+
+	if (mail_head_find(buf_text(text), text->len, "Message-ID", &f) && f.value_len <= ID_MAX)
+		mail_field_text(&f, &id);
+
+	const char *start = buf_text(&id);
+
+	while (*start == ' ' || *start == '\t')
+		start++;
+	free(p->id);
+	p->id = strdup(start);
+	for (char *c = p->id; c && *c; c++) /* it goes into lines of text */
+		if ((unsigned char)*c < ' ')
+			*c = '?';
+	return p->id && buf_status(&id) == 0 ? 0 : -ENOMEM;
+}
+
+static void digest_free_at(EVP_MD_CTX **digest)
+{
+	EVP_MD_CTX_free(*digest);
+}
+
+static int run(struct prepared *p, struct stream *s, struct err *e)
+{
+	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	bool last = false, first = true;
+	int r;
+
+	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
+		return err_set(e, -ENOMEM, "cannot compute SHA-256");
+	p->size = 0;
+	while (!last) {
+		buf_clear(&p->text);
+		r = stream_next(s, &p->text, &last, e);
+		if (r < 0)
+			return r;
+		if (first && find_id(p, &p->text) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+		EVP_DigestUpdate(digest, buf_text(&p->text), p->text.len);
+		p->size += p->text.len;
+		if (!last)
+			first = false;
+	}
+	EVP_DigestFinal_ex(digest, p->key, NULL);
+	p->facts = s->clean.facts;
+	if (!first) /* more than one piece: too much to keep */
+		buf_free(&p->text);
+	return 0;
+}
+
+int prepare(struct prepared *p, struct store *store, const struct item *item,
+	    const struct cleaning *cleaning, struct err *e)
+{
+	struct stream s = {0};
+	int r;
+
+	p->item = item;
+	stream_start(&s, store, item, cleaning);
+	s.about = p;
+	r = run(p, &s, e);
+	stream_free(&s);
+	return r;
+}
+
+void prepared_free(struct prepared *p)
+{
+	free(p->id);
+	buf_free(&p->text);
+	buf_free(&p->keywords);
+	buf_free(&p->mailbox);
+	*p = (struct prepared){0};
+}

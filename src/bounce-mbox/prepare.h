@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* One message on its way: cleaned, measured, named. */
+#ifndef BOUNCE_MBOX_PREPARE_H
+#define BOUNCE_MBOX_PREPARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "mail/clean.h"
+#include "mail/date.h"
+
+struct err;
+struct item;
+struct mail_names;
+struct store;
+
+#define KEY_BYTES 32
+
+/* How messages are cleaned in this run. */
+struct cleaning {
+	const struct mail_names *remove;
+	unsigned repair;
+};
+
+struct prepared {
+	const struct item *item;
+	char *id;		      /* Message-ID with its <>; "" where there is none */
+	unsigned char key[KEY_BYTES]; /* SHA-256 of the cleaned message */
+	uint64_t size;		      /* of it */
+	struct mail_facts facts;
+	struct buf keywords;   /* " WORD WORD", from fields that may be removed */
+	struct buf mailbox;    /* that a field names; empty: the archive's folder counts */
+	unsigned flags;	       /* MAIL_*, of the archive and that field */
+	struct mail_date date; /* when it was received; else written; else as the archive has it */
+	struct buf text;       /* the cleaned message, where it is small; else empty: stream it */
+};
+
+/* Zero-initialise p, or give one that prepared_free() or prepare() left: its memory is used again.
+ */
+int prepare(struct prepared *p, struct store *store, const struct item *item,
+	    const struct cleaning *cleaning, struct err *e);
+void prepared_free(struct prepared *p);
+
+/* The cleaned message again, piece by piece. */
+struct stream {
+	struct store *store;
+	const struct item *item;
+	struct mail_clean clean;
+	uint64_t at; /* how far the item is read */
+	struct buf raw;
+	bool body;
+	struct prepared *about; /* gets keywords and date; may be NULL */
+};
+
+void stream_start(struct stream *s, struct store *store, const struct item *item,
+		  const struct cleaning *cleaning);
+/* Appends the next piece (about a megabyte) to out. *last: it was the last one. */
+int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e);
+void stream_free(struct stream *s);
+
+#endif

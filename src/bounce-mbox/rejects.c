@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "bounce-mbox/rejects.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/prepare.h"
+#include "bounce-mbox/store.h"
+#include "mail/date.h"
+
+struct rejects {
+	FILE *file;
+	char *path;
+};
+
+int rejects_open(struct rejects **r, const char *path, struct err *e)
+{
+	int fd cleanup(fd_close_at) = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct rejects *new;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, -EBUSY, "%s is in use by another bounce-mbox", path);
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return err_set(e, -ENOMEM, "out of memory");
+	new->path = strdup(path);
+	new->file = fdopen(fd, "a");
+	if (!new->path || !new->file) {
+		rejects_close(new);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	fd_take(&fd);
+	*r = new;
+	return 0;
+}
+
+void rejects_close(struct rejects *r)
+{
+	if (!r)
+		return;
+	if (r->file)
+		fclose(r->file);
+	free(r->path);
+	free(r);
+}
+
+static bool needs_quote(const char *line, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && line[n] == '>')
+		n++;
+	return len - n >= 5 && memcmp(line + n, "From ", 5) == 0;
+}
+
+/* Lines of a cleaned message, quoted, with bare LF. *start: at the start of a line. */
+static void put_lines(FILE *file, const char *at, size_t len, bool *start)
+{
+	const char *end = at + len;
+
+	while (at < end) {
+		const char *newline = memchr(at, '\n', (size_t)(end - at));
+		const char *stop = newline ? newline : end;
+
+		if (*start && needs_quote(at, (size_t)(stop - at)))
+			putc('>', file);
+		if (newline && stop > at && stop[-1] == '\r')
+			stop--;
+		fwrite(at, 1, (size_t)(stop - at), file);
+		if (newline)
+			putc('\n', file);
+		*start = newline != NULL;
+		at = newline ? newline + 1 : end;
+	}
+}
+
+static int put_message(struct rejects *r, struct stream *s, const struct prepared *p, struct err *e)
+{
+	struct buf piece cleanup(buf_free) = {0};
+	bool last = false, start = true;
+
+	if (p->text.len > 0) {
+		put_lines(r->file, p->text.data, p->text.len, &start);
+		return 0;
+	}
+	while (!last) {
+		int code = stream_next(s, &piece, &last, e);
+
+		if (code < 0)
+			return code;
+		put_lines(r->file, buf_text(&piece), piece.len, &start);
+		buf_clear(&piece);
+	}
+	return 0;
+}
+
+int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
+		const struct cleaning *cleaning, const char *words, struct err *e)
+{
+	struct mail_date date = {.seconds = p->item->date};
+	struct stream s = {0};
+	char when[32];
+	int code;
+
+	fprintf(r->file, "From MAILER-DAEMON %s\n" REJECTS_FIELD ": ",
+		mail_date_ctime(&date, when));
+	for (; *words; words++)
+		putc(*words == '\n' || *words == '\r' ? ' ' : *words, r->file);
+	putc('\n', r->file);
+	stream_start(&s, store, p->item, cleaning);
+	code = put_message(r, &s, p, e);
+	stream_free(&s);
+	putc('\n', r->file);
+	if (code < 0)
+		return code;
+	if (fflush(r->file) != 0 || ferror(r->file) || fdatasync(fileno(r->file)) < 0)
+		return err_sys(e, errno ? -errno : -EIO, "cannot write %s", r->path);
+	return 0;
+}

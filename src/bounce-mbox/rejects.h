@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages that no server takes, kept in an mbox (mboxrd) that can be sent again. */
+#ifndef BOUNCE_MBOX_REJECTS_H
+#define BOUNCE_MBOX_REJECTS_H
+
+struct cleaning;
+struct err;
+struct prepared;
+struct rejects;
+struct store;
+
+/* The header field that holds why. It is removed when the message is sent again. */
+#define REJECTS_FIELD "X-Bounce-Mbox-Refused"
+
+int rejects_open(struct rejects **r, const char *path, struct err *e);
+/* Appends the cleaned message, with the words of who refused it. Durable when it returns. */
+int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
+		const struct cleaning *cleaning, const char *words, struct err *e);
+void rejects_close(struct rejects *r);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+#include "bounce-mbox/report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/term.h"
+#include "bounce-mbox/run.h"
+#include "bounce-mbox/store.h"
+
+#define LINE_EVERY (SECOND / 5) /* on a terminal */
+#define LOG_EVERY  (30 * SECOND)
+
+struct report {
+	bool json, quiet, terminal, colour;
+	bool line; /* a progress line stands on the terminal */
+	int64_t started, shown;
+	uint64_t bytes;
+	struct buf messages; /* JSON objects */
+	struct buf folders;
+};
+
+int report_new(struct report **r, bool json, bool quiet)
+{
+	struct report *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		return -ENOMEM;
+	new->json = json;
+	new->quiet = quiet;
+	new->terminal = isatty(2) == 1;
+	new->colour = term_colour(stderr);
+	*r = new;
+	return 0;
+}
+
+void report_free(struct report *r)
+{
+	if (!r)
+		return;
+	buf_free(&r->messages);
+	buf_free(&r->folders);
+	free(r);
+}
+
+/* RFC 8259 string; bytes that are no UTF-8 are left to term_safe(). */
+static void put_string(struct buf *b, const char *text)
+{
+	struct buf safe = {0};
+
+	term_safe(&safe, text);
+	buf_char(b, '"');
+	for (const char *c = buf_text(&safe); *c; c++) {
+		if (*c == '"' || *c == '\\')
+			buf_char(b, '\\');
+		buf_char(b, *c);
+	}
+	buf_char(b, '"');
+	buf_free(&safe);
+}
+
+static void clear_line(struct report *r)
+{
+	if (r->line)
+		fputs("\r\033[K", stderr);
+	r->line = false;
+}
+
+static void say(struct report *r, enum paint paint, const char *head, const char *text)
+{
+	struct buf safe = {0};
+
+	term_safe(&safe, text);
+	clear_line(r);
+	fprintf(stderr, "%s%s%s%s\n", term_on(paint, r->colour), head, term_off(r->colour),
+		buf_text(&safe));
+	buf_free(&safe);
+}
+
+void report_note(struct report *r, const char *format, ...)
+{
+	struct buf text = {0};
+	char words[1000];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(words, sizeof(words), format, args);
+	va_end(args);
+	buf_str(&text, words);
+	say(r, PAINT_YELLOW, "bounce-mbox: ", buf_text(&text));
+	buf_free(&text);
+}
+
+static void note_folder(struct report *r, const struct folder *f)
+{
+	if (r->folders.len > 0)
+		buf_str(&r->folders, ", ");
+	buf_str(&r->folders, "{\"name\": ");
+	put_string(&r->folders, f->name);
+	buf_str(&r->folders, ", \"path\": ");
+	put_string(&r->folders, f->path);
+	buf_fmt(&r->folders,
+		", \"messages\": %" PRIu64 ", \"format\": \"%s\", \"reason\": ", f->messages,
+		f->kind == FOLDER_MBOX	    ? mbox_format_name(f->format)
+		: f->kind == FOLDER_MAILDIR ? "maildir"
+					    : "eml");
+	put_string(&r->folders, f->why);
+	buf_char(&r->folders, '}');
+}
+
+void report_store(struct report *r, const struct store *store)
+{
+	char size[16];
+
+	for (size_t i = 0; i < store->folder_count; i++) {
+		const struct folder *f = &store->folders[i];
+
+		note_folder(r, f);
+		if (f->before > 0 && f->kind == FOLDER_MBOX)
+			report_note(r, "%s: %" PRIu64 " bytes before the first message are no mail",
+				    f->path, f->before);
+		if (r->quiet || r->json)
+			continue;
+		clear_line(r);
+		fprintf(stderr, "%s: %" PRIu64 " messages, %s (%s)\n", *f->name ? f->name : f->path,
+			f->messages,
+			f->kind == FOLDER_MBOX	    ? mbox_format_name(f->format)
+			: f->kind == FOLDER_MAILDIR ? "Maildir"
+						    : ".eml",
+			*f->why ? f->why : "a single message");
+	}
+	r->bytes = store->bytes;
+	if (store->partial > 0)
+		report_note(r,
+			    "%" PRIu64 " messages are there only in part: the mail program never "
+			    "fetched the rest",
+			    store->partial);
+	if (store->expunged > 0)
+		report_note(r,
+			    "%" PRIu64 " deleted messages are left out (--with-expunged sends "
+			    "them too)",
+			    store->expunged);
+	if (!r->quiet && !r->json)
+		fprintf(stderr, "%zu messages, %s in all\n", store->count,
+			human_count(size, (double)store->bytes, "B"));
+}
+
+void report_message(struct report *r, enum report_kind kind, const char *id, const char *folder,
+		    const char *words)
+{
+	static const char *const kinds[] = {"set aside", "in doubt", "failed", "might be refused",
+					    "missing",	 "changed",  "doubled"};
+	struct buf text = {0}, head = {0};
+
+	if (r->messages.len > 0)
+		buf_str(&r->messages, ",\n    ");
+	buf_fmt(&r->messages, "{\"fate\": \"%s\", \"message-id\": ", kinds[kind]);
+	put_string(&r->messages, id);
+	buf_str(&r->messages, ", \"folder\": ");
+	put_string(&r->messages, folder);
+	buf_str(&r->messages, ", \"reason\": ");
+	put_string(&r->messages, words);
+	buf_char(&r->messages, '}');
+
+	buf_fmt(&text, "%s%s%s%s: %s", *id ? id : "a message without Message-ID",
+		*folder ? " (" : "", folder, *folder ? ")" : "", words);
+	buf_fmt(&head, "%s: ", kinds[kind]);
+	say(r, PAINT_RED, buf_text(&head), buf_text(&text));
+	buf_free(&head);
+	buf_free(&text);
+}
+
+static void put_eta(char *text, size_t size, double seconds)
+{
+	long s = seconds > 1e9 ? 1000000000 : (long)seconds;
+
+	if (s >= 3600)
+		snprintf(text, size, "%ld:%02ld h left", s / 3600, s / 60 % 60);
+	else
+		snprintf(text, size, "%ld:%02ld min left", s / 60, s % 60);
+}
+
+void report_progress(struct report *r, const struct tally *t, const char *folder, int64_t now)
+{
+	uint64_t dealt = t->sent + t->already + t->aside + t->failed;
+	char size[16], eta[40] = "";
+	double seconds;
+
+	if (r->started == 0)
+		r->started = r->shown = now;
+	if (r->quiet || now - r->shown < (r->terminal ? LINE_EVERY : LOG_EVERY))
+		return;
+	r->shown = now;
+	seconds = (double)(now - r->started) / 1e6;
+	if (dealt > 0)
+		put_eta(eta, sizeof(eta),
+			seconds / (double)dealt * (double)(t->total - t->skipped - dealt));
+	clear_line(r);
+	fprintf(stderr, "%" PRIu64 " of %" PRIu64 " messages, %s, %.1f/s, %s%s%s%s", dealt,
+		t->total - t->skipped, human_count(size, (double)t->sent_bytes, "B"),
+		seconds > 0 ? (double)t->sent / seconds : 0, eta, folder && *folder ? " (" : "",
+		folder ? folder : "", folder && *folder ? ")" : "");
+	if (!r->terminal)
+		putc('\n', stderr);
+	r->line = r->terminal;
+	fflush(stderr);
+}
+
+static void print_json(const struct report *r, const struct tally *t, double seconds,
+		       const char *trouble)
+{
+	struct buf b = {0};
+
+	buf_fmt(&b,
+		"{\n  \"total\": %" PRIu64 ",\n  \"read\": %" PRIu64 ",\n  \"sent\": %" PRIu64
+		",\n  \"already_sent\": %" PRIu64 ",\n  \"skipped\": %" PRIu64
+		",\n  \"set_aside\": %" PRIu64 ",\n  \"failed\": %" PRIu64
+		",\n  \"in_doubt\": %" PRIu64 ",\n  \"sent_bytes\": %" PRIu64
+		",\n  \"repaired\": %" PRIu64 ",\n  \"seconds\": %.3f,\n  \"trouble\": ",
+		t->total, t->read, t->sent, t->already, t->skipped, t->aside, t->failed, t->doubt,
+		t->sent_bytes, t->repaired, seconds);
+	if (trouble)
+		put_string(&b, trouble);
+	else
+		buf_str(&b, "null");
+	buf_fmt(&b, ",\n  \"folders\": [%s],\n  \"messages\": [%s]\n}\n", buf_text(&r->folders),
+		buf_text(&r->messages));
+	fputs(buf_text(&b), stdout);
+	buf_free(&b);
+}
+
+void report_end(struct report *r, const struct tally *t, int64_t microseconds, const char *trouble)
+{
+	double seconds = (double)microseconds / 1e6;
+
+	clear_line(r);
+	if (t->repaired > 0)
+		report_note(r, "%" PRIu64 " messages were repaired (--repair)", t->repaired);
+	if (t->leaks > 0)
+		report_note(r,
+			    "%" PRIu64 " messages had a \"From \" line in their header: it was "
+			    "left out",
+			    t->leaks);
+	if (t->long_lines > 0)
+		report_note(r,
+			    "%" PRIu64 " messages have lines over 998 bytes (--repair long breaks "
+			    "them)",
+			    t->long_lines);
+	if (r->json) {
+		print_json(r, t, seconds, trouble);
+		return;
+	}
+	printf("read %" PRIu64 " = sent %" PRIu64 " + skipped %" PRIu64 " + already sent %" PRIu64
+	       " + set aside %" PRIu64 " + failed %" PRIu64,
+	       t->read, t->sent, t->skipped, t->already, t->aside, t->failed);
+	if (t->doubt > 0)
+		printf(" (%" PRIu64 " in doubt)", t->doubt);
+	if (t->total > t->read)
+		printf("; left: %" PRIu64, t->total - t->read);
+	printf("; %.1f s\n", seconds);
+}
+
+void report_verified(struct report *r, uint64_t compared, uint64_t missing, uint64_t changed,
+		     uint64_t doubled)
+{
+	clear_line(r);
+	if (r->json)
+		printf("{\n  \"compared\": %" PRIu64 ",\n  \"missing\": %" PRIu64
+		       ",\n  \"changed\": %" PRIu64 ",\n  \"doubled\": %" PRIu64
+		       ",\n  \"messages\": [%s]\n}\n",
+		       compared, missing, changed, doubled, buf_text(&r->messages));
+	else
+		printf("compared %" PRIu64 ": missing %" PRIu64 ", changed %" PRIu64
+		       ", doubled %" PRIu64 "\n",
+		       compared, missing, changed, doubled);
+}

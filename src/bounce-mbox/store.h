@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What there is to send: the folders and messages behind one path, found in one pass. Nothing is
+ * changed or locked. Standard input and compressed files go through an unlinked temporary file.
+ */
+#ifndef BOUNCE_MBOX_STORE_H
+#define BOUNCE_MBOX_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "mail/mbox.h"
+
+struct err;
+
+enum folder_kind { FOLDER_MBOX, FOLDER_MAILDIR, FOLDER_EML };
+
+struct folder {
+	char *name; /* "Local Folders/Inbox/Work"; "" for a single file */
+	char *path;
+	enum folder_kind kind;
+	enum mbox_format format;
+	char why[120]; /* of the format */
+	uint64_t messages;
+	uint64_t before; /* bytes in front of the first message, which belong to none */
+	int fd;		 /* of an unlinked copy; -1: path is opened when needed */
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec changed;
+};
+
+struct item {
+	uint64_t at; /* mbox: offset in the file; else: of the file's name in names */
+	uint64_t len : 44;
+	uint64_t flags : 20; /* MAIL_* */
+	uint32_t date;	     /* seconds since 1970; undated: that of the one before */
+	uint32_t folder;
+};
+
+struct store {
+	struct folder *folders;
+	size_t folder_count, folder_room;
+	struct item *items;
+	size_t count, room;
+	char *names; /* files of Maildir and .eml folders, each with a NUL */
+	size_t names_len, names_room;
+	uint64_t bytes;
+	uint64_t expunged; /* left out */
+	uint64_t internal; /* servers' notes to themselves, left out */
+	uint64_t partial;  /* cut by the mail program, not left out */
+
+	int fd; /* of the folder read last */
+	size_t fd_folder;
+};
+
+struct store_wishes {
+	enum mbox_format format;
+	bool with_expunged;
+	bool as_it_stands;     /* not sorted by date */
+	const char *temporary; /* folder for unpacked copies */
+};
+
+/* path: a file, a folder, "-" for standard input. To be freed with store_free(), also after an
+ * error. */
+int store_open(struct store *a, const char *path, const struct store_wishes *wishes, struct err *e);
+void store_free(struct store *a);
+
+/* Reads bytes [offset, offset+len) of the item; a short file is -ESTALE. */
+int store_read(struct store *a, const struct item *item, uint64_t offset, char *bytes, size_t len,
+	       struct err *e);
+
+/* What became of the folder's file since: 0, 1 (it grew; what came is not in the archive), or
+ * -ESTALE with a sentence. */
+int store_changed(const struct store *a, size_t folder, struct err *e);
+
+/* Private: shared by the source files of the archive. */
+int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
+		     size_t *index, struct err *e);
+int store_add_mbox(struct store *a, const char *name, const char *path, int copy,
+		   const struct store_wishes *wishes, struct err *e);
+int store_add_file(struct store *a, size_t folder, const char *name, struct err *e);
+int store_add_tree(struct store *a, const char *path, const struct store_wishes *wishes,
+		   struct err *e);
+/* A descriptor of an unlinked file with the unpacked bytes of fd; -1 where fd is not packed (and
+ * spool is not set). */
+int store_unpack(int fd, const char *name, bool spool, const char *temporary, int *copy,
+		 struct err *e);
+
+#endif

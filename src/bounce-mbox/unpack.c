@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/store.h"
+
+#define PIECE ((size_t)256 * 1024)
+
+static void reader_free_at(struct archive **reader)
+{
+	archive_read_free(*reader);
+}
+
+static bool packed(const char *start, ssize_t len)
+{
+	static const struct {
+		size_t len;
+		char bytes[7];
+	} magic[] = {{2, "\x1f\x8b"},
+		     {6, "\xfd"
+			 "7zXZ"},
+		     {4, "\x28\xb5\x2f\xfd"},
+		     {3, "BZh"}};
+
+	for (size_t i = 0; i < COUNT(magic); i++)
+		if (len >= (ssize_t)magic[i].len && !memcmp(start, magic[i].bytes, magic[i].len))
+			return true;
+	return false;
+}
+
+static int temporary_file(const char *folder, int *fd, struct err *e)
+{
+	char *path cleanup(free_at) = NULL;
+
+	*fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (*fd >= 0)
+		return 0;
+	if (asprintf(&path, "%s/bounce-mbox.XXXXXX", folder) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	*fd = mkostemp(path, O_CLOEXEC);
+	if (*fd < 0)
+		return err_sys(e, -errno, "cannot make a temporary file in %s", folder);
+	(void)unlink(path);
+	return 0;
+}
+
+static int write_all(int fd, const char *bytes, size_t len, const char *folder, struct err *e)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, bytes, len);
+
+		if (n < 0 && errno != EINTR)
+			return err_sys(e, -errno, "cannot write a temporary file in %s", folder);
+		if (n > 0) {
+			bytes += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int copy_all(struct archive *reader, int to, const char *name, const char *folder,
+		    struct err *e)
+{
+	char *bytes cleanup(free_at) = malloc(PIECE);
+	struct archive_entry *entry;
+
+	if (!bytes)
+		return err_set(e, -ENOMEM, "out of memory");
+	int r = archive_read_next_header(reader, &entry);
+
+	if (r == ARCHIVE_EOF)
+		return 0;
+	if (r < ARCHIVE_WARN)
+		return err_set(e, -EINVAL, "cannot unpack %s: %s", name,
+			       archive_error_string(reader));
+	for (;;) {
+		la_ssize_t n = archive_read_data(reader, bytes, PIECE);
+
+		if (n < 0)
+			return err_set(e, -EINVAL, "cannot unpack %s: %s", name,
+				       archive_error_string(reader));
+		if (n == 0)
+			return 0;
+		int code = write_all(to, bytes, (size_t)n, folder, e);
+
+		if (code < 0)
+			return code;
+	}
+}
+
+int store_unpack(int fd, const char *name, bool spool, const char *temporary, int *copy,
+		 struct err *e)
+{
+	struct archive *reader cleanup(reader_free_at) = NULL;
+	int to cleanup(fd_close_at) = -1;
+	char start[8];
+	int r;
+
+	*copy = -1;
+	if (!spool && !packed(start, pread(fd, start, sizeof(start), 0)))
+		return 0;
+	r = temporary_file(temporary, &to, e);
+	if (r < 0)
+		return r;
+	reader = archive_read_new();
+	if (!reader)
+		return err_set(e, -ENOMEM, "out of memory");
+	archive_read_support_filter_gzip(reader);
+	archive_read_support_filter_xz(reader);
+	archive_read_support_filter_zstd(reader);
+	archive_read_support_filter_bzip2(reader);
+	archive_read_support_format_raw(reader);
+	archive_read_support_format_empty(reader);
+	if (archive_read_open_fd(reader, fd, PIECE) != ARCHIVE_OK)
+		return err_set(e, -EINVAL, "cannot read %s: %s", name,
+			       archive_error_string(reader));
+	r = copy_all(reader, to, name, temporary, e);
+	if (r == 0 && lseek(to, 0, SEEK_SET) < 0)
+		r = err_sys(e, -errno, "cannot read a temporary file in %s", temporary);
+	if (r == 0)
+		*copy = fd_take(&to);
+	return r;
+}

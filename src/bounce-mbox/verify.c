@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "bounce-mbox/verify.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/journal_table.h"
+#include "bounce-mbox/prepare.h"
+#include "bounce-mbox/report.h"
+#include "bounce-mbox/store.h"
+#include "mail/header.h"
+
+/* In an entry of a table "sent" counts the archive's copies, "met" the export's. */
+struct comparison {
+	struct journal_table messages; /* by content */
+	struct journal_table ids;      /* the export's that the archive has not, by Message-ID */
+};
+
+static void digest_free_at(EVP_MD_CTX **digest)
+{
+	EVP_MD_CTX_free(*digest);
+}
+
+/* Servers add fields in front, and may fold others anew: these say what message it is. */
+static void add_fields(EVP_MD_CTX *digest, const char *head, size_t len)
+{
+	static const char *const names[] = {"Message-ID", "Date", "From", "Subject"};
+
+	for (size_t i = 0; i < COUNT(names); i++) {
+		struct buf text cleanup(buf_free) = {0};
+		struct mail_field f;
+
+		if (mail_head_find(head, len, names[i], &f))
+			mail_field_text(&f, &text);
+		EVP_DigestUpdate(digest, buf_text(&text), text.len + 1);
+	}
+}
+
+static int content_key(struct store *store, const struct item *item,
+		       const struct cleaning *cleaning, unsigned char key[KEY_BYTES], struct err *e)
+{
+	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	struct stream s cleanup(stream_free) = {0};
+	struct buf piece cleanup(buf_free) = {0};
+	bool last = false, head = true;
+
+	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
+		return err_set(e, -ENOMEM, "cannot compute SHA-256");
+	stream_start(&s, store, item, cleaning);
+	while (!last) {
+		const char *body;
+		int r;
+
+		buf_clear(&piece);
+		r = stream_next(&s, &piece, &last, e);
+		if (r < 0)
+			return r;
+		body = buf_text(&piece);
+		if (head) {
+			const char *end = memmem(body, piece.len, "\r\n\r\n", 4);
+
+			add_fields(digest, body, piece.len);
+			body = end ? end + 4 : body + piece.len;
+			head = false;
+		}
+		EVP_DigestUpdate(digest, body, piece.len - (size_t)(body - buf_text(&piece)));
+	}
+	EVP_DigestFinal_ex(digest, key, NULL);
+	return 0;
+}
+
+static int id_key(const char *id, unsigned char key[KEY_BYTES])
+{
+	return EVP_Digest(id, strlen(id), key, NULL, EVP_sha256(), NULL) ? 0 : -ENOMEM;
+}
+
+static int add_archive(struct comparison *c, const unsigned char *key, const char *id)
+{
+	struct journal_entry *entry = journal_table_at(&c->messages, key, id);
+
+	if (!entry)
+		return -ENOMEM;
+	entry->sent++;
+	return 0;
+}
+
+static int add_export(struct comparison *c, const unsigned char *key, const char *id)
+{
+	struct journal_entry *entry = journal_table_at(&c->messages, key, id);
+	unsigned char by_id[KEY_BYTES];
+
+	if (!entry)
+		return -ENOMEM;
+	entry->met++;
+	if (entry->sent > 0 || !*id)
+		return 0;
+	entry = id_key(id, by_id) < 0 ? NULL : journal_table_at(&c->ids, by_id, "");
+	if (!entry)
+		return -ENOMEM;
+	entry->met++;
+	return 0;
+}
+
+static int add_all(struct comparison *c, struct store *store, const struct cleaning *cleaning,
+		   int (*add)(struct comparison *c, const unsigned char *key, const char *id),
+		   struct err *e)
+{
+	struct prepared p = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < store->count && r == 0; i++) {
+		unsigned char key[KEY_BYTES];
+
+		r = prepare(&p, store, &store->items[i], cleaning, e);
+		if (r == 0)
+			r = content_key(store, &store->items[i], cleaning, key, e);
+		if (r == 0 && add(c, key, p.id) < 0)
+			r = err_set(e, -ENOMEM, "out of memory");
+	}
+	prepared_free(&p);
+	return r;
+}
+
+/* Whether the export has another message of that id. */
+static bool changed(struct comparison *c, const struct journal_entry *lost)
+{
+	unsigned char key[KEY_BYTES];
+	struct journal_entry *entry;
+
+	if (!lost->id || id_key(lost->id, key) < 0)
+		return false;
+	entry = journal_table_at(&c->ids, key, NULL);
+	if (!entry || entry->met == 0)
+		return false;
+	entry->met--;
+	return true;
+}
+
+int verify(struct store *archive, struct store *export, const struct cleaning *cleaning,
+	   struct report *report, struct err *e)
+{
+	struct comparison c = {0};
+	uint64_t sums[3] = {0};
+	int r = add_all(&c, archive, cleaning, add_archive, e);
+
+	if (r == 0)
+		r = add_all(&c, export, cleaning, add_export, e);
+	for (size_t i = 0; i < c.messages.count && r == 0; i++) {
+		const struct journal_entry *entry = &c.messages.items[i];
+		const char *id = entry->id ? entry->id : "";
+
+		for (uint32_t n = entry->met; n < entry->sent; n++) {
+			bool other = changed(&c, entry);
+
+			sums[other]++;
+			report_message(report, other ? REPORT_CHANGED : REPORT_MISSING, id, "",
+				       other ? "the export has another content for it"
+					     : "the export does not have it");
+		}
+		if (entry->sent > 0 && entry->met > entry->sent) {
+			sums[2] += entry->met - entry->sent;
+			report_message(report, REPORT_DOUBLED, id, "",
+				       "the export has it more often than the archive");
+		}
+	}
+	if (r == 0)
+		report_verified(report, archive->count, sums[0], sums[1], sums[2]);
+	journal_table_free(&c.messages);
+	journal_table_free(&c.ids);
+	return r < 0 ? r : (sums[0] > 0) + (sums[1] > 0) + (sums[2] > 0);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* JSON text to and from jansson's values, with the project's error protocol and ownership. */
+#ifndef DATA_JSON_H
+#define DATA_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct err;
+
+static inline void json_free_at(json_t **value) /* for cleanup() */
+{
+	json_decref(*value);
+}
+
+/* Strict: no duplicate keys, nothing behind the value. "NAME:LINE: …" in the error. */
+int json_read(const char *text, size_t len, const char *name, json_t **value, struct err *e);
+
+/* Indented by two spaces and ended by a newline. Returns 0 or -errno. */
+int json_print(const json_t *value, FILE *stream, struct err *e);
+
+#endif

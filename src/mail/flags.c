@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "mail/flags.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "mail/header.h"
+
+static unsigned hex_of(const struct mail_field *f)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < f->value_len && i < 8; i++) {
+		char c = f->value[i];
+
+		if (c >= '0' && c <= '9')
+			n = n << 4 | (unsigned)(c - '0');
+		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+			n = n << 4 | (unsigned)((c | 0x20) - 'a' + 10);
+		else
+			break;
+	}
+	return n;
+}
+
+/* nsMsgMessageFlags.h: the bits that Thunderbird saves with a message. */
+static unsigned mozilla_status(const struct mail_field *f)
+{
+	static const struct {
+		unsigned bit, flag;
+	} bits[] = {{0x0001, MAIL_SEEN},     {0x0002, MAIL_ANSWERED}, {0x0004, MAIL_FLAGGED},
+		    {0x0008, MAIL_EXPUNGED}, {0x0400, MAIL_PARTIAL},  {0x1000, MAIL_FORWARDED}};
+	unsigned status = hex_of(f), flags = 0;
+
+	for (size_t i = 0; i < COUNT(bits); i++)
+		if (status & bits[i].bit)
+			flags |= bits[i].flag;
+	return flags;
+}
+
+static unsigned letters(const struct mail_field *f)
+{
+	static const struct {
+		char letter;
+		unsigned flag;
+	} known[] = {{'R', MAIL_SEEN},
+		     {'A', MAIL_ANSWERED},
+		     {'F', MAIL_FLAGGED},
+		     {'D', MAIL_DELETED},
+		     {'T', MAIL_DRAFT}};
+	unsigned flags = 0;
+
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (memchr(f->value, known[i].letter, f->value_len))
+			flags |= known[i].flag;
+	return flags;
+}
+
+static bool internal_subject(const struct mail_field *f)
+{
+	/* written by the c-client library (UW, Pine) and Dovecot at the head of a folder */
+	static const char words[] = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
+
+	return f->value_len == sizeof(words) - 1 && memcmp(f->value, words, f->value_len) == 0;
+}
+
+unsigned mail_flags_of(const struct mail_field *field)
+{
+	switch (field->bytes[0] | 0x20) {
+	case 'x':
+		if (mail_field_is(field, "X-Mozilla-Status"))
+			return mozilla_status(field);
+		if (mail_field_is(field, "X-Mozilla-Status2"))
+			return hex_of(field) & 0x00200000 ? MAIL_DELETED : 0;
+		if (mail_field_is(field, "X-Status"))
+			return letters(field);
+		return 0;
+	case 's':
+		if (mail_field_is(field, "Status"))
+			return letters(field) & MAIL_SEEN;
+		if (mail_field_is(field, "Subject") && internal_subject(field))
+			return MAIL_INTERNAL;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+unsigned mail_flags_of_name(const char *name)
+{
+	static const struct {
+		char letter;
+		unsigned flag;
+	} known[] = {{'S', MAIL_SEEN},	  {'R', MAIL_ANSWERED}, {'F', MAIL_FLAGGED},
+		     {'T', MAIL_DELETED}, {'D', MAIL_DRAFT},	{'P', MAIL_FORWARDED}};
+	const char *info = strstr(name, ":2,");
+	unsigned flags = 0;
+
+	if (!info)
+		return 0;
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (strchr(info + 3, known[i].letter))
+			flags |= known[i].flag;
+	return flags;
+}
+
+/* RFC 3501 atom characters. */
+static bool atom_char(char c)
+{
+	return c > ' ' && c < 127 && !strchr("(){%*\"\\]", c);
+}
+
+void mail_keywords_of(const struct mail_field *field, struct buf *b)
+{
+	size_t i = 0;
+
+	if (!mail_field_is(field, "X-Mozilla-Keys") && !mail_field_is(field, "X-Keywords"))
+		return;
+	while (i < field->value_len) {
+		size_t start = i;
+
+		while (i < field->value_len && atom_char(field->value[i]))
+			i++;
+		if (i > start && (i == field->value_len || field->value[i] <= ' ')) {
+			buf_char(b, ' ');
+			buf_add(b, field->value + start, i - start);
+		}
+		while (i < field->value_len && field->value[i] > ' ')
+			i++;
+		while (i < field->value_len && field->value[i] <= ' ')
+			i++;
+	}
+}

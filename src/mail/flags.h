@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What mail programs note about a message in its header: read, answered, starred, deleted, … */
+#ifndef MAIL_FLAGS_H
+#define MAIL_FLAGS_H
+
+struct buf;
+struct mail_field;
+
+enum {
+	MAIL_SEEN = 1 << 0,
+	MAIL_ANSWERED = 1 << 1,
+	MAIL_FLAGGED = 1 << 2,
+	MAIL_DELETED = 1 << 3, /* marked, still there */
+	MAIL_DRAFT = 1 << 4,
+	MAIL_FORWARDED = 1 << 5,
+	MAIL_EXPUNGED = 1 << 6, /* Thunderbird: deleted, waits for the folder to be compacted */
+	MAIL_PARTIAL = 1 << 7,	/* Thunderbird: the body was never fetched whole */
+	MAIL_INTERNAL = 1 << 8, /* no message at all: a server's note to itself */
+	MAIL_FLAGS_BITS = 9
+};
+
+/* The flags that this field stands for; 0 for any other field. */
+unsigned mail_flags_of(const struct mail_field *field);
+
+/* The flags in the name of a Maildir file (":2,FRS"). */
+unsigned mail_flags_of_name(const char *name);
+
+/* The words of X-Mozilla-Keys or X-Keywords, each one added as " WORD", where an IMAP server can
+ * take them as keywords. */
+void mail_keywords_of(const struct mail_field *field, struct buf *b);
+
+#endif

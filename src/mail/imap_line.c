@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "mail/imap_line.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+
+/* The literal that a line ends in ("{12}" or "{12+}"): its length, -1 for none, -2 for too much. */
+static long literal_of(const char *line, size_t len)
+{
+	long n = 0;
+	size_t at;
+
+	if (len < 3 || line[len - 1] != '}')
+		return -1;
+	at = len - 1;
+	if (line[at - 1] == '+')
+		at--;
+	for (len = at; at > 0 && line[at - 1] >= '0' && line[at - 1] <= '9';)
+		at--;
+	if (at == len || at == 0 || line[at - 1] != '{')
+		return -1;
+	for (; at < len; at++) {
+		n = n * 10 + (line[at] - '0');
+		if (n > IMAP_LITERAL_MAX)
+			return -2;
+	}
+	return n;
+}
+
+static int read_head(struct imap_line *line, const char *at, size_t len)
+{
+	size_t word = 0;
+
+	while (word < len && at[word] != ' ')
+		word++;
+	if (word == 0)
+		return -EPROTO;
+	line->words = at + (word < len ? word + 1 : word);
+	line->len = len - (size_t)(line->words - at);
+	if (word == 1 && (*at == '*' || *at == '+')) {
+		line->kind = *at == '*' ? IMAP_UNTAGGED : IMAP_CONTINUE;
+		return 0;
+	}
+	if (*at != 'A' || word == 1 || word > 9)
+		return -EPROTO;
+	line->kind = IMAP_TAGGED;
+	line->tag = 0;
+	for (size_t i = 1; i < word; i++) {
+		if (at[i] < '0' || at[i] > '9')
+			return -EPROTO;
+		line->tag = line->tag * 10 + (unsigned)(at[i] - '0');
+	}
+	return 0;
+}
+
+long imap_line_read(const char *bytes, size_t len, struct imap_line *line)
+{
+	struct imap_line l = {0};
+	size_t at = 0;
+
+	for (bool first = true;; first = false) {
+		const char *newline = at < len ? memchr(bytes + at, '\n', len - at) : NULL;
+		size_t n = newline ? (size_t)(newline - bytes) - at : len - at;
+		long literal;
+
+		if (n > IMAP_LINE_MAX || at > IMAP_LITERAL_MAX + IMAP_LINE_MAX)
+			return -EPROTO;
+		if (!newline)
+			return 0;
+		if (n > 0 && bytes[at + n - 1] == '\r')
+			n--;
+		if (first && read_head(&l, bytes + at, n) < 0)
+			return -EPROTO;
+		literal = literal_of(bytes + at, n);
+		if (literal == -2)
+			return -EPROTO;
+		at = (size_t)(newline - bytes) + 1;
+		if (literal < 0)
+			break;
+		if (len - at < (size_t)literal)
+			return 0;
+		at += (size_t)literal;
+	}
+	*line = l;
+	return (long)at;
+}
+
+bool imap_word(const char *words, size_t len, const char *word, const char **rest)
+{
+	size_t n = strlen(word);
+
+	if (len < n || strncasecmp(words, word, n) != 0 || (len > n && words[n] != ' '))
+		return false;
+	*rest = words + (len > n ? n + 1 : n);
+	return true;
+}
+
+void imap_quoted(struct buf *b, const char *text)
+{
+	buf_char(b, '"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			buf_char(b, '\\');
+		if (*text != '\r' && *text != '\n')
+			buf_char(b, *text);
+	}
+	buf_char(b, '"');
+}
+
+/* One character off the front of UTF-8. */
+static uint32_t take_char(const unsigned char **at)
+{
+	const unsigned char *p = *at;
+	unsigned more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : *p >= 0xc2 ? 1 : 0;
+	uint32_t c = more == 3 ? *p & 7 : more == 2 ? *p & 15 : more == 1 ? *p & 31 : *p;
+
+	*at = p + 1;
+	for (unsigned i = 1; i <= more; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return *p;
+	for (unsigned i = 1; i <= more; i++)
+		c = c << 6 | (p[i] & 63);
+	if (c > 0x10ffff)
+		return *p;
+	*at = p + 1 + more;
+	return c;
+}
+
+struct base64 {
+	uint32_t bits;
+	unsigned count;
+};
+
+static void put_bits(struct buf *b, struct base64 *s, uint32_t value, unsigned count)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+
+	s->bits = s->bits << count | value;
+	s->count += count;
+	while (s->count >= 6) {
+		s->count -= 6;
+		buf_char(b, digits[s->bits >> s->count & 63]);
+	}
+}
+
+static void put_utf16(struct buf *b, struct base64 *s, uint32_t c)
+{
+	if (c >= 0x10000) {
+		put_bits(b, s, 0xd800 + ((c - 0x10000) >> 10), 16);
+		c = 0xdc00 + ((c - 0x10000) & 0x3ff);
+	}
+	put_bits(b, s, c, 16);
+}
+
+void imap_mailbox(struct buf *b, const char *name, char delimiter)
+{
+	const unsigned char *at = (const unsigned char *)name;
+	struct buf text = {0};
+	struct base64 state = {0};
+	bool shifted = false;
+
+	while (*at) {
+		uint32_t c = take_char(&at);
+		bool plain = c >= ' ' && c < 127;
+
+		if (shifted && plain) {
+			if (state.count > 0)
+				put_bits(&text, &state, 0, 6 - state.count);
+			buf_char(&text, '-');
+			state = (struct base64){0};
+			shifted = false;
+		}
+		if (!plain && !shifted) {
+			buf_char(&text, '&');
+			shifted = true;
+		}
+		if (!plain)
+			put_utf16(&text, &state, c);
+		else if (c == '&')
+			buf_str(&text, "&-");
+		else if (c == '/')
+			buf_char(&text, delimiter);
+		else if (c == (unsigned char)delimiter) /* it is no level here */
+			buf_char(&text, '_');
+		else
+			buf_char(&text, (char)c);
+	}
+	if (shifted) {
+		if (state.count > 0)
+			put_bits(&text, &state, 0, 6 - state.count);
+		buf_char(&text, '-');
+	}
+	imap_quoted(b, buf_text(&text));
+	if (buf_status(&text) < 0)
+		b->failed = true;
+	buf_free(&text);
+}

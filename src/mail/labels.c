@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "mail/labels.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "base/cursor.h"
+#include "base/mem.h"
+#include "mail/flags.h"
+
+static int hex_of(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+		return (c | 0x20) - 'a' + 10;
+	return -1;
+}
+
+static void decode_q(const char *at, size_t len, struct buf *b)
+{
+	for (size_t i = 0; i < len; i++) {
+		int high = at[i] == '=' && i + 2 < len ? hex_of(at[i + 1]) : -1;
+		int low = high >= 0 ? hex_of(at[i + 2]) : -1;
+
+		if (low >= 0) {
+			buf_char(b, (char)(high << 4 | low));
+			i += 2;
+		} else {
+			buf_char(b, (char)(at[i] == '_' ? ' ' : at[i]));
+		}
+	}
+}
+
+static void decode_b(const char *at, size_t len, struct buf *b)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	unsigned bits = 0, count = 0;
+
+	for (size_t i = 0; i < len && at[i] != '='; i++) {
+		const char *digit = at[i] ? strchr(digits, at[i]) : NULL;
+
+		if (!digit)
+			continue;
+		bits = bits << 6 | (unsigned)(digit - digits);
+		count += 6;
+		if (count < 8)
+			continue;
+		count -= 8;
+		buf_char(b, (char)(bits >> count & 0xff));
+	}
+}
+
+static void put_latin1(const struct buf *from, struct buf *to)
+{
+	for (size_t i = 0; i < from->len; i++) {
+		unsigned char c = (unsigned char)from->data[i];
+
+		if (c < 128) {
+			buf_char(to, (char)c);
+		} else {
+			buf_char(to, (char)(0xc0 | c >> 6));
+			buf_char(to, (char)(0x80 | (c & 63)));
+		}
+	}
+}
+
+static bool charset_is(const char *charset, size_t len, const char *name)
+{
+	return strlen(name) == len && strncasecmp(charset, name, len) == 0;
+}
+
+/* Decodes =?CHARSET?B?TEXT?= at the front of text; returns its length, 0 where there is none. */
+static size_t decode_word(const char *text, size_t len, struct buf *b)
+{
+	struct cursor c = cursor_of(text, len);
+	struct buf bytes cleanup(buf_free) = {0};
+	const char *start, *charset, *how, *word;
+	size_t n, charset_len, how_len, word_len;
+
+	if (len < 8 || memcmp(text, "=?", 2) != 0)
+		return 0;
+	if (!cursor_part(&c, '?', &start, &n) || !cursor_part(&c, '?', &charset, &charset_len) ||
+	    !cursor_part(&c, '?', &how, &how_len) || !cursor_part(&c, '?', &word, &word_len) ||
+	    how_len != 1 || cursor_left(&c) == 0 || *c.at != '=')
+		return 0;
+	if ((*how | 0x20) == 'b')
+		decode_b(word, word_len, &bytes);
+	else if ((*how | 0x20) == 'q')
+		decode_q(word, word_len, &bytes);
+	else
+		return 0;
+	if (charset_is(charset, charset_len, "ISO-8859-1"))
+		put_latin1(&bytes, b);
+	else if (charset_is(charset, charset_len, "UTF-8") ||
+		 charset_is(charset, charset_len, "US-ASCII"))
+		buf_add(b, buf_text(&bytes), bytes.len);
+	else
+		return 0;
+	return (size_t)((const char *)c.at + 1 - text);
+}
+
+void mail_decode_words(const char *text, size_t len, struct buf *b)
+{
+	bool after_word = false;
+	size_t i = 0;
+
+	while (i < len) {
+		size_t blanks = 0, word;
+
+		while (i + blanks < len && strchr(" \t\r\n", text[i + blanks]) && text[i + blanks])
+			blanks++;
+		if (after_word && i + blanks < len) { /* blanks between two words mean nothing */
+			word = decode_word(text + i + blanks, len - i - blanks, b);
+			i += word > 0 ? blanks + word : 0;
+			after_word = word > 0;
+			if (word > 0)
+				continue;
+		}
+		buf_add(b, text + i, blanks);
+		i += blanks;
+		if (i == len)
+			break;
+		word = decode_word(text + i, len - i, b);
+		after_word = word > 0;
+		if (word == 0)
+			buf_char(b, text[i]);
+		i += word > 0 ? word : 1;
+	}
+}
+
+unsigned mail_labels_read(const char *labels, struct buf *mailbox)
+{
+	static const char *const states[] = {"Opened", "Unread", "Starred", "Important",
+					     "Archived"};
+	struct cursor c = cursor_of(labels, strlen(labels));
+	unsigned flags = MAIL_SEEN;
+	const char *part;
+	bool found = false;
+	size_t len;
+
+	while (cursor_part(&c, ',', &part, &len)) {
+		bool state = len == 0 || strncasecmp(part, "Category ", len < 9 ? len : 9) == 0;
+
+		while (len > 0 && *part == ' ') {
+			part++;
+			len--;
+		}
+		for (size_t i = 0; i < COUNT(states); i++)
+			state = state || (strlen(states[i]) == len &&
+					  strncasecmp(part, states[i], len) == 0);
+		if (len == 6 && strncasecmp(part, "Unread", len) == 0)
+			flags &= ~(unsigned)MAIL_SEEN;
+		if (len == 7 && strncasecmp(part, "Starred", len) == 0)
+			flags |= MAIL_FLAGGED;
+		if (state || found)
+			continue;
+		found = true;
+		buf_add(mailbox, part, len);
+	}
+	if (!found)
+		buf_str(mailbox, "Archive");
+	return flags;
+}

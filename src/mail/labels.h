@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* X-Gmail-Labels, as Google Takeout writes it: where a message lay, and its flags. */
+#ifndef MAIL_LABELS_H
+#define MAIL_LABELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+/* Appends text with its RFC 2047 words decoded to UTF-8; words in other character sets than UTF-8,
+ * ASCII and Latin 1 stay as they are. */
+void mail_decode_words(const char *text, size_t len, struct buf *b);
+
+/*
+ * Reads a list of labels (decoded, commas between them): appends the mailbox, which is the first
+ * label that says a place and no state, or "Archive", to mailbox; returns MAIL_* flags.
+ */
+unsigned mail_labels_read(const char *labels, struct buf *mailbox);
+
+#endif

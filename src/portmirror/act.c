@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/act.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "netlink/nl.h"
+#include "portmirror/engine.h"
+#include "portmirror/op.h"
+
+/* The programs of a plan, as descriptors. */
+struct programs {
+	int *fds;  /* of each program; -1: not opened */
+	int *maps; /* of each program: the descriptor of its destination's map; -1: none yet */
+	size_t count;
+};
+
+static void programs_close(struct programs *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		fd_close_at(&p->fds[i]);
+		/* Programs of one destination share one descriptor: it is closed with the last. */
+		for (size_t j = i + 1; j < p->count; j++)
+			if (p->maps[j] == p->maps[i])
+				p->maps[i] = -1;
+		fd_close_at(&p->maps[i]);
+	}
+	free(p->fds);
+	free(p->maps);
+}
+
+static int programs_init(struct programs *p, size_t count)
+{
+	p->fds = calloc(count + 1, sizeof(*p->fds));
+	p->maps = calloc(count + 1, sizeof(*p->maps));
+	if (!p->fds || !p->maps)
+		return -ENOMEM;
+	p->count = count;
+	for (size_t i = 0; i < count; i++)
+		p->fds[i] = p->maps[i] = -1;
+	return 0;
+}
+
+static int open_map(const struct plan *plan, struct programs *p, size_t i, struct err *e)
+{
+	int r;
+
+	for (size_t j = 0; j < p->count; j++)
+		if (plan->programs[j].to_ifindex == plan->programs[i].to_ifindex && p->maps[j] >= 0)
+			return p->maps[i] = p->maps[j];
+	r = plan->programs[i].map_id ? once_map_open(plan->programs[i].map_id) : once_map_create(e);
+	if (r < 0)
+		return plan->programs[i].map_id ? err_sys(e, r, "can't open the map in use") : r;
+	return p->maps[i] = r;
+}
+
+static int open_program(const struct plan *plan, struct programs *p, size_t i, struct err *e)
+{
+	int r;
+
+	if (p->fds[i] >= 0)
+		return p->fds[i];
+	if (plan->programs[i].loaded) {
+		r = once_program_open(plan->programs[i].loaded);
+		if (r >= 0)
+			return p->fds[i] = r;
+	}
+	r = open_map(plan, p, i, e);
+	if (r < 0)
+		return r;
+	r = once_load(&plan->programs[i].program, r, e);
+	return r < 0 ? r : (p->fds[i] = r);
+}
+
+static int put_filter(struct nl_batch *batch, const struct plan *plan, const struct op *op,
+		      struct programs *programs, struct err *e)
+{
+	struct tc_rule rule = op->rule;
+
+	if (op->program >= 0) {
+		rule.program_fd = open_program(plan, programs, (size_t)op->program, e);
+		if (rule.program_fd < 0)
+			return rule.program_fd;
+		rule.name = plan->programs[op->program].name;
+	}
+	tc_put_filter(batch, &rule, op->replace);
+	return 0;
+}
+
+/* One message for the operation. */
+static int put(struct nl_batch *batch, const struct plan *plan, const struct op *op,
+	       struct programs *programs, struct err *e)
+{
+	switch (op->kind) {
+	case OP_ACTION_PUT:
+		tc_put_mirred(batch, op->action, op->to_ifindex, op->cookie, op->replace);
+		return 0;
+	case OP_ISOLATE:
+	case OP_RESTORE:
+		nl_put_brport(batch, op->ifindex, op->mask, op->flags);
+		return 0;
+	case OP_QDISC_ADD:
+		tc_put_qdisc_add(batch, op->ifindex, op->parent, op->handle, op->qdisc);
+		return 0;
+	case OP_QDISC_CLEAR:
+	case OP_QDISC_DEL:
+		tc_put_qdisc_del(batch, op->ifindex, op->parent, op->handle, op->qdisc);
+		return 0;
+	case OP_FILTER_PUT:
+		return put_filter(batch, plan, op, programs, e);
+	case OP_FILTER_DEL:
+		tc_put_filter_del(batch, op->ifindex, op->parent, op->rule.pref, op->protocol,
+				  op->rule.handle, op->filter_kind);
+		return 0;
+	case OP_ACTION_DEL:
+		tc_put_mirred_del(batch, op->action);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What refused() below works with. */
+struct answers {
+	struct engine *engine;
+	const struct plan *plan;
+	struct outcome *outcome;
+	bool *refused; /* for each operation */
+	bool failed;   /* out of memory */
+};
+
+static bool gone(int code)
+{
+	return code == -ENODEV || code == -ENXIO || code == -ENOENT || code == -EINVAL;
+}
+
+/* The kernel lacks a part that it could have: remember it, and plan without. */
+static bool learn(struct lacks *lacks, const struct op *op, int code)
+{
+	bool *lack = NULL;
+
+	if (op->kind == OP_QDISC_ADD && strcmp(op->qdisc, "prio") == 0)
+		lack = &lacks->prio;
+	else if (op->kind == OP_FILTER_PUT && op->rule.match == TC_MATCH_ALL)
+		lack = &lacks->matchall;
+	else if (op->kind == OP_FILTER_PUT && op->rule.match != TC_MATCH_U32)
+		lack = &lacks->bpf;
+	if (!lack || (code != -ENOENT && code != -EOPNOTSUPP))
+		return false;
+	*lack = true;
+	return true;
+}
+
+/* Somebody else was quicker, or a device has gone: the next look sees it. */
+static bool passing(const struct op *op, int code)
+{
+	switch (op->kind) {
+	case OP_ACTION_DEL:
+		/* Filters let go of their action an RCU grace period after they are deleted. */
+		return gone(code) || code == -EPERM;
+	case OP_QDISC_CLEAR:
+	case OP_QDISC_DEL:
+	case OP_FILTER_DEL:
+	case OP_RESTORE:
+		return gone(code);
+	case OP_QDISC_ADD:
+		return code == -ENODEV || code == -EEXIST || code == -EBUSY;
+	case OP_ACTION_PUT:
+	case OP_ISOLATE:
+	case OP_FILTER_PUT:
+	default:
+		return code == -ENODEV || code == -EEXIST;
+	}
+}
+
+static int refuse(struct answers *a, const struct op *op, int code, const char *words)
+{
+	struct outcome *outcome = a->outcome;
+	const char *session = op->session >= 0 ? a->plan->states[op->session].session->name : "";
+	struct refusal refusal = {0};
+	char what[160];
+
+	if (outcome_refusal(outcome, session))
+		return 0; /* one sentence a session: the first is the cause */
+	if (array_room(&outcome->refusals, &outcome->refusals_room, outcome->nrefusals,
+		       sizeof(*outcome->refusals)) < 0)
+		return -ENOMEM;
+	op_text(op, what, sizeof(what));
+	if (asprintf(&refusal.text, "the kernel refuses to %s: %s%s%s%s", what,
+		     *words ? words : strerror(-code), *words ? " (" : "",
+		     *words ? strerror(-code) : "", *words ? ")" : "") < 0)
+		return -ENOMEM;
+	snprintf(refusal.session, sizeof(refusal.session), "%s", session);
+	outcome->refusals[outcome->nrefusals++] = refusal;
+	return 0;
+}
+
+/* A filter without its qdisc, or without its action, is refused for their sake: theirs counts. */
+static bool follows(const struct answers *a, size_t number)
+{
+	const struct op *op = &a->plan->ops[number];
+
+	for (size_t i = 0; op->kind == OP_FILTER_PUT && i < number; i++) {
+		const struct op *before = &a->plan->ops[i];
+
+		if (!a->refused[i])
+			continue;
+		if (before->kind == OP_QDISC_ADD && before->ifindex == op->ifindex)
+			return true;
+		if (before->kind == OP_ACTION_PUT && before->action == op->rule.mirred)
+			return true;
+	}
+	return false;
+}
+
+static void refused(size_t message, int code, const char *words, void *data)
+{
+	struct answers *a = data;
+	const struct op *op = &a->plan->ops[message];
+
+	a->refused[message] = true;
+	if (follows(a, message) || passing(op, code) || learn(&a->engine->lacks, op, code))
+		return;
+	if (refuse(a, op, code, words) < 0)
+		a->failed = true;
+}
+
+static int send_all(struct answers *a, struct programs *programs, struct err *e)
+{
+	struct nl_batch batch cleanup(nl_batch_free) = {0};
+	int r;
+
+	for (size_t i = 0; i < a->plan->nops; i++) {
+		r = put(&batch, a->plan, &a->plan->ops[i], programs, e);
+		if (r < 0)
+			return r;
+	}
+	r = nl_batch_send(a->engine->nl, &batch, refused, a, e);
+	if (r < 0)
+		return r;
+	return a->failed ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
+static int remember(const struct answers *a)
+{
+	struct outcome *o = a->outcome;
+
+	for (size_t i = 0; i < a->plan->nops; i++) {
+		if (a->refused[i])
+			continue;
+		if (array_room(&o->done, &o->done_room, o->ndone, sizeof(*o->done)) < 0)
+			return -ENOMEM;
+		o->done[o->ndone] = a->plan->ops[i];
+		/* What these point to ends with the view. */
+		o->done[o->ndone].rule.code = NULL;
+		o->done[o->ndone].rule.name = NULL;
+		o->ndone++;
+	}
+	return 0;
+}
+
+int act(struct engine *engine, const struct view *view, struct outcome *outcome, struct err *e)
+{
+	const struct plan *plan = &view->plan;
+	struct programs programs cleanup(programs_close) = {0};
+	bool *refused_ones cleanup(free_at) = calloc(plan->nops + 1, sizeof(*refused_ones));
+	struct answers a = {
+		.engine = engine, .plan = plan, .outcome = outcome, .refused = refused_ones};
+	int r;
+
+	if (!refused_ones || programs_init(&programs, plan->nprograms) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = send_all(&a, &programs, e);
+	if (r == 0 && remember(&a) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	return r;
+}

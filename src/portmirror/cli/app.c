@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/cli/app.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "data/json.h"
+#include "portmirror/op.h"
+
+const char *app_root(const struct cli_call *call)
+{
+	const char *root = cli_get(call, "root");
+
+	if (!root)
+		root = getenv("PORTMIRROR_ROOT");
+	return root ? root : "";
+}
+
+bool app_json(const struct cli_call *call)
+{
+	return cli_has(call, "json");
+}
+
+/* strtod(3) would want the locale's decimal point. */
+static bool parse_seconds(const char *text, double *seconds)
+{
+	double value = 0, unit = 1;
+	bool point = false;
+
+	if (!*text || strspn(text, "0123456789.") != strlen(text) || strcmp(text, ".") == 0)
+		return false;
+	for (; *text; text++) {
+		if (*text == '.' && point)
+			return false;
+		if (*text == '.') {
+			point = true;
+			continue;
+		}
+		value = value * 10 + (*text - '0');
+		unit *= point ? 10 : 1;
+	}
+	*seconds = value / unit;
+	return true;
+}
+
+bool app_seconds(const struct cli_call *call, const char *option, double least, double most,
+		 double *seconds)
+{
+	const char *text = cli_get(call, option);
+	double value;
+
+	if (!text)
+		return true;
+	if (parse_seconds(text, &value) && value >= least && value <= most) {
+		*seconds = value;
+		return true;
+	}
+	(void)cli_misused(call, "'--%s' takes seconds from %g to %g, not '%s'", option, least, most,
+			  text);
+	return false;
+}
+
+int app_fail(const struct cli_call *call, const struct err *e)
+{
+	cli_complain(call, "%s", e->text);
+	return EXIT_FAILED;
+}
+
+static bool may_administer(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return geteuid() == 0;
+	return data[0].effective & (1u << CAP_NET_ADMIN);
+}
+
+bool app_open(const struct cli_call *call, struct engine *engine)
+{
+	struct err e = {0};
+
+	if (!may_administer()) {
+		cli_complain(call,
+			     "needs root (CAP_NET_ADMIN): it reads and changes the traffic control "
+			     "of network devices; try: sudo portmirror %s",
+			     call->verb->name);
+		return false;
+	}
+	if (engine_open(app_root(call), engine, &e) < 0) {
+		app_fail(call, &e);
+		return false;
+	}
+	return true;
+}
+
+static void say_waiting(void *data)
+{
+	const struct cli_call *const *call = data;
+
+	cli_complain(*call, "waiting for another portmirror to finish");
+}
+
+/* From here on it is a matter of milliseconds: Ctrl-C comes too late to leave it half done. */
+static void finish_what_is_begun(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
+int app_lock(const struct cli_call *call, const struct engine *engine)
+{
+	char *folder cleanup(free_at) = strdup(engine->store.lock);
+	struct err e = {0};
+	int fd;
+
+	if (!folder) {
+		cli_complain(call, "out of memory");
+		return -ENOMEM;
+	}
+	*strrchr(folder, '/') = '\0';
+	if (folder_make(folder, 0755, &e) < 0) {
+		app_fail(call, &e);
+		return e.code;
+	}
+	fd = file_lock(engine->store.lock, say_waiting, &call, &e);
+	if (fd < 0)
+		app_fail(call, &e);
+	else
+		finish_what_is_begun();
+	return fd;
+}
+
+bool app_load(const struct cli_call *call, const struct engine *engine, struct sessions *sessions)
+{
+	struct err e = {0};
+
+	if (store_load(&engine->store, sessions, &e) < 0) {
+		app_fail(call, &e);
+		return false;
+	}
+	return true;
+}
+
+int app_print_json(const struct cli_call *call, json_t *value)
+{
+	struct err e = {0};
+	int r;
+
+	if (!value) {
+		cli_complain(call, "out of memory");
+		return EXIT_FAILED;
+	}
+	r = json_print(value, stdout, &e);
+	json_decref(value);
+	return r < 0 ? app_fail(call, &e) : EXIT_OK;
+}
+
+enum state app_state(const struct session_state *st)
+{
+	return st->state == STATE_WHOLE && st->pending > 0 ? STATE_PARTIAL : st->state;
+}
+
+static json_t *reasons_of(const struct session_state *st)
+{
+	json_t *list = json_array();
+	const char *at = st->reasons;
+
+	while (list && at && *at) {
+		size_t len = strcspn(at, "\n");
+
+		json_array_append_new(list, json_stringn(at, len));
+		at += len + (at[len] == '\n');
+	}
+	if (list && st->state == STATE_WHOLE && st->pending > 0)
+		json_array_append_new(list, json_string("the kernel differs from what is saved; "
+							"portmirror apply mends it"));
+	return list;
+}
+
+static json_t *ports_of(const struct view *view, const struct session_state *st)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < st->from.count; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, st->from.items[i]);
+
+		if (link)
+			json_array_append_new(list, json_string(link->name));
+	}
+	return list;
+}
+
+json_t *app_session_object(const struct view *view, const struct session_state *st)
+{
+	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
+	bool broken = view->sessions->items[st - view->plan.states].broken != NULL;
+	json_t *o = broken ? json_pack("{s:s, s:b}", "name", st->session->name, "runtime",
+				       st->session->runtime)
+			   : session_object(st->session, true);
+	json_t *more = json_pack("{s:s, s:o, s:o, s:s?}", "state", state_name(app_state(st)),
+				 "reasons", reasons_of(st), "ports", ports_of(view, st),
+				 "destination", to ? to->name : NULL);
+
+	if (!o || !more || json_object_update(o, more) < 0 ||
+	    (st->action && json_object_set_new(o, "action", json_integer(st->action)) < 0)) {
+		json_decref(o);
+		o = NULL;
+	}
+	json_decref(more);
+	return o;
+}
+
+static const char *session_of(const struct plan *plan, const struct op *op)
+{
+	return op->session >= 0 && (size_t)op->session < plan->nstates
+		       ? plan->states[op->session].session->name
+		       : NULL;
+}
+
+void app_print_ops(const struct plan *plan, const struct op *ops, size_t nops, const char *before)
+{
+	for (size_t i = 0; i < nops; i++) {
+		const char *session = session_of(plan, &ops[i]);
+		char text[200];
+
+		op_text(&ops[i], text, sizeof(text));
+		if (session)
+			printf("%s%s: %s\n", before, session, text);
+		else
+			printf("%s%s\n", before, text);
+	}
+}
+
+json_t *app_ops(const struct plan *plan, const struct op *ops, size_t nops)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < nops; i++) {
+		if (json_array_append_new(list, op_object(&ops[i], session_of(plan, &ops[i]))) <
+		    0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+void app_complain_lines(const struct cli_call *call, const char *name, const char *lines)
+{
+	while (*lines) {
+		size_t len = strcspn(lines, "\n");
+
+		cli_complain(call, "%s: %.*s", name, (int)len, lines);
+		lines += len + (lines[len] == '\n');
+	}
+}
+
+bool app_complain_states(const struct cli_call *call, const struct outcome *outcome,
+			 const char *skip)
+{
+	const struct plan *plan = &outcome->view.plan;
+	bool bad = outcome->nrefusals > 0;
+
+	for (size_t i = 0; i < plan->nstates; i++) {
+		const struct session_state *st = &plan->states[i];
+
+		bad |= st->state == STATE_FAILED || st->stuck;
+		if (st->reasons && (!skip || strcmp(skip, st->session->name) != 0))
+			app_complain_lines(call, st->session->name, st->reasons);
+	}
+	for (size_t i = 0; i < outcome->nrefusals; i++) {
+		const struct refusal *r = &outcome->refusals[i];
+
+		cli_complain(call, "%s%s%s", r->session, *r->session ? ": " : "", r->text);
+	}
+	return bad;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* portmirror list and show: the sessions and how they stand. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/term.h"
+#include "portmirror/cli/app.h"
+
+static enum paint paint_of(enum state state)
+{
+	static const enum paint paints[] = {PAINT_GREEN, PAINT_YELLOW, PAINT_YELLOW, PAINT_RED};
+
+	return paints[state];
+}
+
+static bool look(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
+		 struct view *view)
+{
+	struct err e = {0};
+
+	if (!app_open(call, engine) || !app_load(call, engine, sessions))
+		return false;
+	if (engine_look(engine, sessions, NULL, view, &e) < 0) {
+		app_fail(call, &e);
+		return false;
+	}
+	return true;
+}
+
+static void from_text(const struct session *s, struct buf *b)
+{
+	for (size_t i = 0; i < s->nfrom; i++)
+		buf_fmt(b, "%s%s", i ? " " : "", s->from[i].text);
+}
+
+static int print_table(const struct view *view)
+{
+	static const char *const titles[] = {"NAME", "STATE", ">PORTS", "DIRECTION",
+					     "TO",   "FROM",  "FILTER", NULL};
+	struct table *t cleanup(table_free_at) = table_new(titles);
+
+	for (size_t i = 0; i < view->plan.nstates; i++) {
+		const struct session_state *st = &view->plan.states[i];
+		const struct session *s = st->session;
+		struct buf from cleanup(buf_free) = {0};
+
+		from_text(s, &from);
+		table_cell(t, PAINT_BOLD, "%s", s->name);
+		table_cell(t, paint_of(app_state(st)), "%s", state_name(app_state(st)));
+		table_cell(t, PAINT_NONE, "%zu", st->from.count);
+		table_cell(t, PAINT_NONE, "%s", s->nfrom ? direction_name(s->direction) : "");
+		table_cell(t, PAINT_NONE, "%s", s->to.text ? s->to.text : "");
+		table_cell(t, PAINT_NONE, "%s", buf_text(&from));
+		table_cell(t, PAINT_NONE, "%s", s->filter ? s->filter : "");
+	}
+	return table_print(t, stdout);
+}
+
+int verb_list(const struct cli_call *call)
+{
+	struct engine engine cleanup(engine_close) = {0};
+	struct sessions sessions cleanup(sessions_free) = {0};
+	struct view view cleanup(view_free) = {0};
+	json_t *list;
+
+	if (!look(call, &engine, &sessions, &view))
+		return EXIT_FAILED;
+	if (app_json(call)) {
+		list = json_array();
+		for (size_t i = 0; list && i < view.plan.nstates; i++)
+			json_array_append_new(list,
+					      app_session_object(&view, &view.plan.states[i]));
+		return app_print_json(call, list);
+	}
+	if (view.plan.nstates == 0) {
+		printf("no session is saved; portmirror add --help shows how to make one\n");
+		return EXIT_OK;
+	}
+	if (print_table(&view) < 0) {
+		cli_complain(call, "out of memory");
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+static void line(const char *title, const char *text)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	term_safe(&b, text);
+	printf("%-12s %s\n", title, buf_text(&b));
+}
+
+static void print_reasons(const struct session_state *st)
+{
+	const char *at = st->reasons;
+
+	while (at && *at) {
+		size_t len = strcspn(at, "\n");
+
+		printf("%-12s %.*s\n", "", (int)len, at);
+		at += len + (at[len] == '\n');
+	}
+	if (st->state == STATE_WHOLE && st->pending > 0)
+		printf("%-12s the kernel differs from what is saved; portmirror apply mends it\n",
+		       "");
+}
+
+static void print_one(const struct view *view, const struct session_state *st, const char *path)
+{
+	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
+	const struct session *s = st->session;
+	bool colour = term_colour(stdout);
+	struct buf ports cleanup(buf_free) = {0};
+	struct buf from cleanup(buf_free) = {0};
+
+	line("name", s->name);
+	printf("%-12s %s%s%s\n", "state", term_on(paint_of(app_state(st)), colour),
+	       state_name(app_state(st)), term_off(colour));
+	print_reasons(st);
+	line("file", path);
+	if (s->nfrom == 0)
+		return; /* a broken one: there is nothing more to tell */
+	from_text(s, &from);
+	for (size_t i = 0; i < st->from.count; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, st->from.items[i]);
+
+		buf_fmt(&ports, "%s%s", i ? " " : "", link ? link->name : "?");
+	}
+	line("from", buf_text(&from));
+	line("to", s->to.text);
+	line("direction", direction_name(s->direction));
+	line("filter", s->filter ? s->filter : "(all frames)");
+	line("attach", attach_name(s->attach));
+	line("isolate", s->isolate ? "yes" : "no");
+	line("ports", st->from.count ? buf_text(&ports) : "(none now)");
+	line("destination", to ? to->name : "(not there now)");
+	if (st->in_kernel)
+		printf("%-12s mirred %u\n", "action", st->action);
+}
+
+int verb_show(const struct cli_call *call)
+{
+	struct engine engine cleanup(engine_close) = {0};
+	struct sessions sessions cleanup(sessions_free) = {0};
+	struct view view cleanup(view_free) = {0};
+	const struct session_state *st;
+	char *path cleanup(free_at) = NULL;
+
+	if (!look(call, &engine, &sessions, &view))
+		return EXIT_FAILED;
+	st = plan_state(&view.plan, call->args[0]);
+	if (!st) {
+		cli_complain(call, "there is no session named %s", call->args[0]);
+		return EXIT_FAILED;
+	}
+	if (app_json(call))
+		return app_print_json(call, app_session_object(&view, st));
+	path = store_path(&engine.store, st->session);
+	print_one(&view, st, path ? path : "?");
+	return EXIT_OK;
+}

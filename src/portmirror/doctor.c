@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/doctor.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/doctor_work.h"
+#include "portmirror/facts.h"
+#include "portmirror/host.h"
+#include "portmirror/op.h"
+#include "portmirror/ours.h"
+#include "portmirror/plan.h"
+#include "portmirror/store.h"
+
+const char *severity_name(enum severity severity)
+{
+	static const char *const names[] = {"hint", "warning", "error"};
+
+	return names[severity];
+}
+
+char *doctor_text(struct work *w, const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = vasprintf(&text, format, args);
+	va_end(args);
+	if (r >= 0)
+		return text;
+	w->failed = true;
+	return NULL;
+}
+
+static bool known(const struct findings *findings, const char *name, const char *sentence)
+{
+	for (size_t i = 0; i < findings->count; i++)
+		if (strcmp(findings->items[i].name, name) == 0 &&
+		    strcmp(findings->items[i].sentence, sentence) == 0)
+			return true;
+	return false;
+}
+
+static void finding_free(struct finding *f)
+{
+	free(f->session);
+	free(f->subject);
+	free(f->sentence);
+	free(f->cure);
+}
+
+void doctor_add(struct work *w, enum severity severity, const char *name,
+		const struct session_state *st, const char *subject, char *sentence, char *cure)
+{
+	struct findings *all = &w->findings;
+	struct finding f = {.severity = severity, .name = name, .sentence = sentence, .cure = cure};
+
+	if (sentence && known(all, name, sentence)) {
+		finding_free(&f);
+		return;
+	}
+	if (st)
+		f.session = doctor_text(w, "%s", st->session->name);
+	if (subject)
+		f.subject = doctor_text(w, "%s", subject);
+	if (!sentence || !cure || w->failed ||
+	    array_room(&all->items, &all->room, all->count, sizeof(*all->items)) < 0) {
+		w->failed = true;
+		finding_free(&f);
+		return;
+	}
+	all->items[all->count++] = f;
+}
+
+/* What a POSIX shell leaves as it is. */
+static bool plain(const char *text)
+{
+	static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				   "0123456789-_./:@%+,=";
+
+	return *text && text[strspn(text, safe)] == '\0';
+}
+
+static void quote(struct buf *b, const char *text)
+{
+	if (plain(text)) {
+		buf_str(b, text);
+		return;
+	}
+	buf_char(b, '\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			buf_str(b, "'\\''");
+		else
+			buf_char(b, *text);
+	}
+	buf_char(b, '\'');
+}
+
+const char *doctor_quote(struct quoted *quoted, const char *device)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	quote(&b, device);
+	snprintf(quoted->text, sizeof(quoted->text), "%s", buf_text(&b));
+	return quoted->text;
+}
+
+char *doctor_isolate(struct work *w, const struct session *s)
+{
+	struct buf b cleanup(buf_free) = {0};
+	char *text;
+
+	buf_fmt(&b, "portmirror rm %s && portmirror add %s", s->name, s->name);
+	for (size_t i = 0; i < s->nfrom; i++) {
+		buf_str(&b, " --from ");
+		quote(&b, s->from[i].text);
+	}
+	buf_str(&b, " --to ");
+	quote(&b, s->to.text);
+	if (s->direction != DIRECTION_BOTH)
+		buf_fmt(&b, " --direction %s", direction_name(s->direction));
+	if (s->filter) {
+		buf_str(&b, " --filter ");
+		quote(&b, s->filter);
+	}
+	if (s->attach != ATTACH_AUTO)
+		buf_fmt(&b, " --attach %s", attach_name(s->attach));
+	buf_fmt(&b, "%s --isolate", s->runtime ? " --runtime" : "");
+	text = buf_take(&b);
+	w->failed |= !text;
+	return text;
+}
+
+/* A command that ends in the session's name, and more; or that doesn't need it. */
+struct cure {
+	const char *before;
+	const char *after; /* NULL: no name either */
+};
+
+/* What the planner had to say of a session, line by line. */
+static void each_reason(struct work *w, const struct session_state *st, enum severity severity,
+			const struct cure *cure)
+{
+	const char *name = severity == SEVERITY_ERROR ? "session-failed" : "session-not-whole";
+	const char *at = st->reasons;
+
+	while (at && *at) {
+		size_t len = strcspn(at, "\n");
+
+		doctor_add(w, severity, name, st, NULL, doctor_text(w, "%.*s", (int)len, at),
+			   doctor_text(w, "%s%s%s", cure->before,
+				       cure->after ? st->session->name : "",
+				       cure->after ? cure->after : ""));
+		at += len + (at[len] == '\n');
+	}
+}
+
+static void look_at_session(struct work *w, const struct session_state *st, bool broken)
+{
+	static const struct cure mend = {"mend the file, then: portmirror apply", NULL};
+	static const struct cure again = {"portmirror rm ", ", and add it as it should be"};
+	static const struct cure look = {"portmirror show ", ""};
+	static const struct cure wait = {
+		"start the machine or make the device, then: portmirror apply", NULL};
+
+	if (broken) {
+		each_reason(w, st, SEVERITY_ERROR, &mend);
+	} else if (st->state == STATE_FAILED) {
+		each_reason(w, st, SEVERITY_ERROR, &again);
+	} else {
+		each_reason(w, st, SEVERITY_WARNING, st->stuck ? &look : &wait);
+		if (st->pending > 0)
+			doctor_add(w, SEVERITY_WARNING, "session-not-applied", st, NULL,
+				   doctor_text(w, "the kernel differs from what is saved"),
+				   doctor_text(w, "portmirror apply"));
+		doctor_destination(w, st);
+		doctor_sources(w, st);
+	}
+}
+
+/* A session that is saved has filters on the device: what goes there is its own affair. */
+static bool claimed(const struct work *w, int ifindex)
+{
+	const struct tc_filter *filters;
+	size_t count = host_filters(w->in->host, ifindex, &filters);
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < w->in->plan->nstates; j++)
+			if (ours_filter(&filters[i], w->in->house) &&
+			    filters[i].actions[0].index == w->in->plan->states[j].action)
+				return true;
+	return false;
+}
+
+static bool is_leftover(const struct work *w, const struct op *op)
+{
+	if (op->session >= 0)
+		return false;
+	return op->kind == OP_ACTION_DEL || op->kind == OP_FILTER_DEL || op->kind == OP_RESTORE ||
+	       (op->kind == OP_QDISC_DEL && !claimed(w, op->ifindex));
+}
+
+/* What the next apply would take away, because no session is there for it. */
+static void look_at_leftovers(struct work *w)
+{
+	const struct plan *plan = w->in->plan;
+	size_t count = 0;
+	char first[200];
+
+	for (size_t i = 0; i < plan->nops; i++)
+		if (is_leftover(w, &plan->ops[i]) && count++ == 0)
+			op_text(&plan->ops[i], first, sizeof(first));
+	if (count == 0)
+		return;
+	doctor_add(w, SEVERITY_WARNING, "leftovers", NULL, NULL,
+		   doctor_text(w,
+			       "sessions that are no longer saved have left %zu thing%s in the "
+			       "kernel; apply would %s%s",
+			       count, count == 1 ? "" : "s", first,
+			       count == 1 ? "" : ", and so on"),
+		   doctor_text(w, "portmirror apply"));
+}
+
+static void look_at_other_houses(struct work *w)
+{
+	const struct tc_actions *actions = &w->in->host->actions;
+
+	for (size_t i = 0; i < actions->count; i++) {
+		const struct tc_action *a = &actions->items[i];
+
+		if (ours_somewhere(a) && !ours_action(a, w->in->house))
+			doctor_add(w, SEVERITY_HINT, "another-root", NULL, NULL,
+				   doctor_text(w,
+					       "the mirror action %u belongs to a session that is "
+					       "saved under another --root",
+					       a->index),
+				   doctor_text(w, "portmirror --root DIR list, with its folder"));
+	}
+}
+
+static void look_at_kernel(struct work *w)
+{
+	const struct facts *facts = w->in->facts;
+	const struct {
+		bool lacks;
+		enum severity severity;
+		const char *name, *sentence, *cure;
+	} parts[] = {
+		{facts->lacks_mirred, SEVERITY_ERROR, "no-mirred",
+		 "this kernel has no act_mirred, without which nothing can be mirrored",
+		 "modprobe act_mirred, or a kernel with CONFIG_NET_ACT_MIRRED"},
+		{facts->lacks_clsact, SEVERITY_ERROR, "no-clsact",
+		 "this kernel has no clsact and no ingress qdisc, without which nothing that "
+		 "machines send can be mirrored",
+		 "modprobe sch_ingress, or a kernel with CONFIG_NET_SCH_INGRESS"},
+		{facts->lacks_bpf, SEVERITY_WARNING, "no-bpf",
+		 "this kernel has no cls_bpf, without which it can't run a --filter, nor keep a "
+		 "frame that passes two mirrored ports from being copied twice",
+		 "modprobe cls_bpf, or a kernel with CONFIG_NET_CLS_BPF"},
+	};
+
+	for (size_t i = 0; facts->probed && i < COUNT(parts); i++)
+		if (parts[i].lacks)
+			doctor_add(w, parts[i].severity, parts[i].name, NULL, NULL,
+				   doctor_text(w, "%s", parts[i].sentence),
+				   doctor_text(w, "%s", parts[i].cure));
+}
+
+/* Otherwise in the order in which they were found, which qsort() would not keep. */
+static int sort(struct work *w)
+{
+	struct findings *all = &w->findings;
+	struct finding *sorted = calloc(all->count + 1, sizeof(*sorted));
+	size_t count = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (int severity = SEVERITY_ERROR; severity >= SEVERITY_HINT; severity--)
+		for (size_t i = 0; i < all->count; i++)
+			if ((int)all->items[i].severity == severity)
+				sorted[count++] = all->items[i];
+	free(all->items);
+	all->items = sorted;
+	all->room = count + 1;
+	return 0;
+}
+
+int doctor_look(const struct doctor_input *in, struct findings *findings, struct err *e)
+{
+	struct work w = {.in = in};
+
+	look_at_kernel(&w);
+	for (size_t i = 0; i < in->plan->nstates; i++)
+		look_at_session(&w, &in->plan->states[i], in->sessions->items[i].broken != NULL);
+	look_at_leftovers(&w);
+	look_at_other_houses(&w);
+	if (w.failed || sort(&w) < 0) {
+		findings_free(&w.findings);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	*findings = w.findings;
+	return 0;
+}
+
+void findings_free(struct findings *findings)
+{
+	for (size_t i = 0; i < findings->count; i++)
+		finding_free(&findings->items[i]);
+	free(findings->items);
+	*findings = (struct findings){0};
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+/* What is wrong with a session's destination and its sources. */
+#include <ctype.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/tc_act/tc_mirred.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "portmirror/doctor_work.h"
+#include "portmirror/facts.h"
+#include "portmirror/host.h"
+#include "portmirror/ours.h"
+#include "portmirror/plan.h"
+
+static const struct nl_link *link_of(const struct work *w, int ifindex)
+{
+	return nl_link_by_index(&w->in->host->links, ifindex);
+}
+
+static const char *name_of(const struct work *w, int ifindex)
+{
+	const struct nl_link *link = link_of(w, ifindex);
+
+	return link ? link->name : "?";
+}
+
+static void look_at_tcx(struct work *w, const struct session_state *st, const struct nl_link *link,
+			const struct fact_tcx *tcx, bool sent)
+{
+	struct quoted q;
+
+	if (tcx->count == 0)
+		return;
+	doctor_add(w, SEVERITY_WARNING, "tcx-program", st, link->name,
+		   doctor_text(w,
+			       "the tcx program %s (id %u) sees what %s %s before tc does, and "
+			       "takes every frame from it for which it doesn't return TCX_NEXT",
+			       tcx->name[0] ? tcx->name : "without a name", tcx->id, link->name,
+			       sent ? "sends" : "receives"),
+		   doctor_text(w,
+			       "bpftool prog show id %u tells whose it is; bpftool net detach "
+			       "tcx_%s dev %s",
+			       tcx->id, sent ? "ingress" : "egress", doctor_quote(&q, link->name)));
+}
+
+static void look_at_device(struct work *w, const struct session_state *st,
+			   const struct nl_link *link)
+{
+	const struct fact_device *d = facts_device(w->in->facts, link->index);
+
+	if (!d)
+		return;
+	if (st->session->direction & DIRECTION_SENT)
+		look_at_tcx(w, st, link, &d->tcx_sent, true);
+	if (st->session->direction & DIRECTION_RECEIVED)
+		look_at_tcx(w, st, link, &d->tcx_received, false);
+	if (d->connection)
+		doctor_add(w, SEVERITY_WARNING, "networkmanager", st, link->name,
+			   doctor_text(w,
+				       "NetworkManager has a tc setting for %s, and replaces all "
+				       "qdiscs and filters there whenever it brings it up",
+				       link->name),
+			   doctor_text(w, "nmcli connection modify '%s' remove tc", d->connection));
+}
+
+/* Whether a foreign filter may end the classification, so that no later filter of the hook runs.
+ * What a pipe leads to behind the last action is the end too (net/sched/cls_api.c). */
+static bool ends(const struct tc_filter *f)
+{
+	const struct tc_action *last;
+
+	if (f->handle == 0 || f->u32_table || f->chain != 0)
+		return false;
+	if (f->nactions == 0 || f->bpf_direct)
+		return true;
+	if (f->nactions > TC_FILTER_ACTIONS)
+		return false; /* it isn't known how the last one ends */
+	last = &f->actions[f->nactions - 1];
+	return last->control != TC_ACT_UNSPEC && last->control != TC_ACT_RECLASSIFY;
+}
+
+static bool received(uint32_t parent)
+{
+	return parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) ||
+	       TC_H_MAJ(parent) != TC_H_MAJ(TC_H_INGRESS);
+}
+
+/* The hook as tc(8) takes it. */
+static const char *hook_text(uint32_t parent, char text[24])
+{
+	if (parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS))
+		return "egress";
+	if (parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS))
+		return "ingress";
+	snprintf(text, 24, "parent %x:", TC_H_MAJ(parent) >> 16);
+	return text;
+}
+
+static void report_earlier(struct work *w, const struct session_state *st,
+			   const struct nl_link *link, const struct tc_filter *f)
+{
+	struct quoted q;
+	char hook[24];
+	char *cure;
+
+	doctor_quote(&q, link->name);
+	if (f->pref > 1) /* ours are put in front of it when they are made anew */
+		cure = doctor_text(w,
+				   "portmirror export %s > %s.yaml && portmirror rm %s && "
+				   "portmirror apply %s.yaml",
+				   st->session->name, st->session->name, st->session->name,
+				   st->session->name);
+	else
+		cure = doctor_text(w,
+				   "give it a preference above 1, or let it end in continue: tc "
+				   "filter show dev %s %s",
+				   q.text, hook_text(f->parent, hook));
+	doctor_add(w, SEVERITY_WARNING, "earlier-filter", st, link->name,
+		   doctor_text(w,
+			       "the %s filter with preference %u is in front of the mirror's for "
+			       "what %s %s, and ends the classification: frames that it matches "
+			       "aren't copied",
+			       f->kind, f->pref, link->name,
+			       received(f->parent) ? "receives" : "sends"),
+		   cure);
+}
+
+/* Foreign filters in front of those of this session. */
+static void look_at_filters(struct work *w, const struct session_state *st,
+			    const struct nl_link *link)
+{
+	const struct tc_filter *all;
+	size_t count = host_filters(w->in->host, link->index, &all);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!ours_filter(&all[i], w->in->house) || all[i].actions[0].index != st->action)
+			continue;
+		for (size_t j = 0; j < count; j++)
+			if (all[j].parent == all[i].parent && all[j].pref < all[i].pref &&
+			    !ours_filter(&all[j], w->in->house) && ends(&all[j]))
+				report_earlier(w, st, link, &all[j]);
+	}
+}
+
+/* Proxmox puts the bridge fwbr100i0 between the machine's tap100i0 and the port fwpr100p0 of its
+ * bridge, where the machine has a firewall. */
+static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigned long *nic)
+{
+	const char *at = link->name;
+	char *end;
+
+	if (strncmp(at, "fwpr", 4) != 0 || !isdigit((unsigned char)at[4]))
+		return false;
+	*vm = strtoul(at + 4, &end, 10);
+	if (end[0] != 'p' || !isdigit((unsigned char)end[1]))
+		return false;
+	*nic = strtoul(end + 1, &end, 10);
+	return *end == '\0';
+}
+
+/* The sessions that mirror the device to the same destination. */
+static bool mirrored_too(const struct work *w, int to_ifindex, const char *device)
+{
+	const struct nl_link *link = nl_link_by_name(&w->in->host->links, device);
+
+	for (size_t i = 0; link && i < w->in->plan->nstates; i++) {
+		const struct session_state *st = &w->in->plan->states[i];
+
+		if (st->state != STATE_FAILED && st->to_ifindex == to_ifindex &&
+		    ifindexes_have(&st->from, link->index))
+			return true;
+	}
+	return false;
+}
+
+static void look_at_firewall(struct work *w, const struct session_state *st,
+			     const struct nl_link *link)
+{
+	unsigned long vm, nic;
+	char tap[48];
+
+	if (!firewall_port(link, &vm, &nic))
+		return;
+	snprintf(tap, sizeof(tap), "tap%lui%lu", vm, nic);
+	if (mirrored_too(w, st->to_ifindex, tap))
+		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, link->name,
+			   doctor_text(w,
+				       "%s and %s are both mirrored: between them is Proxmox's "
+				       "firewall bridge, and a frame that passes it is copied "
+				       "on either side",
+				       tap, link->name),
+			   doctor_text(w, "mirror vm:%lu alone, or the bridge alone", vm));
+	else
+		doctor_add(w, SEVERITY_HINT, "firewall-bridge", st, link->name,
+			   doctor_text(w,
+				       "between the machine and %s is Proxmox's firewall bridge: "
+				       "what the firewall drops of that which the machine sends is "
+				       "not copied",
+				       link->name),
+			   doctor_text(w, "mirror the machine itself: --from vm:%lu/%lu", vm, nic));
+}
+
+/* The bridge's own device, where its ports may have been meant. */
+static void look_at_bridge(struct work *w, const struct session_state *st,
+			   const struct nl_link *link)
+{
+	bool ports = false;
+
+	if (strcmp(link->kind, "bridge") != 0)
+		return;
+	for (size_t i = 0; i < st->from.count; i++) {
+		const struct nl_link *port = link_of(w, st->from.items[i]);
+
+		ports |= port && port->master == link->index;
+	}
+	if (ports)
+		doctor_add(w, SEVERITY_HINT, "bridge-device", st, link->name,
+			   doctor_text(w,
+				       "%s is mirrored beside ports of it: it adds only what this "
+				       "host itself sends and receives there",
+				       link->name),
+			   doctor_text(w, "leave port:%s out if the machines are meant",
+				       link->name));
+	else
+		doctor_add(w, SEVERITY_WARNING, "bridge-device", st, link->name,
+			   doctor_text(w,
+				       "%s is a bridge: at the device itself passes only what this "
+				       "host sends and receives, not what its ports exchange",
+				       link->name),
+			   doctor_text(w, "mirror its ports: --from bridge:%s", link->name));
+}
+
+void doctor_sources(struct work *w, const struct session_state *st)
+{
+	for (size_t i = 0; i < st->from.count; i++) {
+		const struct nl_link *link = link_of(w, st->from.items[i]);
+
+		if (!link)
+			continue;
+		look_at_device(w, st, link);
+		look_at_filters(w, st, link);
+		look_at_firewall(w, st, link);
+		look_at_bridge(w, st, link);
+	}
+}
+
+static void look_at_state(struct work *w, const struct session_state *st, const struct nl_link *to)
+{
+	struct quoted q;
+
+	if (!(to->flags & IFF_UP))
+		doctor_add(w, SEVERITY_ERROR, "destination-down", st, to->name,
+			   doctor_text(w, "the destination %s is down: all copies are lost",
+				       to->name),
+			   doctor_text(w, "ip link set dev %s up", doctor_quote(&q, to->name)));
+	else if (!to->carrier)
+		doctor_add(
+			w, SEVERITY_ERROR, "destination-no-carrier", st, to->name,
+			doctor_text(w,
+				    "the destination %s has no carrier: all copies are lost, for "
+				    "nothing that is up is at its other end",
+				    to->name),
+			doctor_text(w,
+				    "start the machine that %s belongs to, or bring its "
+				    "other end up",
+				    to->name));
+}
+
+static void look_at_mtu(struct work *w, const struct session_state *st, const struct nl_link *to)
+{
+	const struct nl_link *largest = NULL;
+	struct quoted q;
+
+	for (size_t i = 0; i < st->from.count; i++) {
+		const struct nl_link *link = link_of(w, st->from.items[i]);
+
+		if (link && (!largest || link->mtu > largest->mtu))
+			largest = link;
+	}
+	if (!largest || largest->mtu <= to->mtu)
+		return;
+	doctor_add(w, SEVERITY_WARNING, "destination-mtu", st, to->name,
+		   doctor_text(w,
+			       "the destination %s has an MTU of %u, the source %s one of %u: "
+			       "copies of longer frames can get lost",
+			       to->name, to->mtu, largest->name, largest->mtu),
+		   doctor_text(w, "ip link set dev %s mtu %u", doctor_quote(&q, to->name),
+			       largest->mtu));
+}
+
+static void look_at_flooding(struct work *w, const struct session_state *st,
+			     const struct nl_link *to)
+{
+	const unsigned floods = BRPORT_FLOOD | BRPORT_MCAST_FLOOD | BRPORT_BCAST_FLOOD;
+	unsigned long vm, nic;
+
+	if (strcmp(to->port_kind, "bridge") == 0 && (to->brport & floods) && !st->session->isolate)
+		doctor_add(w, SEVERITY_WARNING, "destination-floods", st, to->name,
+			   doctor_text(w,
+				       "the destination %s is a port of %s too, which floods "
+				       "frames to it a second time, and takes in what it sends",
+				       to->name, name_of(w, to->master)),
+			   doctor_isolate(w, st->session));
+	if (firewall_port(to, &vm, &nic))
+		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, to->name,
+			   doctor_text(w,
+				       "between the destination %s and its machine is Proxmox's "
+				       "firewall bridge, which can drop copies",
+				       to->name),
+			   doctor_text(w, "copy to the machine itself: --to vm:%lu/%lu", vm, nic));
+}
+
+static bool redirects(const struct tc_action *a)
+{
+	return strcmp(a->kind, "mirred") == 0 &&
+	       (a->mirred == TCA_EGRESS_REDIR || a->mirred == TCA_INGRESS_REDIR);
+}
+
+/* Copies run through the filters of the destination's own egress. */
+static void look_at_redirects(struct work *w, const struct session_state *st,
+			      const struct nl_link *to)
+{
+	const struct tc_filter *all;
+	size_t count = host_filters(w->in->host, to->index, &all);
+	struct quoted q;
+	char hook[24];
+
+	for (size_t i = 0; i < count; i++) {
+		const struct tc_filter *f = &all[i];
+
+		if (!received(f->parent))
+			continue;
+		for (size_t j = 0; j < f->nactions && j < TC_FILTER_ACTIONS; j++)
+			if (redirects(&f->actions[j]))
+				doctor_add(
+					w, SEVERITY_WARNING, "destination-redirected", st, to->name,
+					doctor_text(w,
+						    "the %s filter with preference %u on the "
+						    "destination %s redirects the copies that it "
+						    "matches to %s",
+						    f->kind, f->pref, to->name,
+						    name_of(w, f->actions[j].to_ifindex)),
+					doctor_text(w, "tc filter del dev %s %s pref %u",
+						    doctor_quote(&q, to->name),
+						    hook_text(f->parent, hook), f->pref));
+	}
+}
+
+static void look_at_offloads(struct work *w, const struct session_state *st,
+			     const struct nl_link *to, const struct fact_device *d)
+{
+	struct quoted q;
+
+	if (!d->tso && !d->gso && !d->tx_checksum)
+		return;
+	doctor_add(
+		w, SEVERITY_HINT, "destination-offloads", st, to->name,
+		doctor_text(w,
+			    "offloads of the destination %s are on: the sensor gets TCP frames of "
+			    "up to 64 KB as one, and checksums that aren't filled in yet",
+			    to->name),
+		doctor_text(w, "ethtool -K %s%s%s%s", doctor_quote(&q, to->name),
+			    d->tso ? " tso off" : "", d->gso ? " gso off" : "",
+			    d->tx_checksum ? " tx off" : ""));
+}
+
+void doctor_destination(struct work *w, const struct session_state *st)
+{
+	const struct nl_link *to = link_of(w, st->to_ifindex);
+	const struct fact_device *d;
+
+	if (!to)
+		return;
+	d = facts_device(w->in->facts, to->index);
+	look_at_state(w, st, to);
+	look_at_mtu(w, st, to);
+	look_at_flooding(w, st, to);
+	look_at_redirects(w, st, to);
+	if (!d)
+		return;
+	look_at_tcx(w, st, to, &d->tcx_received, false);
+	look_at_offloads(w, st, to, d);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "netlink/nl.h"
+#include "portmirror/act.h"
+
+/*
+ * Most often one round does. More are needed where the kernel lacks something, where others change
+ * the host at the same time, and until deleted filters have let go of their actions. All pauses
+ * together are four seconds.
+ */
+#define ROUNDS	       12
+#define FIRST_PAUSE_NS 1000000
+
+int engine_open(const char *root, struct engine *engine, struct err *e)
+{
+	struct engine made = {0};
+	int r = store_open(root, &made.store, e);
+
+	if (r < 0)
+		return r;
+	r = nl_open(&made.nl, e);
+	if (r < 0) {
+		store_close(&made.store);
+		return r;
+	}
+	*engine = made;
+	return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+	nl_close(engine->nl);
+	store_close(&engine->store);
+	*engine = (struct engine){0};
+}
+
+/* The sessions' filters as code; a filter that libpcap refuses breaks its session. */
+static int compile(struct sessions *sessions, struct bytecode **filters, struct err *e)
+{
+	struct bytecode *made = calloc(sessions->count + 1, sizeof(*made));
+
+	if (!made)
+		return err_set(e, -ENOMEM, "out of memory");
+	*filters = made;
+	for (size_t i = 0; i < sessions->count; i++) {
+		struct saved *saved = &sessions->items[i];
+		struct err why = {0};
+
+		if (saved->broken || filter_compile(saved->session.filter, &made[i], &why) == 0)
+			continue;
+		err_where(&why, "filter");
+		saved->broken = strdup(why.text);
+		if (!saved->broken)
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static bool needs_vms(const struct sessions *sessions)
+{
+	for (size_t i = 0; i < sessions->count; i++) {
+		const struct session *s = &sessions->items[i].session;
+
+		if (sessions->items[i].broken)
+			continue;
+		if (s->to.kind == SELECTOR_VM || s->to.kind == SELECTOR_MAC)
+			return true;
+		for (size_t j = 0; j < s->nfrom; j++)
+			if (s->from[j].kind == SELECTOR_VM || s->from[j].kind == SELECTOR_MAC)
+				return true;
+	}
+	return false;
+}
+
+static int look(struct engine *engine, const char *newest, struct view *view, struct err *e)
+{
+	struct plan_input in = {
+		.sessions = view->sessions,
+		.newest = newest,
+		.host = &view->host,
+		.notes = &view->notes,
+		.lacks = engine->lacks,
+		.house = engine->store.house,
+	};
+	int r = compile(view->sessions, &view->filters, e);
+
+	if (r == 0)
+		r = notes_read(engine->store.notes, &view->notes, e);
+	if (r == 0)
+		r = host_read(engine->nl, needs_vms(view->sessions), &view->host, e);
+	if (r == 0) {
+		struct lacks shown = lacks_shown(&view->host, &view->notes, engine->store.house);
+
+		in.filters = view->filters;
+		in.lacks.bpf |= shown.bpf;
+		in.lacks.matchall |= shown.matchall;
+		in.lacks.prio |= shown.prio;
+		r = plan_make(&in, &view->plan, e);
+	}
+	return r;
+}
+
+int engine_look(struct engine *engine, struct sessions *sessions, const char *newest,
+		struct view *view, struct err *e)
+{
+	struct view made = {.sessions = sessions};
+	int r = look(engine, newest, &made, e);
+
+	if (r < 0) {
+		view_free(&made);
+		return r;
+	}
+	*view = made;
+	return 0;
+}
+
+void view_free(struct view *view)
+{
+	for (size_t i = 0; view->filters && i < view->sessions->count; i++)
+		bytecode_free(&view->filters[i]);
+	free(view->filters);
+	plan_free(&view->plan);
+	host_free(&view->host);
+	notes_free(&view->notes);
+	*view = (struct view){0};
+}
+
+/* All was carried out: what was planned is what there is, and needs no second look. */
+static void settle(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->nops; i++) {
+		const struct op *op = &plan->ops[i];
+		const struct note *note = NULL;
+
+		if (op->kind == OP_QDISC_DEL || op->kind == OP_QDISC_CLEAR)
+			note = notes_qdisc(&plan->notes, op->ifindex, op->parent, op->qdisc);
+		else if (op->kind == OP_RESTORE)
+			note = notes_isolate(&plan->notes, op->ifindex);
+		if (note)
+			notes_drop(&plan->notes, note);
+	}
+	plan->nops = 0;
+	for (size_t i = 0; i < plan->nstates; i++)
+		plan->states[i].pending = 0;
+}
+
+static int write_notes(const struct engine *engine, struct view *view, struct err *e)
+{
+	int r;
+
+	if (notes_equal(&view->notes, &view->plan.notes))
+		return 0;
+	r = notes_write(engine->store.notes, &view->plan.notes, e);
+	if (r == 0)
+		r = notes_copy(&view->notes, &view->plan.notes);
+	return r;
+}
+
+/* One round. What is left to be tried again is told by the next look. */
+static int act_once(struct engine *engine, struct view *view, struct outcome *outcome,
+		    struct err *e)
+{
+	size_t done = outcome->ndone;
+	/* Noted before it is done: a note too many means nothing. */
+	int r = write_notes(engine, view, e);
+
+	if (r == 0 && view->plan.nops > 0)
+		r = act(engine, view, outcome, e);
+	if (r < 0 || outcome->ndone - done < view->plan.nops)
+		return r;
+	settle(&view->plan);
+	return write_notes(engine, view, e);
+}
+
+/* Twice as long as the last time. */
+static void pause_for(int round)
+{
+	long ns = FIRST_PAUSE_NS * (1L << round);
+
+	nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
+}
+
+static int rounds(struct engine *engine, struct sessions *sessions, const char *newest,
+		  struct outcome *outcome, struct err *e)
+{
+	struct view *view = &outcome->view;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		size_t refused = outcome->nrefusals, done = outcome->ndone;
+		int r = 0;
+
+		if (!view->sessions)
+			r = engine_look(engine, sessions, newest, view, e);
+		if (r == 0)
+			r = act_once(engine, view, outcome, e);
+		if (r < 0 || view->plan.nops == 0)
+			return r;
+		if (outcome->nrefusals > 0 && outcome->ndone == done)
+			return 0; /* nothing but what is refused for good is left */
+		if (outcome->nrefusals == refused)
+			pause_for(i);
+		view_free(view);
+	}
+	return err_set(e, -EBUSY,
+		       "something else keeps changing the traffic control that portmirror sets up; "
+		       "portmirror apply tries again");
+}
+
+int engine_apply(struct engine *engine, struct sessions *sessions, const char *newest,
+		 struct view *first, struct outcome *outcome, struct err *e)
+{
+	struct outcome made = {0};
+	int r;
+
+	if (first) {
+		made.view = *first;
+		*first = (struct view){0};
+	}
+	r = rounds(engine, sessions, newest, &made, e);
+	if (r < 0) {
+		outcome_free(&made);
+		return r;
+	}
+	*outcome = made;
+	return 0;
+}
+
+void outcome_free(struct outcome *outcome)
+{
+	for (size_t i = 0; i < outcome->nrefusals; i++)
+		free(outcome->refusals[i].text);
+	free(outcome->refusals);
+	free(outcome->done);
+	view_free(&outcome->view);
+	*outcome = (struct outcome){0};
+}
+
+const char *outcome_refusal(const struct outcome *outcome, const char *session)
+{
+	for (size_t i = 0; i < outcome->nrefusals; i++)
+		if (strcmp(outcome->refusals[i].session, session) == 0)
+			return outcome->refusals[i].text;
+	return NULL;
+}

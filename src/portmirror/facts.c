@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/facts.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/pkt_sched.h>
+#include <linux/sockios.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "netlink/nl.h"
+#include "portmirror/facts_nm.h"
+#include "portmirror/filter.h"
+#include "portmirror/host.h"
+#include "portmirror/plan.h"
+
+/* enum bpf_attach_type, newer than Debian 12's linux/bpf.h. */
+#define TCX_INGRESS 46
+#define TCX_EGRESS  47
+
+#define TCX_PROGRAMS 64 /* BPF_MPROG_MAX: the kernel takes no more at one hook */
+
+const struct fact_device *facts_device(const struct facts *facts, int ifindex)
+{
+	for (size_t i = 0; i < facts->count; i++)
+		if (facts->devices[i].ifindex == ifindex)
+			return &facts->devices[i];
+	return NULL;
+}
+
+static void ask_tcx(int ifindex, int hook, struct fact_tcx *tcx)
+{
+	uint32_t ids[TCX_PROGRAMS] = {0}, count = TCX_PROGRAMS;
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+	int fd cleanup(fd_close_at) = -1;
+
+	/* Kernels before 6.6: -EINVAL. */
+	if (bpf_prog_query(ifindex, (enum bpf_attach_type)hook, 0, NULL, ids, &count) < 0 ||
+	    count == 0)
+		return;
+	tcx->count = count;
+	tcx->id = ids[0];
+	fd = bpf_prog_get_fd_by_id(ids[0]);
+	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+		memcpy(tcx->name, info.name, sizeof(tcx->name) - 1);
+}
+
+static bool ask_offload(int fd, const char *port, uint32_t command)
+{
+	struct ethtool_value value = {.cmd = command};
+	struct ifreq request = {.ifr_data = (void *)&value};
+
+	memcpy(request.ifr_name, port, sizeof(request.ifr_name));
+	return ioctl(fd, SIOCETHTOOL, &request) == 0 && value.data != 0;
+}
+
+static void ask_device(int fd, const struct nl_link *link, struct fact_device *d)
+{
+	d->tso = ask_offload(fd, link->name, ETHTOOL_GTSO);
+	d->gso = ask_offload(fd, link->name, ETHTOOL_GGSO);
+	d->tx_checksum = ask_offload(fd, link->name, ETHTOOL_GTXCSUM);
+	ask_tcx(link->index, TCX_INGRESS, &d->tcx_sent);
+	ask_tcx(link->index, TCX_EGRESS, &d->tcx_received);
+}
+
+static int involved(const struct plan *plan, struct ifindexes *all)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->nstates; i++) {
+		const struct session_state *st = &plan->states[i];
+
+		if (st->to_ifindex)
+			r = ifindexes_add(all, st->to_ifindex);
+		for (size_t j = 0; r == 0 && j < st->from.count; j++)
+			r = ifindexes_add(all, st->from.items[j]);
+	}
+	return r;
+}
+
+static int gather_devices(const struct plan *plan, const struct host *host, const char *root,
+			  struct facts *facts, struct err *e)
+{
+	struct ifindexes all cleanup(ifindexes_free) = {0};
+	int fd cleanup(fd_close_at) = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(e, -errno, "can't ask for devices' offloads");
+	if (involved(plan, &all) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	facts->devices = calloc(all.count + 1, sizeof(*facts->devices));
+	if (!facts->devices)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < all.count; i++) {
+		const struct nl_link *link = nl_link_by_index(&host->links, all.items[i]);
+
+		if (!link)
+			continue;
+		facts->devices[facts->count].ifindex = link->index;
+		ask_device(fd, link, &facts->devices[facts->count++]);
+	}
+	return facts_gather_nm(host, root, facts, e);
+}
+
+enum { PUT_MIRRED, PUT_CLSACT, PUT_BPF, PUTS };
+
+static void refused(size_t message, int code, const char *words, void *data)
+{
+	bool *lacks = data;
+
+	(void)code;
+	(void)words;
+	if (message < PUTS)
+		lacks[message] = true;
+}
+
+/* In a thread of its own, whose network namespace ends with it: what apply would do, on lo. */
+static void *try_kernel(void *data)
+{
+	static const uint8_t cookie[TC_COOKIE] = {0};
+	static const struct sock_filter every = {.code = BPF_RET | BPF_K, .k = UINT32_MAX};
+	const int lo = 1; /* LOOPBACK_IFINDEX */
+	struct tc_rule rule = {
+		.ifindex = lo,
+		.parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+		.pref = 1,
+		.handle = 1,
+		.match = TC_MATCH_BYTECODE,
+		.code = &every,
+		.ncode = 1,
+		.mirred = 1,
+	};
+	struct nl_batch batch cleanup(nl_batch_free) = {0};
+	struct nl *nl cleanup(nl_close_at) = NULL;
+	struct facts *facts = data;
+	bool lacks[PUTS] = {false};
+
+	if (unshare(CLONE_NEWNET) < 0 || nl_open(&nl, NULL) < 0)
+		return NULL;
+	tc_put_mirred(&batch, 1, lo, cookie, false);
+	tc_put_qdisc_add(&batch, lo, TC_H_CLSACT, TC_H_MAKE(TC_H_CLSACT, 0), "clsact");
+	tc_put_filter(&batch, &rule, false);
+	if (nl_batch_send(nl, &batch, refused, lacks, NULL) < 0)
+		return NULL;
+	facts->probed = true;
+	facts->lacks_mirred = lacks[PUT_MIRRED];
+	facts->lacks_clsact = lacks[PUT_CLSACT];
+	/* The filter needs the other two. */
+	facts->lacks_bpf = lacks[PUT_BPF] && !lacks[PUT_MIRRED] && !lacks[PUT_CLSACT];
+	return NULL;
+}
+
+int facts_gather(const struct plan *plan, const struct host *host, const char *root,
+		 struct facts *facts, struct err *e)
+{
+	struct facts made = {0};
+	pthread_t thread;
+	int r = gather_devices(plan, host, root ? root : "", &made, e);
+
+	if (r < 0) {
+		facts_free(&made);
+		return r;
+	}
+	if (pthread_create(&thread, NULL, try_kernel, &made) == 0)
+		pthread_join(thread, NULL);
+	*facts = made;
+	return 0;
+}
+
+void facts_free(struct facts *facts)
+{
+	for (size_t i = 0; i < facts->count; i++)
+		free(facts->devices[i].connection);
+	free(facts->devices);
+	*facts = (struct facts){0};
+}

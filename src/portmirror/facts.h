@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What else there is on the host that can spoil a mirror, beyond what host.h tells: offloads, tcx
+ * programs, NetworkManager, and what the kernel can't do. Only looked at, never changed.
+ */
+#ifndef PORTMIRROR_FACTS_H
+#define PORTMIRROR_FACTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct host;
+struct plan;
+
+/* The programs at one of a device's two tcx hooks (Linux 6.6). */
+struct fact_tcx {
+	size_t count;
+	uint32_t id; /* of the first */
+	char name[16];
+};
+
+struct fact_device {
+	int ifindex;
+	bool tso, gso, tx_checksum;		/* on; false where the device can't be asked */
+	struct fact_tcx tcx_sent, tcx_received; /* its ingress; its egress */
+	/* NetworkManager's connection for it that has a tc setting: its UUID, or name; NULL: none.
+	 * Owned. */
+	char *connection;
+};
+
+struct facts {
+	struct fact_device *devices; /* all sources and destinations, by ifindex */
+	size_t count;
+	bool probed; /* the following are known */
+	bool lacks_mirred, lacks_clsact, lacks_bpf;
+};
+
+/*
+ * Looks at the devices of the plan's sessions. root: as for store_open(); NetworkManager's files
+ * are looked for below it, and count only while a process of that name runs. To be freed.
+ * What this kernel can do is tried in a network namespace of its own that ends with the call;
+ * probed is false where none can be made.
+ */
+int facts_gather(const struct plan *plan, const struct host *host, const char *root,
+		 struct facts *facts, struct err *e);
+void facts_free(struct facts *facts); /* also for cleanup() */
+
+/* What is known of a device; NULL: nothing. */
+const struct fact_device *facts_device(const struct facts *facts, int ifindex);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/filter.h"
+
+#include <errno.h>
+#include <net/ethernet.h>
+#include <pcap/pcap.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+#define MATCH 0xffffffffu
+
+static void pcap_close_at(pcap_t **handle)
+{
+	if (*handle)
+		pcap_close(*handle);
+}
+
+/*
+ * libpcap writes code that looks for a VLAN tag beside the frame, where Linux keeps it, only for a
+ * live capture. The loopback device, an Ethernet device to libpcap, is one that every host has;
+ * nothing is read from it.
+ */
+static pcap_t *open_live(void)
+{
+	char words[PCAP_ERRBUF_SIZE];
+
+	return pcap_open_live("lo", 262144, 0, 0, words);
+}
+
+/* True where the code looks for a VLAN tag inside the frame, where the kernel has taken it out. */
+static bool looks_for_tag(const struct bpf_program *program)
+{
+	for (unsigned i = 0; i < program->bf_len; i++) {
+		const struct bpf_insn *insn = &program->bf_insns[i];
+
+		if (insn->code == (BPF_JMP | BPF_JEQ | BPF_K) &&
+		    (insn->k == ETHERTYPE_VLAN || insn->k == 0x88a8 || insn->k == 0x9100))
+			return true;
+	}
+	return false;
+}
+
+/* "protochain" jumps backwards, which the kernel takes from nobody. */
+static bool loops(const struct bpf_program *program)
+{
+	for (unsigned i = 0; i < program->bf_len; i++)
+		if (program->bf_insns[i].code == (BPF_JMP | BPF_JA) &&
+		    program->bf_insns[i].k >= program->bf_len - i)
+			return true;
+	return false;
+}
+
+static int copy_code(const struct bpf_program *program, struct bytecode *out)
+{
+	struct sock_filter *code = calloc(program->bf_len, sizeof(*code));
+
+	if (!code)
+		return -ENOMEM;
+	for (unsigned i = 0; i < program->bf_len; i++) {
+		const struct bpf_insn *from = &program->bf_insns[i];
+
+		code[i] = (struct sock_filter){from->code, from->jt, from->jf, from->k};
+		/* libpcap answers with the bytes to capture; cls_bpf would make that a class. */
+		if (code[i].code == (BPF_RET | BPF_K) && code[i].k != 0)
+			code[i].k = MATCH;
+	}
+	out->code = code;
+	out->count = (uint16_t)program->bf_len;
+	return 0;
+}
+
+static int every_frame(struct bytecode *out, struct err *e)
+{
+	struct sock_filter *code = calloc(1, sizeof(*code));
+
+	if (!code)
+		return err_set(e, -ENOMEM, "out of memory");
+	*code = (struct sock_filter){BPF_RET | BPF_K, 0, 0, MATCH};
+	out->code = code;
+	out->count = 1;
+	return 0;
+}
+
+int filter_compile(const char *expression, struct bytecode *out, struct err *e)
+{
+	pcap_t *handle cleanup(pcap_close_at) = NULL;
+	struct bpf_program program;
+	bool live = true;
+	int r;
+
+	if (!expression)
+		return every_frame(out, e);
+	handle = open_live();
+	if (!handle) {
+		live = false;
+		handle = pcap_open_dead(DLT_EN10MB, 262144);
+	}
+	if (!handle)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		return err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s", expression,
+			       pcap_geterr(handle));
+	if (!live && looks_for_tag(&program))
+		r = err_set(e, -ENETDOWN,
+			    "\"%s\" needs the device lo to be up while it is compiled: "
+			    "ip link set lo up",
+			    expression);
+	else if (loops(&program))
+		r = err_set(e, -EINVAL, "\"%s\" loops (protochain), which the kernel can't run",
+			    expression);
+	else if (program.bf_len > BPF_MAXINSNS)
+		r = err_set(e, -E2BIG, "\"%s\" makes a filter of %u steps; the kernel takes %d",
+			    expression, program.bf_len, BPF_MAXINSNS);
+	else if (copy_code(&program, out) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	else
+		r = 0;
+	pcap_freecode(&program);
+	return r;
+}
+
+void bytecode_text(const struct sock_filter *code, size_t count, struct buf *out)
+{
+	buf_fmt(out, "%zu", count);
+	for (size_t i = 0; i < count; i++)
+		buf_fmt(out, ",%u %u %u %u", code[i].code, code[i].jt, code[i].jf, code[i].k);
+}
+
+uint64_t bytecode_hash(const struct sock_filter *code, size_t count)
+{
+	return hash_bytes(HASH_START, code, count * sizeof(*code));
+}
+
+void bytecode_free(struct bytecode *code)
+{
+	free(code->code);
+	*code = (struct bytecode){0};
+}

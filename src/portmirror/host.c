@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/host.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/once.h"
+
+/*
+ * Classful qdiscs that take an unclassified frame as before when a filter says "continue". Not
+ * among them: fq_codel, sfq and others that drop it as soon as they have any filter
+ * (net/sched/sch_fq_codel.c, fq_codel_classify).
+ */
+bool qdisc_classful(const char *kind)
+{
+	static const char *const kinds[] = {"prio", "htb", "hfsc", "drr", "qfq", "ets", "multiq"};
+
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		if (strcmp(kind, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
+static int by_ifindex(const void *a, const void *b)
+{
+	const struct tc_qdisc *x = a, *y = b;
+
+	return x->ifindex < y->ifindex ? -1 : x->ifindex > y->ifindex;
+}
+
+/* The filters at the hooks of one qdisc, where it has hooks that we could use. */
+static int read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
+		      struct err *e)
+{
+	int r;
+
+	if (q->parent == TC_H_INGRESS && strcmp(q->kind, "clsact") == 0) {
+		r = tc_filters(nl, q->ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), filters,
+			       e);
+		if (r < 0)
+			return r;
+		return tc_filters(nl, q->ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), filters,
+				  e);
+	}
+	if (q->parent == TC_H_INGRESS)
+		return tc_filters(nl, q->ifindex, TC_H_MAKE(TC_H_INGRESS, 0), filters, e);
+	if (q->parent == TC_H_ROOT && q->handle != 0 && qdisc_classful(q->kind))
+		return tc_filters(nl, q->ifindex, q->handle, filters, e);
+	return 0;
+}
+
+/* Looks the program's map up, once a program. One that can't be looked up has none for us. */
+static int add_program(struct host *host, uint32_t id)
+{
+	struct host_program program = {.id = id};
+
+	for (size_t i = 0; i < host->nprograms; i++)
+		if (host->programs[i].id == id)
+			return 0;
+	if (array_room(&host->programs, &host->programs_room, host->nprograms,
+		       sizeof(*host->programs)) < 0)
+		return -ENOMEM;
+	if (once_map_of(id, &program.map_id) < 0)
+		program.map_id = 0;
+	host->programs[host->nprograms++] = program;
+	return 0;
+}
+
+static int read_programs(struct host *host)
+{
+	for (size_t i = 0; i < host->filters.count; i++) {
+		const struct tc_filter *f = &host->filters.items[i];
+
+		if (f->bpf_id != 0 && strncmp(f->bpf_name, "pm_", 3) == 0 &&
+		    add_program(host, f->bpf_id) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int read_all(struct nl *nl, bool with_vms, struct host *host, struct err *e)
+{
+	int r = nl_links(nl, &host->links, e);
+
+	if (r == 0)
+		r = tc_qdiscs(nl, &host->qdiscs, e);
+	if (r == 0)
+		r = tc_actions(nl, "mirred", &host->actions, e);
+	if (r == 0 && host->qdiscs.count > 0)
+		qsort(host->qdiscs.items, host->qdiscs.count, sizeof(*host->qdiscs.items),
+		      by_ifindex);
+	for (size_t i = 0; r == 0 && i < host->qdiscs.count; i++)
+		r = read_hooks(nl, &host->qdiscs.items[i], &host->filters, e);
+	if (r == 0 && read_programs(host) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0 && with_vms)
+		r = vms_find("/proc", &host->vms, e);
+	return r;
+}
+
+int host_read(struct nl *nl, bool with_vms, struct host *host, struct err *e)
+{
+	struct host found = {0};
+	int r = read_all(nl, with_vms, &found, e);
+
+	if (r < 0) {
+		host_free(&found);
+		return r;
+	}
+	*host = found;
+	return 0;
+}
+
+void host_free(struct host *host)
+{
+	nl_links_free(&host->links);
+	tc_qdiscs_free(&host->qdiscs);
+	tc_filters_free(&host->filters);
+	tc_actions_free(&host->actions);
+	vms_free(&host->vms);
+	free(host->programs);
+	*host = (struct host){0};
+}
+
+/* Both tables begin each item with its ifindex, and are in its order. */
+static_assert(offsetof(struct tc_qdisc, ifindex) == 0, "range_of() reads it there");
+static_assert(offsetof(struct tc_filter, ifindex) == 0, "range_of() reads it there");
+
+static int ifindex_at(const void *items, size_t size, size_t i)
+{
+	return *(const int *)(const void *)((const char *)items + i * size);
+}
+
+/* Where the items of one device begin, and how many there are. */
+static size_t range_of(const void *items, size_t size, size_t count, int ifindex, size_t *first)
+{
+	size_t low = 0, high = count, end;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (ifindex_at(items, size, middle) < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < count && ifindex_at(items, size, end) == ifindex;)
+		end++;
+	*first = low;
+	return end - low;
+}
+
+size_t host_qdiscs(const struct host *host, int ifindex, const struct tc_qdisc **items)
+{
+	const struct tc_qdiscs *all = &host->qdiscs;
+	size_t first = 0, count = 0;
+
+	if (all->items)
+		count = range_of(all->items, sizeof(**items), all->count, ifindex, &first);
+	*items = count > 0 ? &all->items[first] : NULL;
+	return count;
+}
+
+size_t host_filters(const struct host *host, int ifindex, const struct tc_filter **items)
+{
+	const struct tc_filters *all = &host->filters;
+	size_t first = 0, count = 0;
+
+	if (all->items)
+		count = range_of(all->items, sizeof(**items), all->count, ifindex, &first);
+	*items = count > 0 ? &all->items[first] : NULL;
+	return count;
+}
+
+const struct tc_qdisc *host_qdisc_at(const struct host *host, int ifindex, uint32_t parent)
+{
+	const struct tc_qdisc *q;
+	size_t count = host_qdiscs(host, ifindex, &q);
+
+	for (size_t i = 0; i < count; i++)
+		if (q[i].parent == parent)
+			return &q[i];
+	return NULL;
+}
+
+uint32_t host_map_of(const struct host *host, uint32_t program_id)
+{
+	for (size_t i = 0; i < host->nprograms; i++)
+		if (host->programs[i].id == program_id)
+			return host->programs[i].map_id;
+	return 0;
+}

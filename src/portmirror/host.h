@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What there is: one picture of the kernel's devices, bridges, tc state, and virtual machines. */
+#ifndef PORTMIRROR_HOST_H
+#define PORTMIRROR_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netlink/link.h"
+#include "netlink/tc.h"
+#include "portmirror/vm.h"
+
+struct err;
+struct nl;
+
+/* A loaded program that filters refer to, and the map behind it. */
+struct host_program {
+	uint32_t id;
+	uint32_t map_id; /* 0: none, or not ours to see */
+};
+
+struct host {
+	struct nl_links links;	   /* by index */
+	struct tc_qdiscs qdiscs;   /* by ifindex */
+	struct tc_filters filters; /* by ifindex; those at hooks and at classful roots */
+	struct tc_actions actions; /* mirred */
+	struct vms vms;		   /* empty unless asked for */
+	struct host_program *programs;
+	size_t nprograms, programs_room;
+};
+
+/* Takes the picture. with_vms: looks through /proc too. */
+int host_read(struct nl *nl, bool with_vms, struct host *host, struct err *e);
+void host_free(struct host *host); /* also for cleanup() */
+
+/* The qdiscs or filters of one device: the first in *items, their number returned. */
+size_t host_qdiscs(const struct host *host, int ifindex, const struct tc_qdisc **items);
+size_t host_filters(const struct host *host, int ifindex, const struct tc_filter **items);
+/* The qdisc at TC_H_ROOT or TC_H_INGRESS of a device; NULL: none. */
+const struct tc_qdisc *host_qdisc_at(const struct host *host, int ifindex, uint32_t parent);
+/* The map of a loaded program; 0: none. */
+uint32_t host_map_of(const struct host *host, uint32_t program_id);
+
+/* True for a qdisc whose filters only choose a class: those that we may add a filter to. */
+bool qdisc_classful(const char *kind);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/notes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "data/json.h"
+
+#define FILE_MAX ((size_t)16 << 20)
+#define BOOT_ID	 36
+
+/* Which kernel's devices the notes are about: this boot's, in this network namespace. */
+struct where {
+	char boot[BOOT_ID + 1];
+	json_int_t netns;
+};
+
+static int where_are_we(struct where *where, struct err *e)
+{
+	char *text cleanup(free_at) = NULL;
+	struct stat st;
+	size_t len;
+	int r;
+
+	r = file_read("/proc/sys/kernel/random/boot_id", 64, &text, &len, e);
+	if (r < 0)
+		return r;
+	if (len < BOOT_ID)
+		return err_set(e, -EBADMSG, "/proc/sys/kernel/random/boot_id is too short");
+	if (stat("/proc/self/ns/net", &st) < 0)
+		return err_sys(e, -errno, "/proc/self/ns/net");
+	*where = (struct where){.netns = (json_int_t)st.st_ino};
+	memcpy(where->boot, text, BOOT_ID);
+	return 0;
+}
+
+void notes_free(struct notes *notes)
+{
+	free(notes->items);
+	*notes = (struct notes){0};
+}
+
+int notes_add(struct notes *notes, const struct note *note)
+{
+	if (array_room(&notes->items, &notes->room, notes->count, sizeof(*notes->items)) < 0)
+		return -ENOMEM;
+	notes->items[notes->count++] = *note;
+	return 0;
+}
+
+struct note *notes_qdisc(const struct notes *notes, int ifindex, uint32_t parent, const char *kind)
+{
+	for (size_t i = 0; i < notes->count; i++) {
+		struct note *n = &notes->items[i];
+
+		if (n->kind == NOTE_QDISC && n->ifindex == ifindex && n->parent == parent &&
+		    strcmp(n->qdisc, kind) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+struct note *notes_isolate(const struct notes *notes, int ifindex)
+{
+	for (size_t i = 0; i < notes->count; i++)
+		if (notes->items[i].kind == NOTE_ISOLATE && notes->items[i].ifindex == ifindex)
+			return &notes->items[i];
+	return NULL;
+}
+
+void notes_drop(struct notes *notes, const struct note *note)
+{
+	size_t at = (size_t)(note - notes->items);
+
+	memmove(&notes->items[at], &notes->items[at + 1],
+		(notes->count - at - 1) * sizeof(*notes->items));
+	notes->count--;
+}
+
+int notes_copy(struct notes *to, const struct notes *from)
+{
+	to->count = 0;
+	for (size_t i = 0; i < from->count; i++)
+		if (notes_add(to, &from->items[i]) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static bool note_equal(const struct note *a, const struct note *b)
+{
+	return a->kind == b->kind && a->ifindex == b->ifindex && a->parent == b->parent &&
+	       a->handle == b->handle && a->flags == b->flags && strcmp(a->qdisc, b->qdisc) == 0;
+}
+
+bool notes_equal(const struct notes *a, const struct notes *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!note_equal(&a->items[i], &b->items[i]))
+			return false;
+	return true;
+}
+
+static int read_note(json_t *object, struct note *note)
+{
+	const char *kind, *port, *qdisc = "";
+	json_int_t parent = 0, handle = 0;
+	int flags = 0, ifindex;
+
+	if (json_unpack(object, "{s:s, s:i, s:s, s?s, s?I, s?I, s?i}", "note", &kind, "ifindex",
+			&ifindex, "port", &port, "qdisc", &qdisc, "parent", &parent, "handle",
+			&handle, "flags", &flags) < 0)
+		return -EBADMSG;
+	if (strlen(port) >= sizeof(note->port) || strlen(qdisc) >= sizeof(note->qdisc) ||
+	    (strcmp(kind, "qdisc") != 0 && strcmp(kind, "isolate") != 0))
+		return -EBADMSG;
+	*note = (struct note){
+		.kind = strcmp(kind, "qdisc") == 0 ? NOTE_QDISC : NOTE_ISOLATE,
+		.ifindex = ifindex,
+		.parent = (uint32_t)parent,
+		.handle = (uint32_t)handle,
+		.flags = (unsigned)flags,
+	};
+	snprintf(note->port, sizeof(note->port), "%s", port);
+	snprintf(note->qdisc, sizeof(note->qdisc), "%s", qdisc);
+	return 0;
+}
+
+static int read_all(json_t *root, const struct where *here, struct notes *notes)
+{
+	const char *boot = "";
+	json_int_t netns = 0;
+	json_t *list = NULL, *item;
+	size_t i;
+
+	if (json_unpack(root, "{s:s, s:I, s:o}", "boot", &boot, "netns", &netns, "notes", &list) <
+		    0 ||
+	    !json_is_array(list))
+		return -EBADMSG;
+	if (strcmp(boot, here->boot) != 0 || netns != here->netns)
+		return 0;
+	json_array_foreach(list, i, item)
+	{
+		struct note note;
+
+		if (read_note(item, &note) < 0)
+			return -EBADMSG;
+		if (notes_add(notes, &note) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int notes_read(const char *path, struct notes *notes, struct err *e)
+{
+	char *text cleanup(free_at) = NULL;
+	json_t *root cleanup(json_free_at) = NULL;
+	struct notes found = {0};
+	struct where here = {0};
+	size_t len;
+	int r;
+
+	r = where_are_we(&here, e);
+	if (r < 0)
+		return r;
+	r = file_read(path, FILE_MAX, &text, &len, e);
+	if (r == -ENOENT) {
+		*notes = found;
+		return 0;
+	}
+	if (r == 0)
+		r = json_read(text, len, path, &root, e);
+	if (r < 0)
+		return r;
+	r = read_all(root, &here, &found);
+	if (r < 0) {
+		notes_free(&found);
+		return err_set(e, r,
+			       r == -ENOMEM
+				       ? "out of memory"
+				       : "%s: not in the form that portmirror writes; it tells "
+					 "which qdiscs are ours: mend it, or remove it and "
+					 "then what it lists",
+			       path);
+	}
+	*notes = found;
+	return 0;
+}
+
+static json_t *note_object(const struct note *n)
+{
+	if (n->kind == NOTE_ISOLATE)
+		return json_pack("{s:s, s:i, s:s, s:i}", "note", "isolate", "ifindex", n->ifindex,
+				 "port", n->port, "flags", (int)n->flags);
+	return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "note", "qdisc", "ifindex", n->ifindex,
+			 "port", n->port, "qdisc", n->qdisc, "parent", (json_int_t)n->parent,
+			 "handle", (json_int_t)n->handle);
+}
+
+int notes_write(const char *path, const struct notes *notes, struct err *e)
+{
+	json_t *list = json_array();
+	json_t *root cleanup(json_free_at) = NULL;
+	char *text cleanup(free_at) = NULL;
+	struct where here = {0};
+	int r = where_are_we(&here, e);
+
+	/* json_pack() releases list where it fails. */
+	root = json_pack("{s:s, s:I, s:o}", "boot", here.boot, "netns", here.netns, "notes", list);
+	if (r < 0)
+		return r;
+	if (notes->count == 0) {
+		r = file_remove(path, e);
+		return r == -ENOENT ? 0 : r;
+	}
+	for (size_t i = 0; root && i < notes->count; i++)
+		if (json_array_append_new(list, note_object(&notes->items[i])) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+	if (!text)
+		return err_set(e, -ENOMEM, "out of memory");
+	return file_write(path, text, strlen(text), 0600, e);
+}

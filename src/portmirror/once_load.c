@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/once.h"
+
+#define LOG_SIZE 65536
+
+int once_map_create(struct err *e)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "once", sizeof(uint32_t),
+				sizeof(struct once_cell), 1, NULL);
+
+	if (fd < 0)
+		return err_sys(e, fd,
+			       "can't make the map that keeps frames from being copied twice");
+	return fd;
+}
+
+/* The verifier's log ends with what it objects to, and a line of statistics. */
+static const char *last_words(char *log)
+{
+	char *statistics = strstr(log, "\nprocessed ");
+	char *line;
+
+	if (statistics)
+		*statistics = '\0';
+	line = strrchr(log, '\n');
+	return line ? line + 1 : log;
+}
+
+int once_load(const struct once_program *program, int map_fd, struct err *e)
+{
+	char *log cleanup(free_at) = calloc(1, LOG_SIZE);
+	struct bpf_insn *code cleanup(free_at) = calloc(program->count, sizeof(*code));
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = log, .log_size = LOG_SIZE);
+	int fd;
+
+	if (!log || !code)
+		return err_set(e, -ENOMEM, "out of memory");
+	memcpy(code, program->code, program->count * sizeof(*code));
+	code[program->map_load].imm = map_fd;
+	/* libbpf fills the log only where loading fails. */
+	fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, program->name, "MIT", code, program->count,
+			   &opts);
+	if (fd < 0) {
+		const char *words = last_words(log);
+
+		return err_sys(e, fd,
+			       "the kernel refused the program that keeps frames from being "
+			       "copied twice%s%s",
+			       *words ? ": " : "", words);
+	}
+	return fd;
+}
+
+int once_program_open(uint32_t program_id)
+{
+	return bpf_prog_get_fd_by_id(program_id);
+}
+
+int once_map_open(uint32_t map_id)
+{
+	return bpf_map_get_fd_by_id(map_id);
+}
+
+int once_map_of(uint32_t program_id, uint32_t *map_id)
+{
+	uint32_t id = 0;
+	struct bpf_prog_info info = {.nr_map_ids = 1, .map_ids = (uintptr_t)&id};
+	uint32_t len = sizeof(info);
+	int fd cleanup(fd_close_at) = bpf_prog_get_fd_by_id(program_id);
+
+	if (fd < 0)
+		return fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	if (id == 0)
+		return -ENOENT;
+	*map_id = id;
+	return 0;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/op.h"
+
+#include <linux/pkt_sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "portmirror/plan.h"
+
+/* Which direction the hook is for: the root's and clsact's egress see what the machine gets. */
+static bool received(uint32_t parent)
+{
+	return parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) ||
+	       TC_H_MAJ(parent) != TC_H_MAJ(TC_H_INGRESS);
+}
+
+static const char *hook_name(uint32_t parent)
+{
+	return received(parent) ? "what it receives" : "what it sends";
+}
+
+static const char *match_name(const struct op *op)
+{
+	switch (op->rule.match) {
+	case TC_MATCH_PROGRAM:
+		return "each frame once";
+	case TC_MATCH_BYTECODE:
+		return op->rule.ncode > 1 ? "the filter's frames" : "all frames";
+	case TC_MATCH_ALL:
+	case TC_MATCH_U32:
+	default:
+		return "all frames";
+	}
+}
+
+void op_text(const struct op *op, char *text, size_t size)
+{
+	switch (op->kind) {
+	case OP_ACTION_PUT:
+		snprintf(text, size, "%s action %u, which mirrors to %s",
+			 op->replace ? "move" : "make", op->action, op->to);
+		break;
+	case OP_ISOLATE:
+		snprintf(text, size, "isolate the bridge port %s", op->port);
+		break;
+	case OP_QDISC_CLEAR:
+	case OP_QDISC_DEL:
+		snprintf(text, size, "remove the qdisc %s from %s", op->qdisc, op->port);
+		break;
+	case OP_QDISC_ADD:
+		snprintf(text, size, "add the qdisc %s to %s", op->qdisc, op->port);
+		break;
+	case OP_FILTER_PUT:
+		snprintf(text, size, "%s the filter on %s for %s (%s, action %u)",
+			 op->replace ? "replace" : "add", op->port, hook_name(op->rule.parent),
+			 match_name(op), op->rule.mirred);
+		break;
+	case OP_FILTER_DEL:
+		snprintf(text, size, "remove the filter on %s for %s", op->port,
+			 hook_name(op->parent));
+		break;
+	case OP_RESTORE:
+		snprintf(text, size, "put back the bridge-port flags of %s", op->port);
+		break;
+	case OP_ACTION_DEL:
+		snprintf(text, size, "remove action %u", op->action);
+		break;
+	}
+}
+
+static const char *kind_name(const struct op *op)
+{
+	switch (op->kind) {
+	case OP_ACTION_PUT:
+		return op->replace ? "action.replace" : "action.add";
+	case OP_ISOLATE:
+		return "bridge-port.isolate";
+	case OP_QDISC_ADD:
+		return "qdisc.add";
+	case OP_FILTER_PUT:
+		return op->replace ? "filter.replace" : "filter.add";
+	case OP_FILTER_DEL:
+		return "filter.remove";
+	case OP_RESTORE:
+		return "bridge-port.restore";
+	case OP_QDISC_CLEAR:
+	case OP_QDISC_DEL:
+		return "qdisc.remove";
+	case OP_ACTION_DEL:
+	default:
+		return "action.remove";
+	}
+}
+
+json_t *op_object(const struct op *op, const char *session)
+{
+	json_t *o = json_pack("{s:s, s:s?}", "op", kind_name(op), "session", session);
+	char text[200];
+	int r = o ? 0 : -1;
+
+	op_text(op, text, sizeof(text));
+	if (r == 0 && op->port[0])
+		r |= json_object_set_new(o, "port", json_string(op->port));
+	if (r == 0 && op->qdisc[0])
+		r |= json_object_set_new(o, "qdisc", json_string(op->qdisc));
+	if (r == 0 && (op->kind == OP_FILTER_PUT || op->kind == OP_FILTER_DEL)) {
+		uint32_t parent = op->kind == OP_FILTER_PUT ? op->rule.parent : op->parent;
+
+		r |= json_object_set_new(o, "direction",
+					 json_string(received(parent) ? "received" : "sent"));
+		r |= json_object_set_new(o, "pref", json_integer(op->rule.pref));
+	}
+	if (r == 0 && op->kind == OP_FILTER_PUT)
+		r |= json_object_set_new(o, "action", json_integer(op->rule.mirred));
+	if (r == 0 && op->action)
+		r |= json_object_set_new(o, "action", json_integer(op->action));
+	if (r == 0 && op->to[0])
+		r |= json_object_set_new(o, "to", json_string(op->to));
+	if (r == 0)
+		r |= json_object_set_new(o, "text", json_string(text));
+	if (r != 0) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/ours.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+
+static const char magic[4] = {'p', 'm', 'i', 'r'};
+
+void ours_cookie(uint32_t house, const char *session, uint8_t cookie[TC_COOKIE])
+{
+	uint64_t hash = hash_bytes(HASH_START, session, strlen(session));
+
+	memcpy(cookie, magic, sizeof(magic));
+	for (int i = 0; i < 4; i++)
+		cookie[4 + i] = (uint8_t)(house >> (24 - 8 * i));
+	for (int i = 0; i < 8; i++)
+		cookie[8 + i] = (uint8_t)(hash >> (56 - 8 * i));
+}
+
+bool ours_somewhere(const struct tc_action *action)
+{
+	return action->cookie_len == TC_COOKIE && strcmp(action->kind, "mirred") == 0 &&
+	       memcmp(action->cookie, magic, sizeof(magic)) == 0;
+}
+
+bool ours_action(const struct tc_action *action, uint32_t house)
+{
+	uint8_t cookie[TC_COOKIE];
+
+	ours_cookie(house, "", cookie);
+	return ours_somewhere(action) && memcmp(action->cookie, cookie, 8) == 0;
+}
+
+bool ours_filter(const struct tc_filter *filter, uint32_t house)
+{
+	return filter->nactions == 1 && ours_action(&filter->actions[0], house);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The heart of portmirror: from what is wanted (sessions) and what there is (host, notes) to the
+ * list of operations that lead from one to the other. Pure: it asks nobody and changes nothing.
+ */
+#ifndef PORTMIRROR_PLAN_H
+#define PORTMIRROR_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netlink/tc.h"
+#include "portmirror/filter.h"
+#include "portmirror/notes.h"
+#include "portmirror/once.h"
+#include "portmirror/selector.h"
+#include "portmirror/session.h"
+
+struct buf;
+struct err;
+struct host;
+struct sessions;
+
+/* What this kernel lacks, as far as it has said so. */
+struct lacks {
+	bool bpf;      /* cls_bpf */
+	bool matchall; /* cls_matchall */
+	bool prio;     /* sch_prio */
+};
+
+/* What it lacks, as far as what of ours stands there tells: another run has learned it before. */
+struct lacks lacks_shown(const struct host *host, const struct notes *notes, uint32_t house);
+
+/* In the order in which they are carried out. */
+enum op_kind {
+	OP_ACTION_PUT,	/* the session's mirred action: made, or moved to another device */
+	OP_ISOLATE,	/* a destination's bridge-port flags */
+	OP_QDISC_CLEAR, /* a qdisc of ours that is in the way of the next */
+	OP_QDISC_ADD,
+	OP_FILTER_PUT, /* added, or replaced in one step */
+	OP_FILTER_DEL,
+	OP_RESTORE, /* a destination's bridge-port flags, as they were */
+	OP_QDISC_DEL,
+	OP_ACTION_DEL
+};
+
+struct op {
+	enum op_kind kind;
+	int session; /* number in plan.states; -1: a leftover's */
+	int ifindex;
+	char port[IFNAMSIZ];
+	/* qdiscs */
+	char qdisc[TC_KIND];
+	uint32_t parent, handle;
+	/* filters */
+	struct tc_rule rule; /* FILTER_PUT: but for program_fd */
+	bool replace;	     /* FILTER_PUT, ACTION_PUT: there is one already */
+	int program;	     /* number in plan.programs; -1: classic bytecode, matchall, u32 */
+	char filter_kind[TC_KIND]; /* FILTER_DEL */
+	uint16_t protocol;	   /* FILTER_DEL */
+	/* actions */
+	uint32_t action;
+	uint8_t cookie[TC_COOKIE];
+	int to_ifindex;
+	char to[IFNAMSIZ];
+	/* bridge ports */
+	unsigned mask, flags;
+};
+
+/* A once-program to be loaded for a session and a direction. */
+struct plan_program {
+	struct once_program program;
+	char name[32];	 /* TCA_BPF_NAME */
+	int to_ifindex;	 /* programs of one destination share a map */
+	uint32_t map_id; /* the map that is in use already; 0: a new one */
+	uint32_t loaded; /* the id of the same program, loaded already; 0: none */
+};
+
+enum state { STATE_WHOLE, STATE_PARTIAL, STATE_WAITING, STATE_FAILED };
+const char *state_name(enum state state);
+
+/* What became of a session. */
+struct session_state {
+	const struct session *session; /* borrowed from the sessions given */
+	enum state state;
+	char *reasons; /* sentences, one a line; NULL: none. Owned */
+	struct ifindexes from;
+	int to_ifindex;	 /* 0: not there */
+	uint32_t action; /* its mirred index; 0: none yet */
+	bool in_kernel;	 /* an action of it is there now */
+	size_t pending;	 /* operations that would change something for it */
+	size_t waiting;	 /* selectors that match nothing now */
+	bool stuck;	 /* something of it can't be done on this host as it stands */
+};
+
+struct plan {
+	struct op *ops;
+	size_t nops, ops_room;
+	struct session_state *states; /* one for each session given, same order */
+	size_t nstates;
+	struct plan_program *programs;
+	size_t nprograms, programs_room;
+	struct notes notes; /* what is to be noted before the operations are carried out */
+};
+
+struct plan_input {
+	const struct sessions *sessions;
+	const struct bytecode *filters; /* of each session, compiled; unused for broken ones */
+	const char
+		*newest; /* the session that is refused if two of them make a loop; may be NULL */
+	const struct host *host;
+	const struct notes *notes;
+	struct lacks lacks;
+	uint32_t house;
+};
+
+int plan_make(const struct plan_input *in, struct plan *plan, struct err *e);
+void plan_free(struct plan *plan); /* also for cleanup() */
+
+/* The state of a session by name; NULL: not among those given. */
+struct session_state *plan_state(const struct plan *plan, const char *name);
+
+#endif

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* One port: which filters it must have, which it has, and the qdiscs below them. */
+#include <linux/if_ether.h>
+#include <linux/pkt_sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "portmirror/attach.h"
+#include "portmirror/plan_work.h"
+
+/*
+ * Below the preferences that tc gives by itself (49152 downwards), so that a filter which ends the
+ * classification doesn't hide frames from us; and not 1, which administrators like to use.
+ */
+#define PREF 3
+
+struct port {
+	struct work *w;
+	int ifindex;
+	const struct tc_filter *filters; /* of this device */
+	size_t nfilters;
+	bool *done; /* for each filter: wanted as it is, replaced, or not ours to remove */
+	struct port_qdiscs qdiscs;
+	struct hooks hooks;
+	struct op scrap;
+};
+
+static bool is_ours(const struct port *p, const struct tc_filter *f)
+{
+	return ours_filter(f, p->w->in->house);
+}
+
+/* The hooks of a qdisc: is this filter at one of them? */
+static bool hangs_on(const struct tc_filter *f, const struct tc_qdisc *q)
+{
+	if (q->parent == TC_H_INGRESS)
+		return TC_H_MAJ(f->parent) == TC_H_MAJ(TC_H_INGRESS);
+	return TC_H_MAJ(f->parent) == TC_H_MAJ(q->handle);
+}
+
+/* Nobody but us uses it: no foreign filter on it, no qdisc below it that somebody made. */
+static bool only_ours(const struct port *p, const struct tc_qdisc *q)
+{
+	const struct tc_qdisc *all;
+	size_t count = host_qdiscs(p->w->in->host, p->ifindex, &all);
+
+	for (size_t i = 0; i < p->nfilters; i++) {
+		const struct tc_filter *f = &p->filters[i];
+		bool bare = f->handle == 0 && f->nactions == 0; /* tells only that others follow */
+
+		if (hangs_on(f, q) && !bare && !f->u32_table &&
+		    (!is_ours(p, f) || plan_keeps(p->w, f)))
+			return false;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (TC_H_MAJ(all[i].parent) == TC_H_MAJ(q->handle) && q->parent == TC_H_ROOT &&
+		    &all[i] != q)
+			return false;
+	return true;
+}
+
+/* We made it. (A handle of another's choice at the root tells that it isn't the one we noted.) */
+static bool noted(const struct port *p, const struct tc_qdisc *q)
+{
+	const struct note *n =
+		q ? notes_qdisc(p->w->in->notes, p->ifindex, q->parent, q->kind) : NULL;
+
+	return n && n->handle == q->handle;
+}
+
+static void look(struct port *p)
+{
+	const struct host *host = p->w->in->host;
+	const struct tc_qdisc *ingress = host_qdisc_at(host, p->ifindex, TC_H_INGRESS);
+	const struct tc_qdisc *root = host_qdisc_at(host, p->ifindex, TC_H_ROOT);
+
+	p->qdiscs = (struct port_qdiscs){
+		.ingress = ingress,
+		.root = root,
+		.ingress_ours = noted(p, ingress) && only_ours(p, ingress),
+		.root_ours = noted(p, root) && only_ours(p, root),
+	};
+}
+
+static void note_qdisc(struct port *p, const char *kind, uint32_t parent, uint32_t handle)
+{
+	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
+	struct note note = {
+		.kind = NOTE_QDISC, .ifindex = p->ifindex, .parent = parent, .handle = handle};
+
+	snprintf(note.qdisc, sizeof(note.qdisc), "%s", kind);
+	if (link)
+		memcpy(note.port, link->name, sizeof(note.port));
+	if (notes_add(&p->w->plan->notes, &note) < 0)
+		p->w->failed = true;
+}
+
+static void add_qdisc(struct port *p, const struct new_qdisc *q, int session)
+{
+	struct op *op;
+
+	if (!q->kind)
+		return;
+	op = plan_op(p->w, OP_QDISC_ADD, session, p->ifindex, &p->scrap);
+	snprintf(op->qdisc, sizeof(op->qdisc), "%s", q->kind);
+	op->parent = q->parent;
+	op->handle = q->handle;
+	note_qdisc(p, q->kind, q->parent, q->handle);
+}
+
+static void drop_qdisc(struct port *p, const struct tc_qdisc *q, enum op_kind kind)
+{
+	struct op *op = plan_op(p->w, kind, -1, p->ifindex, &p->scrap);
+
+	snprintf(op->qdisc, sizeof(op->qdisc), "%s", q->kind);
+	op->parent = q->parent;
+	op->handle = q->handle;
+	/* Its filters go with it. */
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (hangs_on(&p->filters[i], q))
+			p->done[i] = true;
+}
+
+static bool at(const struct tc_filter *f, uint32_t parent, unsigned pref)
+{
+	return f->parent == parent && f->pref == pref;
+}
+
+/* Somebody else has filters (or an empty table of them) at this preference. */
+static bool foreign_pref(const struct port *p, uint32_t parent, unsigned pref)
+{
+	bool taken = false;
+
+	for (size_t i = 0; i < p->nfilters; i++) {
+		if (!at(&p->filters[i], parent, pref))
+			continue;
+		if (is_ours(p, &p->filters[i]))
+			return false; /* what else stands there are the rows that lead to ours */
+		taken = true;
+	}
+	return taken;
+}
+
+static bool any_pref(const struct port *p, uint32_t parent, unsigned pref)
+{
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (at(&p->filters[i], parent, pref))
+			return true;
+	return false;
+}
+
+/* The preference that keeps us in front of the others at this hook. */
+static unsigned first_pref(const struct port *p, uint32_t parent)
+{
+	unsigned lowest = PREF + 1;
+
+	for (size_t i = 0; i < p->nfilters; i++) {
+		const struct tc_filter *f = &p->filters[i];
+
+		if (f->parent == parent && f->chain == 0 && f->pref < lowest &&
+		    foreign_pref(p, parent, f->pref))
+			lowest = f->pref;
+	}
+	return lowest > 1 ? lowest - 1 : 1;
+}
+
+/* cls_bpf holds the rules of all sessions at one preference: where we are already, or the first
+ * that is nobody else's. */
+static uint16_t shared_pref(const struct port *p, uint32_t parent)
+{
+	unsigned pref;
+
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
+		    is_ours(p, &p->filters[i]) && strcmp(p->filters[i].kind, "bpf") == 0)
+			return p->filters[i].pref;
+	for (pref = first_pref(p, parent); any_pref(p, parent, pref);)
+		pref++;
+	return (uint16_t)pref;
+}
+
+/* The others take one rule a preference: the nth free one. */
+static uint16_t own_pref(const struct port *p, uint32_t parent, unsigned nth)
+{
+	unsigned pref = first_pref(p, parent);
+
+	for (;; pref++)
+		if (!any_pref(p, parent, pref) && nth-- == 0)
+			return (uint16_t)pref;
+}
+
+/* How the rule tells its frames: the simplest way that the kernel has and that can be exchanged in
+ * one step when the session's needs change, which cls_bpf alone can. */
+static void choose_match(struct port *p, const struct want *want, bool received,
+			 struct tc_rule *rule, int *program)
+{
+	const struct lacks *lacks = &p->w->in->lacks;
+	const struct bytecode *code = &p->w->in->filters[want->state];
+
+	*program = -1;
+	if (want->once) {
+		rule->match = TC_MATCH_PROGRAM;
+		*program = plan_program(p->w, want->state, received);
+		return;
+	}
+	rule->match = !lacks->bpf	 ? TC_MATCH_BYTECODE
+		      : !lacks->matchall ? TC_MATCH_ALL
+					 : TC_MATCH_U32;
+	rule->code = code->code;
+	rule->ncode = code->count;
+}
+
+static const char *kind_of(enum tc_match match)
+{
+	return match == TC_MATCH_ALL ? "matchall" : match == TC_MATCH_U32 ? "u32" : "bpf";
+}
+
+/* The filter does what the rule asks for. */
+static bool same(const struct port *p, const struct tc_filter *f, const struct tc_rule *rule,
+		 int program)
+{
+	const struct plan_program *want;
+
+	if (f->protocol != ETH_P_ALL || f->chain != 0 || strcmp(f->kind, kind_of(rule->match)) != 0)
+		return false;
+	if (rule->match == TC_MATCH_BYTECODE)
+		return f->bpf_id == 0 && f->handle == rule->handle &&
+		       f->bpf_code_hash == bytecode_hash(rule->code, rule->ncode);
+	if (rule->match != TC_MATCH_PROGRAM)
+		return true;
+	want = &p->w->plan->programs[program];
+	return want->loaded != 0 && f->handle == rule->handle &&
+	       strcmp(f->bpf_name, want->name) == 0 &&
+	       host_map_of(p->w->in->host, f->bpf_id) == want->map_id;
+}
+
+/* The filter that we have for this session at this hook already; NULL: none. */
+static size_t find_filter(const struct port *p, uint32_t parent, uint32_t action)
+{
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (!p->done[i] && p->filters[i].parent == parent && is_ours(p, &p->filters[i]) &&
+		    p->filters[i].actions[0].index == action)
+			return i;
+	return p->nfilters;
+}
+
+static void put_rule(struct port *p, const struct want *want, uint32_t parent, bool received,
+		     unsigned *nth)
+{
+	uint32_t action = p->w->plan->states[want->state].action;
+	size_t have = find_filter(p, parent, action);
+	struct tc_rule rule = {.ifindex = p->ifindex,
+			       .parent = parent,
+			       .program_fd = -1,
+			       .handle = action,
+			       .mirred = action};
+	bool replace = false;
+	struct op *op;
+	int program;
+
+	choose_match(p, want, received, &rule, &program);
+	if (have < p->nfilters && same(p, &p->filters[have], &rule, program)) {
+		p->done[have] = true;
+		return;
+	}
+	if (rule.match == TC_MATCH_ALL || rule.match == TC_MATCH_U32) {
+		rule.handle = 0;
+		rule.pref = own_pref(p, parent, (*nth)++);
+	} else if (have < p->nfilters && p->filters[have].handle == action &&
+		   strcmp(p->filters[have].kind, "bpf") == 0) {
+		replace = true;
+		rule.pref = p->filters[have].pref;
+		p->done[have] = true;
+	} else {
+		rule.pref = shared_pref(p, parent);
+	}
+	op = plan_op(p->w, OP_FILTER_PUT, want->state, p->ifindex, &p->scrap);
+	op->rule = rule;
+	op->replace = replace;
+	op->program = program;
+}
+
+/* Adds what the wants need; says so where the port can't give it. */
+static void put_rules(struct port *p, const struct want *wants, size_t nwants)
+{
+	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
+	unsigned nth_sent = 0, nth_received = 0;
+
+	for (size_t i = 0; i < nwants; i++) {
+		const struct want *want = &wants[i];
+		bool sent = (want->direction & DIRECTION_SENT) != 0;
+		bool received = (want->direction & DIRECTION_RECEIVED) != 0;
+
+		if ((sent && p->hooks.sent == 0) || (received && p->hooks.received == 0))
+			plan_stuck(p->w, want->state, "%s %s", link ? link->name : "?",
+				   p->hooks.why_not ? p->hooks.why_not : "can't be attached");
+		if (sent && p->hooks.sent != 0)
+			put_rule(p, want, p->hooks.sent, false, &nth_sent);
+		if (received && p->hooks.received != 0)
+			put_rule(p, want, p->hooks.received, true, &nth_received);
+	}
+}
+
+/* Filters of ours that nobody wants. */
+static void drop_rules(struct port *p)
+{
+	for (size_t i = 0; i < p->nfilters; i++) {
+		const struct tc_filter *f = &p->filters[i];
+		struct op *op;
+
+		if (p->done[i] || !is_ours(p, f) || plan_keeps(p->w, f))
+			continue;
+		op = plan_op(p->w, OP_FILTER_DEL, plan_owner(p->w, f->actions[0].index), p->ifindex,
+			     &p->scrap);
+		op->parent = f->parent;
+		op->protocol = f->protocol;
+		op->rule.pref = f->pref;
+		/* The empty table of a u32 preference stays unless the whole preference goes. */
+		op->rule.handle = strcmp(f->kind, "u32") == 0 ? 0 : f->handle;
+		snprintf(op->filter_kind, sizeof(op->filter_kind), "%s", f->kind);
+	}
+}
+
+static bool used(const struct port *p, const struct tc_qdisc *q)
+{
+	uint32_t major = TC_H_MAJ(q->handle);
+
+	return (p->hooks.sent != 0 && TC_H_MAJ(p->hooks.sent) == major) ||
+	       (p->hooks.received != 0 && TC_H_MAJ(p->hooks.received) == major);
+}
+
+/* A qdisc of ours that is in the way goes first, one that nobody needs goes last; a note lives on
+ * as long as its qdisc. */
+static void settle_qdisc(struct port *p, const struct tc_qdisc *q, bool ours, bool clear)
+{
+	if (!q || !noted(p, q))
+		return;
+	if (ours && clear)
+		drop_qdisc(p, q, OP_QDISC_CLEAR);
+	else if (ours && !used(p, q))
+		drop_qdisc(p, q, OP_QDISC_DEL);
+	note_qdisc(p, q->kind, q->parent, q->handle);
+}
+
+/* The way of attaching: the first session's that has one; others must go along with it. */
+static enum attach how_to_attach(struct work *w, const struct want *wants, size_t nwants)
+{
+	enum attach how = ATTACH_AUTO;
+
+	for (size_t i = 0; i < nwants; i++) {
+		enum attach own = w->plan->states[wants[i].state].session->attach;
+
+		if (how == ATTACH_AUTO)
+			how = own;
+		else if (own != ATTACH_AUTO && own != how)
+			plan_stuck(w, wants[i].state, "attached as %s, because another session is",
+				   attach_name(how));
+	}
+	return how;
+}
+
+void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants)
+{
+	struct port p = {.w = w, .ifindex = ifindex};
+	unsigned wanted = 0;
+
+	p.nfilters = host_filters(w->in->host, ifindex, &p.filters);
+	p.done = calloc(p.nfilters + 1, sizeof(*p.done));
+	if (!p.done) {
+		w->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < nwants; i++)
+		wanted |= wants[i].direction;
+	look(&p);
+	if (nwants > 0)
+		p.hooks = attach_decide(&p.qdiscs, how_to_attach(w, wants, nwants),
+					(enum direction)wanted, !w->in->lacks.prio);
+	settle_qdisc(&p, p.qdiscs.ingress, p.qdiscs.ingress_ours, p.hooks.clear_ingress);
+	settle_qdisc(&p, p.qdiscs.root, p.qdiscs.root_ours, false);
+	if (nwants > 0) {
+		add_qdisc(&p, &p.hooks.ingress, wants[0].state);
+		add_qdisc(&p, &p.hooks.root, wants[0].state);
+	}
+	put_rules(&p, wants, nwants);
+	drop_rules(&p);
+	free(p.done);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* From selectors to devices; and which sessions can't be carried out. */
+#include <errno.h>
+#include <net/if_arp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/plan_work.h"
+
+static const char *name_of(const struct work *w, int ifindex)
+{
+	const struct nl_link *link = nl_link_by_index(&w->in->host->links, ifindex);
+
+	return link ? link->name : "?";
+}
+
+/* The one device that the destination means, or 0 and a reason. */
+static int resolve_to(struct work *w, int state, const struct session *s)
+{
+	struct ifindexes found cleanup(ifindexes_free) = {0};
+	const struct nl_link *link;
+	struct err why = {0};
+	int r = selector_resolve(&s->to, &w->in->host->links, &w->in->host->vms, &found, &why);
+
+	if (r == -ENOMEM) {
+		w->failed = true;
+	} else if (r < 0) {
+		plan_say(w, state, STATE_FAILED, "to: %s", why.text);
+	} else if (found.count == 0) {
+		plan_wait(w, state, STATE_WAITING, "waiting for the destination %s", s->to.text);
+	} else if (found.count > 1) {
+		plan_say(w, state, STATE_FAILED,
+			 "to: %s means %zu devices (%s, %s, …); a destination is one: name its "
+			 "NIC, or the port",
+			 s->to.text, found.count, name_of(w, found.items[0]),
+			 name_of(w, found.items[1]));
+	} else {
+		link = nl_link_by_index(&w->in->host->links, found.items[0]);
+		if (link && link->type == ARPHRD_ETHER)
+			return found.items[0];
+		plan_say(w, state, STATE_FAILED, "to: %s is no Ethernet device",
+			 name_of(w, found.items[0]));
+	}
+	return 0;
+}
+
+/* Adds what a source means now; a device that can't be mirrored is left out, with a reason. */
+static void add_source(struct work *w, int state, const struct selector *source,
+		       const struct ifindexes *found, int to)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	for (size_t i = 0; i < found->count; i++) {
+		const struct nl_link *link = nl_link_by_index(&w->in->host->links, found->items[i]);
+
+		if (found->items[i] == to) {
+			/* Left out of what names many; a loop where it is all that is named. */
+			if (found->count == 1)
+				plan_say(w, state, STATE_FAILED,
+					 "a loop: %s is the source %s and the destination %s at "
+					 "once",
+					 name_of(w, to), source->text, st->session->to.text);
+		} else if (!link || link->type != ARPHRD_ETHER) {
+			plan_stuck(w, state, "%s is no Ethernet device",
+				   name_of(w, found->items[i]));
+		} else if (ifindexes_add(&st->from, found->items[i]) < 0) {
+			w->failed = true;
+		}
+	}
+}
+
+static void resolve_from(struct work *w, int state, const struct session *s, int to)
+{
+	size_t waiting = 0;
+
+	for (size_t i = 0; i < s->nfrom; i++) {
+		struct ifindexes found cleanup(ifindexes_free) = {0};
+		struct err why = {0};
+		int r = selector_resolve(&s->from[i], &w->in->host->links, &w->in->host->vms,
+					 &found, &why);
+
+		if (r == -ENOMEM)
+			w->failed = true;
+		else if (r < 0)
+			plan_say(w, state, STATE_FAILED, "from: %s", why.text);
+		else if (found.count == 0 && ++waiting)
+			plan_wait(w, state, STATE_PARTIAL, "waiting for the source %s",
+				  s->from[i].text);
+		else
+			add_source(w, state, &s->from[i], &found, to);
+	}
+	if (w->plan->states[state].from.count == 0 &&
+	    w->plan->states[state].state != STATE_FAILED) {
+		if (waiting < s->nfrom)
+			plan_say(w, state, STATE_WAITING,
+				 "waiting: all that the sources name now is the destination");
+		else if (w->plan->states[state].state < STATE_WAITING)
+			w->plan->states[state].state = STATE_WAITING;
+	}
+}
+
+/* The action that the session has in the kernel; NULL: none. */
+static const struct tc_action *find_action(const struct work *w, const struct session *s)
+{
+	uint8_t cookie[TC_COOKIE];
+
+	ours_cookie(w->in->house, s->name, cookie);
+	for (size_t i = 0; i < w->in->host->actions.count; i++) {
+		const struct tc_action *a = &w->in->host->actions.items[i];
+
+		if (ours_somewhere(a) && memcmp(a->cookie, cookie, TC_COOKIE) == 0)
+			return a;
+	}
+	return NULL;
+}
+
+/* Copies to state a's destination go out of that device: does session b mirror what goes there? */
+static bool feeds(const struct session_state *a, const struct session_state *b)
+{
+	return a->to_ifindex != 0 && b->to_ifindex != 0 &&
+	       (b->session->direction & DIRECTION_RECEIVED) &&
+	       ifindexes_have(&b->from, a->to_ifindex);
+}
+
+/* Looks for a way from at back to start; path gets the sessions on it. */
+static bool leads_back(const struct plan *plan, size_t start, size_t at, bool *seen,
+		       const struct session_state **next)
+{
+	for (size_t i = 0; i < plan->nstates; i++) {
+		if (plan->states[i].state == STATE_FAILED ||
+		    !feeds(&plan->states[at], &plan->states[i]))
+			continue;
+		*next = &plan->states[i];
+		if (i == start)
+			return true;
+		if (!seen[i]) {
+			const struct session_state *further;
+
+			seen[i] = true;
+			if (leads_back(plan, start, i, seen, &further))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void refuse_loop(struct work *w, size_t state)
+{
+	bool *seen cleanup(free_at) = calloc(w->plan->nstates, sizeof(*seen));
+	struct session_state *s = &w->plan->states[state];
+	const struct session_state *next;
+
+	if (!seen) {
+		w->failed = true;
+		return;
+	}
+	if (s->state == STATE_FAILED || !leads_back(w->plan, state, state, seen, &next))
+		return;
+	plan_say(w, (int)state, STATE_FAILED,
+		 "a loop: %s copies to %s, which %s mirrors to %s, and so on back to %s",
+		 s->session->name, name_of(w, s->to_ifindex), next->session->name,
+		 name_of(w, next->to_ifindex), s->session->name);
+	s->to_ifindex = 0;
+}
+
+/* The newest of the sessions in a loop is refused, else the first by name. */
+static void refuse_loops(struct work *w)
+{
+	for (size_t i = 0; w->in->newest && i < w->plan->nstates; i++)
+		if (strcmp(w->plan->states[i].session->name, w->in->newest) == 0)
+			refuse_loop(w, i);
+	for (size_t i = 0; i < w->plan->nstates; i++)
+		refuse_loop(w, i);
+}
+
+static void resolve(struct work *w, int state, const struct saved *saved)
+{
+	struct session_state *st = &w->plan->states[state];
+	const struct tc_action *action = find_action(w, &saved->session);
+
+	st->session = &saved->session;
+	st->in_kernel = action != NULL;
+	st->action = action ? action->index : 0;
+	if (saved->broken) {
+		plan_say(w, state, STATE_FAILED, "%s", saved->broken);
+		return;
+	}
+	st->to_ifindex = resolve_to(w, state, &saved->session);
+	resolve_from(w, state, &saved->session, st->to_ifindex);
+}
+
+static int group_of(const struct work *w, int ifindex)
+{
+	const struct nl_link *link = nl_link_by_index(&w->in->host->links, ifindex);
+
+	return link && link->master != 0 && strcmp(link->port_kind, "bridge") == 0 ? link->master
+										   : ifindex;
+}
+
+static void add_wants(struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+
+	if (st->state == STATE_FAILED || st->to_ifindex == 0)
+		return;
+	for (size_t i = 0; i < st->from.count; i++) {
+		if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
+			w->failed = true;
+			return;
+		}
+		w->wants[w->nwants++] = (struct want){
+			.ifindex = st->from.items[i],
+			.group = group_of(w, st->from.items[i]),
+			.state = state,
+			.direction = st->session->direction,
+		};
+	}
+}
+
+static int by_port(const void *a, const void *b)
+{
+	const struct want *x = a, *y = b;
+
+	if (x->ifindex != y->ifindex)
+		return x->ifindex < y->ifindex ? -1 : 1;
+	return x->state < y->state ? -1 : x->state > y->state;
+}
+
+void plan_resolve(struct work *w)
+{
+	const struct sessions *sessions = w->in->sessions;
+
+	for (size_t i = 0; i < sessions->count; i++)
+		resolve(w, (int)i, &sessions->items[i]);
+	refuse_loops(w);
+	for (size_t i = 0; i < sessions->count; i++)
+		add_wants(w, (int)i);
+	if (w->nwants > 1)
+		qsort(w->wants, w->nwants, sizeof(*w->wants), by_port);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the planner hand to each other; for plan*.c only. */
+#ifndef PORTMIRROR_PLAN_WORK_H
+#define PORTMIRROR_PLAN_WORK_H
+
+#include "portmirror/host.h"
+#include "portmirror/ours.h"
+#include "portmirror/plan.h"
+#include "portmirror/store.h"
+
+/* A session wants the frames of a port. */
+struct want {
+	int ifindex;
+	int group; /* the bridge that the port is on, or the port itself */
+	int state; /* number in plan.states */
+	enum direction direction;
+	bool once; /* others could copy the same frames to the same destination */
+};
+
+struct work {
+	const struct plan_input *in;
+	struct plan *plan;
+	struct want *wants; /* by ifindex, then state */
+	size_t nwants, wants_room;
+	int *program_of; /* by 2 * state + received: the number of its program, plus 1; 0: none yet
+			  */
+	bool failed;	 /* out of memory */
+};
+
+/* plan_resolve.c: what each session means now; fills plan.states and work.wants. */
+void plan_resolve(struct work *w);
+/* plan_rules.c: which wants need a once-program, and the programs. Returns the program's number,
+ * or -1. */
+void plan_once(struct work *w);
+int plan_program(struct work *w, int state, bool received);
+/* plan_port.c: the operations of one port. */
+void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants);
+
+/* Appends; the result is zeroed but for its kind, session, ifindex and port. Never NULL: where
+ * memory is out, work.failed is set and a place to be thrown away is returned. */
+struct op *plan_op(struct work *w, enum op_kind kind, int session, int ifindex, struct op *scrap);
+
+/* Adds a sentence to a session's state and makes it at least that bad. */
+void plan_say(struct work *w, int state, enum state at_least, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* The same, for what can't be done on this host as it stands, and for what isn't there yet. */
+void plan_stuck(struct work *w, int state, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void plan_wait(struct work *w, int state, enum state at_least, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* The session that has this action; -1: none. */
+int plan_owner(const struct work *w, uint32_t action);
+
+/* True where this filter is ours but must be left alone (its session's file can't be read, or its
+ * destination is away). */
+bool plan_keeps(const struct work *w, const struct tc_filter *filter);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The proof behind "check": packet rings see every frame at a session's sources and at its
+ * destination, and the frames are compared one by one.
+ *
+ * Two frames are the same where their bytes are, from the destination address to the end. Left
+ * out are the checksums of TCP, UDP and SCTP, which a frame inside the host may not have yet. The
+ * outermost VLAN tag is compared apart from the rest, because a bridge may add or remove it
+ * between two views of one frame: a copy must bear the tag with which its frame entered at a
+ * source, or, of a frame that only left at sources, one that it had there.
+ *
+ * Of each content as many copies are expected as entered at all sources together, or as left at
+ * the first source where it was seen to leave, whichever is more: a frame that enters at one
+ * source and leaves at others is copied once.
+ */
+#ifndef PORTMIRROR_PROOF_H
+#define PORTMIRROR_PROOF_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "portmirror/session.h"
+
+struct err;
+
+#define PROOF_SECONDS_MAX 3600
+
+struct proof_source {
+	int ifindex;
+	enum direction direction; /* as the machine behind it sees it */
+};
+
+/* expected == copied + lost + altered. */
+struct proof_counts {
+	uint64_t expected;
+	uint64_t copied;  /* once and whole */
+	uint64_t lost;	  /* seen at a source, not at the destination */
+	uint64_t doubled; /* copies beyond the first */
+	uint64_t altered; /* copies with a changed byte or tag, or cut */
+	uint64_t other;	  /* frames out of the destination that no source showed */
+	uint64_t unseen;  /* frames that no ring had room for, or that could not be compared */
+	uint64_t cut;	  /* super-frames that were compared as the segments they stand for */
+};
+
+struct proof_request {
+	const struct proof_source *sources; /* each device once, the destination not among them */
+	size_t nsources;
+	int to_ifindex;
+	const struct sock_filter *code; /* the session's filter, run in the kernel; NULL: all */
+	size_t ncode;
+	double seconds;	 /* above 0, up to PROOF_SECONDS_MAX */
+	unsigned probes; /* frames of our own to send out of every source; see below */
+
+	/* Called when the measurement begins (share 0) and then about twenty times a second, with
+	 * what is settled so far: frames of the last 1.5 seconds aren't. While it runs the rings
+	 * aren't read: it must be quick. False ends the measurement here; its result holds for the
+	 * time until then. May be NULL. */
+	bool (*progress)(double share, const struct proof_counts *settled, void *data);
+	void *data;
+};
+
+/*
+ * A probe is an Ethernet frame of 60 to 1514 bytes (within the device's MTU) to a local unicast
+ * address that nobody has, EtherType 0x88b5 (IEEE 802, local experiments). It goes out of the
+ * source port towards the machine, through the queueing discipline and its filters as any frame
+ * does. So probes can only prove the received half: nobody but the machine can send for the
+ * machine. A session's filter that doesn't match them leaves them out.
+ */
+
+enum proof_verdict {
+	PROOF_WHOLE,
+	PROOF_BROKEN,  /* lost, doubled or altered frames, more than the unseen ones explain; or
+			  frames that the destination dropped */
+	PROOF_BLIND,   /* nothing wrong that could be seen, but not all could be seen */
+	PROOF_NOTHING, /* a direction asked for showed no frame */
+};
+
+struct proof_source_result {
+	uint64_t sent,
+		received; /* frames seen; super-frames that were cut count as their segments */
+	uint64_t bytes;
+	uint64_t unseen;
+};
+
+struct proof_result {
+	enum proof_verdict verdict;
+	struct proof_counts counts;
+	struct proof_source_result *sources; /* in the request's order */
+	size_t nsources;
+	uint64_t dropped; /* frames that the destination's driver dropped (tx_dropped) meanwhile */
+	uint64_t unseen_at_destination;		   /* of counts.unseen */
+	uint64_t probes;			   /* sent */
+	double seconds;				   /* measured */
+	double frames_per_second, bits_per_second; /* seen at all sources together */
+	bool as_segments; /* TCP super-frames were cut: a device involved doesn't take them, so the
+			     kernel cuts frames behind the copying. The IPv4 identification and
+			     header checksum of TCP frames are then left out of the comparison */
+	char why[160];	  /* what the verdict rests on, one sentence */
+};
+
+/*
+ * Measures, in the calling thread, for the seconds asked for and half a second more, which it
+ * does with a higher priority where it may (CAP_SYS_NICE; set back at the end). Needs CAP_NET_RAW,
+ * about 64 MB for the rings and as much for the book at the highest rates. Returns 0 and the
+ * result, to be freed with proof_result_free(); or -EINVAL, -ENODEV (a device is gone), -EPERM,
+ * -ENOMEM, or another negative errno.
+ */
+int proof_run(const struct proof_request *request, struct proof_result *result, struct err *e);
+void proof_result_free(struct proof_result *result); /* what it holds */
+
+/* "whole", "broken", "blind", "nothing". */
+const char *proof_verdict_name(enum proof_verdict verdict);
+
+#endif

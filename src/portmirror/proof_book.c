@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/proof_book.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "portmirror/proof.h"
+#include "portmirror/proof_frame.h"
+
+enum {
+	TICK = 32,	      /* milliseconds */
+	PATIENCE = 1500,      /* for an entry that balances: a later view of it may be queued */
+	PATIENCE_TIGHT = 300, /* while the book is nearly full */
+	SLOTS_FIRST = 1 << 12,
+	STRAYS = 1 << 19,
+	STRAYS_MAX = STRAYS / 8 * 7,
+};
+
+/* One cache line. */
+struct entry {
+	uint64_t key; /* 0: free */
+	uint64_t loose;
+	uint64_t source_tags, copied_tags; /* the sets of tags seen, one bit each */
+	uint32_t sent;			   /* at all sources together */
+	uint32_t received;		   /* at the source `first` */
+	uint32_t copied;		   /* all of them, inside the measured time or not */
+	uint32_t excused;		   /* views outside the measured time */
+	uint32_t sent_sum, received_sum, copied_sum; /* of their tags, mixed */
+	uint16_t touched;			     /* the last view, in ticks */
+	uint16_t first; /* source + 1; 0: none has shown it as received */
+};
+
+_Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
+
+/* What did not match, by its loose key: a frame lost here and a stray one there may be the same,
+ * altered. */
+struct stray {
+	uint64_t loose;
+	uint32_t lost, extra;
+};
+
+struct book {
+	struct entry *entries;
+	size_t mask;  /* slots - 1 */
+	size_t limit; /* it grows up to so many slots */
+	size_t used;
+	size_t hand; /* where the sweep goes on */
+	struct stray *strays;
+	size_t nstrays;
+	struct proof_counts counts;
+};
+
+struct book *book_new(size_t limit)
+{
+	struct book *book = calloc(1, sizeof(*book));
+
+	if (!book)
+		return NULL;
+	book->limit = limit;
+	book->mask = (limit < SLOTS_FIRST ? limit : SLOTS_FIRST) - 1;
+	book->entries = calloc(book->mask + 1, sizeof(*book->entries));
+	book->strays = calloc(STRAYS, sizeof(*book->strays));
+	if (!book->entries || !book->strays) {
+		book_free(book);
+		return NULL;
+	}
+	return book;
+}
+
+void book_free(struct book *book)
+{
+	if (!book)
+		return;
+	free(book->entries);
+	free(book->strays);
+	free(book);
+}
+
+/* Keys are hashes already; 0 stands for a free slot. */
+static uint64_t key_of(uint64_t hash)
+{
+	return hash ? hash : 1;
+}
+
+static void count_up(uint32_t *count)
+{
+	if (*count < UINT32_MAX)
+		++*count;
+}
+
+/* A bijection with 0 for "no tag": sums of different tags hardly ever agree. */
+static uint32_t tag_mix(uint32_t tag)
+{
+	return tag * UINT32_C(0x9e3779b1);
+}
+
+/* "No tag" has a bit of its own, so that a lost tag is never overlooked. */
+static uint64_t tag_bit(uint32_t tag)
+{
+	return tag ? UINT64_C(2) << (tag_mix(tag) >> 16) % 63 : 1;
+}
+
+static struct entry *slot_of(const struct book *book, uint64_t key)
+{
+	size_t at = key & book->mask;
+
+	while (book->entries[at].key && book->entries[at].key != key)
+		at = (at + 1) & book->mask;
+	return &book->entries[at];
+}
+
+/* Twice the slots, where that is allowed and there is memory. */
+static void grow(struct book *book)
+{
+	struct book old = *book;
+	struct entry *entries;
+
+	if (old.mask + 1 >= old.limit)
+		return;
+	entries = calloc((old.mask + 1) * 2, sizeof(*entries));
+	if (!entries)
+		return;
+	book->entries = entries;
+	book->mask = old.mask * 2 + 1;
+	for (size_t i = 0; i <= old.mask; i++) {
+		if (old.entries[i].key)
+			*slot_of(book, old.entries[i].key) = old.entries[i];
+	}
+	free(old.entries);
+}
+
+static void add_received(struct entry *e, uint16_t source, uint32_t tag)
+{
+	if (e->first == 0)
+		e->first = (uint16_t)(source + 1);
+	if (e->first == source + 1) {
+		count_up(&e->received);
+		e->received_sum += tag_mix(tag);
+	}
+}
+
+bool book_add(struct book *book, const struct frame_mark *mark, const struct book_view *view,
+	      uint64_t now)
+{
+	struct entry *e = slot_of(book, key_of(mark->key));
+
+	if (!e->key) {
+		if (book->used >= (book->mask + 1) / 8 * 7) {
+			grow(book);
+			e = slot_of(book, key_of(mark->key));
+		}
+		if (book->used >= (book->mask + 1) / 8 * 7)
+			return false;
+		*e = (struct entry){.key = key_of(mark->key), .loose = mark->loose};
+		book->used++;
+	}
+	e->touched = (uint16_t)(now / TICK);
+	if (!view->inside)
+		count_up(&e->excused);
+	if (view->side == BOOK_COPIED) {
+		count_up(&e->copied);
+		e->copied_sum += tag_mix(mark->tag);
+		e->copied_tags |= tag_bit(mark->tag);
+		return true;
+	}
+	e->source_tags |= tag_bit(mark->tag);
+	if (!view->inside)
+		return true;
+	if (view->side == BOOK_RECEIVED) {
+		add_received(e, view->source, mark->tag);
+	} else {
+		count_up(&e->sent);
+		e->sent_sum += tag_mix(mark->tag);
+	}
+	return true;
+}
+
+static uint32_t expected_of(const struct entry *e)
+{
+	return e->sent > e->received ? e->sent : e->received;
+}
+
+static uint32_t lesser(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Do the copies bear tags that the sources showed? Exactly, where each copy stands for a frame
+ * that was sent, or received at one port; by the set of tags where views of several kinds mix. */
+static bool tags_agree(const struct entry *e)
+{
+	if (e->excused == 0 && e->copied == e->sent && e->received <= e->sent)
+		return e->copied_sum == e->sent_sum;
+	if (e->copied == e->received && e->copied_sum == e->received_sum)
+		return true;
+	return (e->copied_tags & ~e->source_tags) == 0;
+}
+
+static uint32_t altered_of(const struct entry *e, uint32_t matched)
+{
+	if (matched == 0 || tags_agree(e))
+		return 0;
+	return (e->copied_tags & e->source_tags) == 0 ? matched : 1;
+}
+
+static void stray_add(struct book *book, uint64_t loose, uint32_t lost, uint32_t extra)
+{
+	size_t mask = STRAYS - 1;
+	size_t at = loose & mask;
+	struct stray *s = book->strays;
+
+	while ((s[at].lost || s[at].extra) && s[at].loose != loose)
+		at = (at + 1) & mask;
+	if (!s[at].lost && !s[at].extra) {
+		if (book->nstrays >= STRAYS_MAX) { /* no room: left unpaired */
+			book->counts.lost += lost;
+			book->counts.other += extra;
+			return;
+		}
+		book->nstrays++;
+	}
+	s[at].loose = loose;
+	s[at].lost += lesser(lost, UINT32_MAX - s[at].lost);
+	s[at].extra += lesser(extra, UINT32_MAX - s[at].extra);
+}
+
+static void settle(struct book *book, const struct entry *e)
+{
+	uint32_t expected = expected_of(e);
+	uint32_t matched = lesser(expected, e->copied);
+	uint32_t altered = altered_of(e, matched);
+	uint32_t extra = e->copied - matched;
+
+	extra -= lesser(extra, e->excused);
+	book->counts.expected += expected;
+	book->counts.copied += matched - altered;
+	book->counts.altered += altered;
+	if (expected > 0) {
+		book->counts.doubled += extra;
+		extra = 0;
+	}
+	if (expected > matched || extra > 0)
+		stray_add(book, e->loose, expected - matched, extra);
+}
+
+/* Frees the slot, and moves the entries behind it forward that it held off their place (Knuth,
+ * volume 3, section 6.4, algorithm R). */
+static void drop(struct book *book, size_t hole)
+{
+	size_t at = hole;
+
+	for (;;) {
+		size_t home;
+
+		at = (at + 1) & book->mask;
+		if (!book->entries[at].key)
+			break;
+		home = book->entries[at].key & book->mask;
+		if (((at - home) & book->mask) >= ((at - hole) & book->mask)) {
+			book->entries[hole] = book->entries[at];
+			hole = at;
+		}
+	}
+	book->entries[hole].key = 0;
+	book->used--;
+}
+
+/* Entries that don't balance may wait for their copy as long as there is room. */
+static bool is_settled(const struct book *book, const struct entry *e, uint64_t now)
+{
+	uint16_t age = (uint16_t)(now / TICK - e->touched);
+	bool tight = book->used > book->limit / 4 * 3;
+	bool balanced = e->copied == expected_of(e);
+
+	if (!balanced && book->used < book->limit / 2)
+		return false;
+	return age > (tight ? PATIENCE_TIGHT : PATIENCE) / TICK;
+}
+
+void book_sweep(struct book *book, unsigned parts, uint64_t now)
+{
+	for (size_t left = book->mask / parts + 1; left > 0;) {
+		struct entry *e = &book->entries[book->hand];
+
+		if (e->key && is_settled(book, e, now)) {
+			settle(book, e);
+			drop(book, book->hand); /* another entry may stand here now */
+			continue;
+		}
+		book->hand = (book->hand + 1) & book->mask;
+		left--;
+	}
+}
+
+void book_close(struct book *book)
+{
+	for (size_t i = 0; i <= book->mask; i++) {
+		if (book->entries[i].key)
+			settle(book, &book->entries[i]);
+	}
+	for (size_t i = 0; i < STRAYS; i++) {
+		const struct stray *s = &book->strays[i];
+		uint32_t altered = lesser(s->lost, s->extra);
+
+		book->counts.altered += altered;
+		book->counts.lost += s->lost - altered;
+		book->counts.other += s->extra - altered;
+	}
+}
+
+void book_counts(const struct book *book, struct proof_counts *counts)
+{
+	*counts = book->counts;
+}

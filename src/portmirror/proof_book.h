@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The book of the proof: how often each frame was seen at the sources and at the destination.
+ * Pure, of bounded size: entries that are settled make room for new ones.
+ */
+#ifndef PORTMIRROR_PROOF_BOOK_H
+#define PORTMIRROR_PROOF_BOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct frame_mark;
+struct proof_counts;
+
+enum book_side { BOOK_SENT, BOOK_RECEIVED, BOOK_COPIED };
+
+struct book_view {
+	enum book_side side;
+	uint16_t source; /* of BOOK_RECEIVED: which one, below UINT16_MAX */
+	bool inside;	 /* the measured time; a view outside of it is not demanded, but excuses */
+};
+
+struct book;
+
+/* It grows up to limit entries (a power of two) of 64 bytes. NULL: out of memory. */
+struct book *book_new(size_t limit);
+void book_free(struct book *book);
+
+/* False: the book is full, and the view is not in it. now: milliseconds, of any clock that only
+ * goes forward. */
+bool book_add(struct book *book, const struct frame_mark *mark, const struct book_view *view,
+	      uint64_t now);
+
+/* Settles what is old enough in the next of so many parts of the book. To be called between passes
+ * over all rings, never in the midst of one. */
+void book_sweep(struct book *book, unsigned parts, uint64_t now);
+
+/* Settles all, and pairs lost frames with unexpected ones: those are altered. Ends the book. */
+void book_close(struct book *book);
+
+/* What is settled so far: expected, copied, lost, doubled, altered, other. */
+void book_counts(const struct book *book, struct proof_counts *counts);
+
+#endif

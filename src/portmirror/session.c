@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/near.h"
+#include "data/json.h"
+#include "data/text.h"
+
+static const struct {
+	const char *name;
+	enum direction direction;
+} directions[] = {
+	{"both", DIRECTION_BOTH},
+	{"sent", DIRECTION_SENT},
+	{"received", DIRECTION_RECEIVED},
+};
+
+static const char *const attaches[] = {
+	[ATTACH_AUTO] = "auto",
+	[ATTACH_CLSACT] = "clsact",
+	[ATTACH_CLASSIC] = "classic",
+};
+
+void session_free(struct session *s)
+{
+	for (size_t i = 0; i < s->nfrom; i++)
+		selector_free(&s->from[i]);
+	free(s->from);
+	selector_free(&s->to);
+	free(s->filter);
+	*s = (struct session){0};
+}
+
+static bool is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '.' || c == '_' || c == '-';
+}
+
+int session_check_name(const char *name, struct err *e)
+{
+	char shown[TEXT_SHOWN];
+	size_t len = 0;
+
+	while (is_name_char(name[len]))
+		len++;
+	if (name[len] == '\0' && len > 0 && len <= SESSION_NAME_MAX && !strchr("._-", name[0]))
+		return 0;
+	return err_set(e, -EINVAL,
+		       "\"%s\" is no name of a session: 1 to %d letters, digits, '.', '_' and '-', "
+		       "the first a letter or digit",
+		       text_shown(shown, name), SESSION_NAME_MAX);
+}
+
+int direction_parse(const char *text, enum direction *direction, struct err *e)
+{
+	char shown[TEXT_SHOWN];
+
+	for (size_t i = 0; i < COUNT(directions); i++) {
+		if (strcmp(text, directions[i].name) == 0) {
+			*direction = directions[i].direction;
+			return 0;
+		}
+	}
+	return err_set(e, -EINVAL, "\"%s\" is no direction; it is both, sent or received",
+		       text_shown(shown, text));
+}
+
+const char *direction_name(enum direction direction)
+{
+	for (size_t i = 0; i < COUNT(directions); i++)
+		if (directions[i].direction == direction)
+			return directions[i].name;
+	return "none";
+}
+
+int attach_parse(const char *text, enum attach *attach, struct err *e)
+{
+	char shown[TEXT_SHOWN];
+
+	for (size_t i = 0; i < COUNT(attaches); i++) {
+		if (strcmp(text, attaches[i]) == 0) {
+			*attach = (enum attach)i;
+			return 0;
+		}
+	}
+	return err_set(e, -EINVAL, "\"%s\" is no way to attach; it is auto, clsact or classic",
+		       text_shown(shown, text));
+}
+
+const char *attach_name(enum attach attach)
+{
+	return attaches[attach];
+}
+
+struct reader {
+	struct session s; /* what is read so far */
+	const char *fallback;
+	char field[SESSION_FIELD]; /* the value being read */
+	struct err *e;
+};
+
+/* The value's text; NULL where it is no string (or one that C can't hold), with the error set. */
+static const char *text_of(const struct reader *r, const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	if (text && strlen(text) == json_string_length(value))
+		return text;
+	err_set(r->e, -EINVAL, "a string is wanted here");
+	return NULL;
+}
+
+static int read_bool(const struct reader *r, const json_t *value, bool *flag)
+{
+	if (!json_is_boolean(value))
+		return err_set(r->e, -EINVAL, "true or false is wanted here");
+	*flag = json_is_true(value);
+	return 0;
+}
+
+/* A key whose only value is "mirror". */
+static int read_mirror(struct reader *r, const json_t *value)
+{
+	char shown[TEXT_SHOWN];
+	const char *text = text_of(r, value);
+
+	if (!text)
+		return -EINVAL;
+	if (strcmp(text, "mirror") == 0)
+		return 0;
+	return err_set(r->e, -EINVAL, "\"%s\" is not known; it is mirror", text_shown(shown, text));
+}
+
+static int read_name(struct reader *r, const json_t *value)
+{
+	const char *text = text_of(r, value);
+
+	if (!text || session_check_name(text, r->e) < 0)
+		return -EINVAL;
+	if (r->fallback && strcmp(text, r->fallback) != 0)
+		return err_set(r->e, -EINVAL, "\"%s\" where the session is called \"%s\"", text,
+			       r->fallback);
+	snprintf(r->s.name, sizeof(r->s.name), "%s", text);
+	return 0;
+}
+
+static int add_from(struct reader *r, const json_t *value)
+{
+	struct session *s = &r->s;
+	const char *text = text_of(r, value);
+	int ret = text ? selector_parse(text, &s->from[s->nfrom], r->e) : -EINVAL;
+
+	if (ret < 0)
+		return ret;
+	s->nfrom++;
+	for (size_t i = 0; i + 1 < s->nfrom; i++)
+		if (selector_equal(&s->from[i], &s->from[s->nfrom - 1]))
+			return err_set(r->e, -EINVAL, "\"%s\" is there already, as from[%zu]", text,
+				       i);
+	return 0;
+}
+
+static int read_from(struct reader *r, const json_t *value)
+{
+	size_t count = json_is_array(value) ? json_array_size(value) : 1;
+	int ret = 0;
+
+	if (count == 0)
+		return err_set(r->e, -EINVAL, "at least one source is wanted");
+	if (count > SESSION_FROM_MAX)
+		return err_set(r->e, -E2BIG, "%zu sources, more than a session may have (%d)",
+			       count, SESSION_FROM_MAX);
+	r->s.from = calloc(count, sizeof(*r->s.from));
+	if (!r->s.from)
+		return err_set(r->e, -ENOMEM, "out of memory");
+	if (!json_is_array(value))
+		return add_from(r, value);
+	for (size_t i = 0; i < count && ret == 0; i++) {
+		snprintf(r->field, sizeof(r->field), "from[%zu]", i);
+		ret = add_from(r, json_array_get(value, i));
+	}
+	return ret;
+}
+
+static int read_to(struct reader *r, const json_t *value)
+{
+	const char *text;
+
+	if (json_is_array(value)) {
+		if (json_array_size(value) != 1)
+			return err_set(r->e, -EINVAL, "one destination is wanted, not %zu",
+				       json_array_size(value));
+		value = json_array_get(value, 0);
+		snprintf(r->field, sizeof(r->field), "to[0]");
+	}
+	text = text_of(r, value);
+	return text ? selector_parse(text, &r->s.to, r->e) : -EINVAL;
+}
+
+static int read_direction(struct reader *r, const json_t *value)
+{
+	const char *text = text_of(r, value);
+
+	return text ? direction_parse(text, &r->s.direction, r->e) : -EINVAL;
+}
+
+static int read_attach(struct reader *r, const json_t *value)
+{
+	const char *text = text_of(r, value);
+
+	return text ? attach_parse(text, &r->s.attach, r->e) : -EINVAL;
+}
+
+static int read_filter(struct reader *r, const json_t *value)
+{
+	char shown[TEXT_SHOWN];
+	const char *text = text_of(r, value);
+
+	if (!text)
+		return -EINVAL;
+	if (strlen(text) > SESSION_FILTER_MAX)
+		return err_set(r->e, -E2BIG, "%zu bytes, more than a filter may have (%d)",
+			       strlen(text), SESSION_FILTER_MAX);
+	if (!text_printable(text))
+		return err_set(r->e, -EINVAL, "\"%s\" holds control characters",
+			       text_shown(shown, text));
+	if (*text == '\0') /* as pcap-filter(7): all frames */
+		return 0;
+	r->s.filter = strdup(text);
+	return r->s.filter ? 0 : err_set(r->e, -ENOMEM, "out of memory");
+}
+
+static int read_isolate(struct reader *r, const json_t *value)
+{
+	return read_bool(r, value, &r->s.isolate);
+}
+
+static int read_runtime(struct reader *r, const json_t *value)
+{
+	return read_bool(r, value, &r->s.runtime);
+}
+
+static const struct {
+	const char *name;
+	int (*read)(struct reader *r, const json_t *value);
+} keys[] = {
+	{"_type", read_mirror},	   {"name", read_name},	    {"mode", read_mirror},
+	{"from", read_from},	   {"to", read_to},	    {"direction", read_direction},
+	{"filter", read_filter},   {"attach", read_attach}, {"isolate", read_isolate},
+	{"runtime", read_runtime},
+};
+
+static int unknown_key(const struct reader *r, const char *key)
+{
+	struct near near = {.word = key};
+	char shown[TEXT_SHOWN];
+
+	for (size_t i = 0; i < COUNT(keys); i++)
+		near_try(&near, keys[i].name);
+	if (near.best)
+		return err_set(r->e, -EINVAL, "unknown key \"%s\" (did you mean \"%s\"?)",
+			       text_shown(shown, key), near.best);
+	return err_set(r->e, -EINVAL, "unknown key \"%s\"", text_shown(shown, key));
+}
+
+/* null is as good as nothing: the API's form has it for what isn't set. */
+static int read_key(struct reader *r, const char *key, const json_t *value)
+{
+	size_t i = 0;
+
+	snprintf(r->field, sizeof(r->field), "%s", key);
+	while (i < COUNT(keys) && strcmp(key, keys[i].name) != 0)
+		i++;
+	if (i == COUNT(keys))
+		return unknown_key(r, key);
+	if (json_is_null(value) || keys[i].read(r, value) == 0)
+		return 0;
+	return err_where(r->e, "%s", r->field); /* the code as it was set */
+}
+
+/* What only the whole can tell. */
+static int check_whole(struct reader *r)
+{
+	const struct session *s = &r->s;
+
+	r->field[0] = '\0';
+	if (*s->name == '\0')
+		return err_set(r->e, -EINVAL, "the session has no name");
+	if (s->nfrom == 0)
+		return err_set(r->e, -EINVAL, "from is missing: what is to be mirrored?");
+	if (!s->to.text)
+		return err_set(r->e, -EINVAL, "to is missing: where are the copies to go?");
+	for (size_t i = 0; i < s->nfrom; i++) {
+		if (selector_equal(&s->from[i], &s->to)) {
+			snprintf(r->field, sizeof(r->field), "to");
+			return err_set(r->e, -ELOOP,
+				       "to: a loop: \"%s\" is a source too (from[%zu])", s->to.text,
+				       i);
+		}
+	}
+	return 0;
+}
+
+static int read_object(struct reader *r, json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(object))
+		return err_set(r->e, -EINVAL, "a session is a mapping of keys to values");
+	if (r->fallback) {
+		int ret = session_check_name(r->fallback, r->e);
+
+		if (ret < 0)
+			return ret;
+		snprintf(r->s.name, sizeof(r->s.name), "%s", r->fallback);
+	}
+	json_object_foreach(object, key, value)
+	{
+		int ret = read_key(r, key, value);
+
+		if (ret < 0)
+			return ret;
+	}
+	return check_whole(r);
+}
+
+int session_read(const json_t *object, const char *fallback, struct session *s, char *field,
+		 struct err *e)
+{
+	struct err own = {0};
+	struct reader r = {.s.direction = DIRECTION_BOTH, .fallback = fallback, .e = e ? e : &own};
+	/* Jansson iterates over objects through a pointer to non-const only. */
+	int ret = read_object(&r, (json_t *)(uintptr_t)object);
+
+	if (ret < 0) {
+		memcpy(field, r.field, SESSION_FIELD);
+		session_free(&r.s);
+		return ret;
+	}
+	*s = r.s;
+	return 0;
+}
+
+static json_t *from_array(const struct session *s)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; array && i < s->nfrom; i++) {
+		if (json_array_append_new(array, json_string(s->from[i].text)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+/* Adds the member (whose reference it takes) unless something failed before. */
+static void put(json_t **object, const char *key, json_t *value)
+{
+	if (json_object_set_new(*object, key, value) < 0) {
+		json_decref(*object);
+		*object = NULL;
+	}
+}
+
+json_t *session_object(const struct session *s, bool all)
+{
+	json_t *object = json_object();
+
+	if (all)
+		put(&object, "_type", json_string("mirror"));
+	put(&object, "name", json_string(s->name));
+	if (all)
+		put(&object, "mode", json_string("mirror"));
+	put(&object, "from", from_array(s));
+	put(&object, "to", json_string(s->to.text));
+	if (all || s->direction != DIRECTION_BOTH)
+		put(&object, "direction", json_string(direction_name(s->direction)));
+	if (all || s->filter)
+		put(&object, "filter", s->filter ? json_string(s->filter) : json_null());
+	if (all || s->attach != ATTACH_AUTO)
+		put(&object, "attach", json_string(attach_name(s->attach)));
+	if (all || s->isolate)
+		put(&object, "isolate", json_boolean(s->isolate));
+	if (all)
+		put(&object, "runtime", json_boolean(s->runtime));
+	return object;
+}
+
+static bool has_from(const struct session *s, const struct selector *wanted)
+{
+	for (size_t i = 0; i < s->nfrom; i++)
+		if (selector_equal(&s->from[i], wanted))
+			return true;
+	return false;
+}
+
+bool session_equal(const struct session *a, const struct session *b)
+{
+	if (strcmp(a->name, b->name) != 0 || a->nfrom != b->nfrom ||
+	    !selector_equal(&a->to, &b->to) || a->direction != b->direction ||
+	    a->attach != b->attach || a->isolate != b->isolate || a->runtime != b->runtime ||
+	    !a->filter != !b->filter || (a->filter && strcmp(a->filter, b->filter) != 0))
+		return false;
+	for (size_t i = 0; i < a->nfrom; i++)
+		if (!has_from(b, &a->from[i]))
+			return false;
+	return true;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A mirror session: what somebody wants copied, from where to where. Its saved form is the mirror
+ * object of the API, in YAML. Pure: nothing here looks at the system.
+ */
+#ifndef PORTMIRROR_SESSION_H
+#define PORTMIRROR_SESSION_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "portmirror/selector.h"
+
+struct buf;
+struct err;
+
+#define SESSION_NAME_MAX   63
+#define SESSION_FROM_MAX   256
+#define SESSION_FILTER_MAX 4096
+
+enum direction { DIRECTION_SENT = 1, DIRECTION_RECEIVED = 2, DIRECTION_BOTH = 3 };
+enum attach { ATTACH_AUTO, ATTACH_CLSACT, ATTACH_CLASSIC };
+
+struct session {
+	char name[SESSION_NAME_MAX + 1];
+	struct selector *from;
+	size_t nfrom;
+	struct selector to;
+	enum direction direction;
+	enum attach attach;
+	char *filter; /* pcap-filter(7), NULL for all frames */
+	bool isolate;
+	bool runtime; /* where it is kept: /run instead of /etc */
+};
+
+void session_free(struct session *s); /* what it holds, not s itself; zeroed afterwards */
+
+/* A name: letters, digits, '.', '_', '-'; starts with a letter or digit; at most 63 bytes. */
+int session_check_name(const char *name, struct err *e);
+
+int direction_parse(const char *text, enum direction *direction, struct err *e);
+const char *direction_name(enum direction direction);
+int attach_parse(const char *text, enum attach *attach, struct err *e);
+const char *attach_name(enum attach attach);
+
+/*
+ * Reads a mirror object; field (at least SESSION_FIELD bytes) gets the path of the value that an
+ * error is about ("from[1]"), so that the caller can find its line. The name may be absent where
+ * fallback is given (a file's name); where both are there they must be equal.
+ * Keys: _type ("mirror"), name, mode ("mirror"), from (an array of selectors, or one selector),
+ * to (a selector, or an array of one), direction, filter, attach, isolate, runtime. Any other is
+ * refused, with a hint at the key that was probably meant. null is as good as an absent key. No
+ * source may be there twice, or be the destination.
+ */
+#define SESSION_FIELD 64
+int session_read(const json_t *object, const char *fallback, struct session *s, char *field,
+		 struct err *e);
+
+/* The mirror object. all: with _type, mode, runtime and the attributes that have their default too
+ * (the API's form); otherwise only those that differ (the saved form; runtime is told by the place
+ * where that is kept). NULL: out of memory. */
+json_t *session_object(const struct session *s, bool all);
+
+/* The same in all; the order of the sources doesn't matter. */
+bool session_equal(const struct session *a, const struct session *b);
+
+#endif

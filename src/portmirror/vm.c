@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/vm.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#define CMDLINE_MAX (4U << 20) /* more than QEMU's longest, less than the kernel's limit */
+#define FDINFO_MAX  4096
+
+/* A descriptor of a tap that a process holds; a tap with several queues has several. */
+struct tap {
+	int fd;
+	char port[IFNAMSIZ];
+	size_t hint; /* which of the command line's hints is about it; SIZE_MAX: none */
+};
+
+struct taps {
+	struct tap *items;
+	size_t count, room;
+};
+
+struct search {
+	int proc;	 /* the folder */
+	struct stat net; /* our network namespace */
+	struct vms vms;
+};
+
+/* A process while it is looked at. */
+struct process {
+	const struct search *search;
+	pid_t pid;
+	int pidfd; /* -1: not opened, or not to be had */
+	bool asked;
+	struct taps taps;
+};
+
+static void process_free(struct process *p)
+{
+	fd_close_at(&p->pidfd);
+	free(p->taps.items);
+}
+
+static void hints_free(struct vm_hints *hints)
+{
+	free(hints->items);
+}
+
+static void closedir_at(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+/* A process that ends, or isn't ours to look at, is left out; anything else is an error. */
+static bool is_gone(int code)
+{
+	return code == -ENOENT || code == -ESRCH || code == -EACCES || code == -EPERM;
+}
+
+/* A number as /proc names its folders and links; -1 for "self" and the like. */
+static int number_of(const char *name)
+{
+	char *end;
+	long number = strtol(name, &end, 10);
+
+	return end == name || *end || number < 0 || number > INT_MAX ? -1 : (int)number;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The network namespace of the tap's device, from the tap itself: pidfd_getfd(2), Linux 5.6, and
+ * TUNGETDEVNETNS, Linux 5.2. -errno where that can't be had. */
+static int net_of_tap(struct process *p, int fd, struct stat *net)
+{
+	int tap cleanup(fd_close_at) = -1;
+	int ns cleanup(fd_close_at) = -1;
+
+	if (!p->asked)
+		p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	p->asked = true;
+	if (p->pidfd < 0)
+		return -ESRCH;
+	tap = (int)syscall(SYS_pidfd_getfd, p->pidfd, fd, 0);
+	if (tap < 0)
+		return -errno;
+	ns = ioctl(tap, TUNGETDEVNETNS);
+	if (ns < 0)
+		return -errno;
+	return fstat(ns, net) < 0 ? -errno : 0;
+}
+
+/*
+ * Anybody may make a tap called vnet1 in a namespace of his own and hand its descriptor around:
+ * the device's own namespace decides. Only where the kernel won't tell it, the process's does.
+ */
+static bool is_in_our_net(struct process *p, int fd)
+{
+	struct stat net = {0};
+	char path[32];
+
+	if (net_of_tap(p, fd, &net) == 0)
+		return is_same(&net, &p->search->net);
+	snprintf(path, sizeof(path), "%d/ns/net", (int)p->pid);
+	return fstatat(p->search->proc, path, &net, 0) == 0 && is_same(&net, &p->search->net);
+}
+
+/* The name behind "iff:", which drivers/net/tun.c, tun_chr_show_fdinfo(), writes; false for a
+ * descriptor that has no device yet. */
+static bool read_port(const char *fdinfo, char port[IFNAMSIZ])
+{
+	static const char key[] = "\niff:\t";
+	const char *name = strstr(fdinfo, key);
+	size_t len;
+
+	if (!name)
+		return false;
+	name += strlen(key);
+	len = strcspn(name, "\n");
+	if (len == 0 || len >= IFNAMSIZ)
+		return false;
+	memcpy(port, name, len);
+	port[len] = '\0';
+	return true;
+}
+
+static int add_tap(struct process *p, int fd)
+{
+	struct tap tap = {.fd = fd, .hint = SIZE_MAX};
+	char *fdinfo cleanup(free_at) = NULL;
+	char path[48];
+	size_t len;
+
+	snprintf(path, sizeof(path), "%d/fdinfo/%d", (int)p->pid, fd);
+	if (file_read_at(p->search->proc, path, FDINFO_MAX, &fdinfo, &len, NULL) < 0)
+		return 0;
+	if (!read_port(fdinfo, tap.port) || !is_in_our_net(p, fd))
+		return 0;
+	if (array_room(&p->taps.items, &p->taps.room, p->taps.count, sizeof(tap)) < 0)
+		return -ENOMEM;
+	p->taps.items[p->taps.count++] = tap;
+	return 0;
+}
+
+/* A jail shows the path as it is outside of it, so only the end counts; fdinfo has the last word.
+ */
+static bool is_tun(int folder, const char *name)
+{
+	static const char tun[] = "/dev/net/tun";
+	char target[PATH_MAX];
+	ssize_t len = readlinkat(folder, name, target, sizeof(target));
+	ssize_t wanted = (ssize_t)strlen(tun);
+
+	return len >= wanted && memcmp(target + len - wanted, tun, strlen(tun)) == 0;
+}
+
+static int find_taps(struct process *p)
+{
+	DIR *fds cleanup(closedir_at) = NULL;
+	const struct dirent *entry;
+	char path[32];
+	int folder, ret = 0;
+
+	snprintf(path, sizeof(path), "%d/exe", (int)p->pid);
+	if (readlinkat(p->search->proc, path, (char[1]){0}, 1) < 0)
+		return -errno; /* -ENOENT for the kernel's own threads */
+	snprintf(path, sizeof(path), "%d/fd", (int)p->pid);
+	folder = openat(p->search->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return -errno;
+	fds = fdopendir(folder);
+	if (!fds) {
+		close(folder);
+		return -ENOMEM;
+	}
+	while (ret == 0 && (entry = readdir(fds))) {
+		int fd = number_of(entry->d_name);
+
+		if (fd >= 0 && is_tun(folder, entry->d_name))
+			ret = add_tap(p, fd);
+	}
+	return ret;
+}
+
+static bool is_about(const struct vm_hint *hint, const struct tap *tap)
+{
+	for (size_t i = 0; i < hint->nfds; i++)
+		if (hint->fds[i] == tap->fd)
+			return true;
+	return strcmp(hint->port, tap->port) == 0;
+}
+
+static int by_port(const void *a, const void *b)
+{
+	const struct tap *x = a, *y = b;
+	int order = strcmp(x->port, y->port);
+
+	return order ? order : (x->hint > y->hint) - (x->hint < y->hint);
+}
+
+/* As the command line has them, then those that it doesn't know: plugged in later. */
+static int by_hint(const void *a, const void *b)
+{
+	const struct tap *x = a, *y = b;
+
+	if (x->hint != y->hint)
+		return x->hint < y->hint ? -1 : 1;
+	return strverscmp(x->port, y->port);
+}
+
+/* If one tap and one hint are left over they belong together: QEMU's helper made the tap. */
+static void pair_last(struct taps *taps, const struct vm_hints *hints)
+{
+	size_t tap = SIZE_MAX, hint = SIZE_MAX;
+
+	for (size_t i = 0; i < taps->count; i++) {
+		if (taps->items[i].hint != SIZE_MAX)
+			continue;
+		if (tap != SIZE_MAX)
+			return;
+		tap = i;
+	}
+	for (size_t i = 0; i < hints->count; i++) {
+		bool taken = false;
+
+		for (size_t j = 0; j < taps->count; j++)
+			taken |= taps->items[j].hint == i;
+		if (taken)
+			continue;
+		if (hint != SIZE_MAX)
+			return;
+		hint = i;
+	}
+	if (tap != SIZE_MAX)
+		taps->items[tap].hint = hint;
+}
+
+/* One tap for each device, tied to the hint about it, in the machine's order. */
+static void settle_taps(struct taps *taps, const struct vm_hints *hints)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < taps->count; i++)
+		for (size_t j = hints->count; j-- > 0;)
+			if (is_about(&hints->items[j], &taps->items[i]))
+				taps->items[i].hint = j;
+	qsort(taps->items, taps->count, sizeof(*taps->items), by_port);
+	for (size_t i = 0; i < taps->count; i++)
+		if (kept == 0 || strcmp(taps->items[kept - 1].port, taps->items[i].port) != 0)
+			taps->items[kept++] = taps->items[i];
+	taps->count = kept;
+	pair_last(taps, hints);
+	qsort(taps->items, taps->count, sizeof(*taps->items), by_hint);
+}
+
+static int fill_nics(struct vm *vm, const struct taps *taps, const struct vm_hints *hints)
+{
+	vm->nics = calloc(taps->count, sizeof(*vm->nics));
+	if (!vm->nics)
+		return -ENOMEM;
+	for (; vm->nnics < taps->count; vm->nnics++) {
+		const struct tap *tap = &taps->items[vm->nnics];
+		struct vm_nic *nic = &vm->nics[vm->nnics];
+
+		memcpy(nic->port, tap->port, sizeof(nic->port));
+		if (tap->hint == SIZE_MAX || !hints->items[tap->hint].has_mac)
+			continue;
+		nic->has_mac = true;
+		memcpy(nic->mac, hints->items[tap->hint].mac, sizeof(nic->mac));
+	}
+	return 0;
+}
+
+/* What the command line and the taps say together. */
+static int describe(struct process *p, struct vm *vm)
+{
+	struct vm_hints hints cleanup(hints_free) = {0};
+	char *cmdline cleanup(free_at) = NULL;
+	char *comm cleanup(free_at) = NULL;
+	char path[32];
+	size_t len = 0, comm_len;
+	int ret;
+
+	snprintf(path, sizeof(path), "%d/cmdline", (int)p->pid);
+	if (file_read_at(p->search->proc, path, CMDLINE_MAX, &cmdline, &len, NULL) < 0)
+		len = 0;
+	snprintf(path, sizeof(path), "%d/comm", (int)p->pid);
+	if (file_read_at(p->search->proc, path, 64, &comm, &comm_len, NULL) == 0)
+		comm[strcspn(comm, "\n")] = '\0';
+	ret = vm_read_cmdline(cmdline ? cmdline : "", len, comm ? comm : "", vm, &hints);
+	if (ret < 0)
+		return ret;
+	settle_taps(&p->taps, &hints);
+	return fill_nics(vm, &p->taps, &hints);
+}
+
+static int look_at(struct search *s, pid_t pid)
+{
+	struct process p cleanup(process_free) = {.search = s, .pid = pid, .pidfd = -1};
+	struct vm vm cleanup(vm_free) = {.pid = pid};
+	int ret = find_taps(&p);
+
+	if (ret < 0)
+		return is_gone(ret) ? 0 : ret;
+	if (p.taps.count == 0)
+		return 0;
+	ret = describe(&p, &vm);
+	if (ret == 0)
+		ret = array_room(&s->vms.items, &s->vms.room, s->vms.count, sizeof(vm));
+	if (ret < 0)
+		return ret;
+	s->vms.items[s->vms.count++] = vm;
+	vm = (struct vm){0};
+	return 0;
+}
+
+/* A port as one machine claims it. */
+struct claim {
+	struct vm *vm;
+	struct vm_nic *nic;
+};
+
+static int by_right(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int order = strcmp(x->nic->port, y->nic->port);
+
+	if (order == 0)
+		order = y->vm->named - x->vm->named;
+	if (order == 0)
+		order = y->nic->has_mac - x->nic->has_mac;
+	if (order == 0)
+		order = (x->vm->pid > y->vm->pid) - (x->vm->pid < y->vm->pid);
+	return order;
+}
+
+static void drop_lost_nics(struct vms *vms)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < vms->count; i++) {
+		struct vm *vm = &vms->items[i];
+		size_t nics = 0;
+
+		for (size_t j = 0; j < vm->nnics; j++)
+			if (*vm->nics[j].port)
+				vm->nics[nics++] = vm->nics[j];
+		vm->nnics = nics;
+		if (nics == 0)
+			vm_free(vm);
+		else
+			vms->items[kept++] = *vm;
+	}
+	vms->count = kept;
+}
+
+/* A tap may be open in two processes, as in libvirtd while it starts a machine; it belongs to the
+ * one whose command line names a machine. */
+static int settle_claims(struct vms *vms)
+{
+	struct claim *claims cleanup(free_at) = NULL;
+	size_t count = 0, n = 0;
+
+	for (size_t i = 0; i < vms->count; i++)
+		count += vms->items[i].nnics;
+	if (count == 0)
+		return 0;
+	claims = calloc(count, sizeof(*claims));
+	if (!claims)
+		return -ENOMEM;
+	for (size_t i = 0; i < vms->count; i++)
+		for (size_t j = 0; j < vms->items[i].nnics; j++)
+			claims[n++] = (struct claim){&vms->items[i], &vms->items[i].nics[j]};
+	qsort(claims, count, sizeof(*claims), by_right);
+	for (size_t i = 1, first = 0; i < count; i++) {
+		if (strcmp(claims[i].nic->port, claims[first].nic->port) == 0)
+			claims[i].nic->port[0] = '\0';
+		else
+			first = i;
+	}
+	drop_lost_nics(vms);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct vm *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static int look_at_all(struct search *s, DIR *dir)
+{
+	const struct dirent *entry;
+	int ret = 0;
+
+	while (ret == 0 && (entry = readdir(dir))) {
+		int pid = number_of(entry->d_name);
+
+		if (pid > 0)
+			ret = look_at(s, pid);
+	}
+	if (ret == 0)
+		ret = settle_claims(&s->vms);
+	if (ret == 0 && s->vms.count > 0)
+		qsort(s->vms.items, s->vms.count, sizeof(*s->vms.items), by_name);
+	return ret;
+}
+
+int vms_find(const char *proc, struct vms *vms, struct err *e)
+{
+	DIR *dir cleanup(closedir_at) = opendir(proc);
+	struct search s = {0};
+	int ret;
+
+	if (!dir)
+		return err_sys(e, -errno, "can't open %s", proc);
+	s.proc = dirfd(dir);
+	/* Of the thread, whose netlink sockets see the same devices. */
+	if (fstatat(s.proc, "thread-self/ns/net", &s.net, 0) < 0)
+		return err_sys(e, -errno, "can't read %s/thread-self/ns/net", proc);
+	ret = look_at_all(&s, dir);
+	if (ret < 0) {
+		vms_free(&s.vms);
+		return err_sys(e, ret, "can't look through %s for machines", proc);
+	}
+	*vms = s.vms;
+	return 0;
+}
+
+void vms_free(struct vms *vms)
+{
+	for (size_t i = 0; i < vms->count; i++)
+		vm_free(&vms->items[i]);
+	free(vms->items);
+	*vms = (struct vms){0};
+}

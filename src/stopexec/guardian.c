@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/proc.h"
+#include "stopexec/trace.h"
+
+enum order { ORDER_HOLD, ORDER_RELEASE, ORDER_LEAVE };
+
+struct message {
+	enum order order;
+	struct stop stop;
+	int64_t deadline; /* now_ms() */
+	bool recorded;
+};
+
+struct held {
+	struct message is;
+	int pidfd;
+	bool left;     /* stays stopped when stopexec ends */
+	bool recorded; /* and whoever makes it go on removes its record */
+};
+
+/* What a guardian knows. */
+struct watch {
+	int socket;  /* -1 once stopexec has ended */
+	pid_t owner; /* stopexec: its own tracing does not count */
+	int owner_pidfd;
+	const char *records;
+	struct held *held;
+	size_t count, room;
+	struct pollfd *polls; /* the socket, then one for each */
+	size_t polls_room;
+};
+
+static bool in_other_hands(const struct watch *w, const struct held *held)
+{
+	struct proc_status status;
+
+	return proc_status(held->is.stop.pid, &status) == 0 && status.tracer != 0 &&
+	       status.tracer != w->owner && status.tracer != held->is.stop.tracer;
+}
+
+static bool record_of(const struct watch *w, size_t n, char path[PATH_MAX])
+{
+	if (w->records == NULL)
+		return false;
+	snprintf(path, PATH_MAX, "%s/%d", w->records, w->held[n].is.stop.pid);
+	return true;
+}
+
+static void drop(struct watch *w, size_t n)
+{
+	close(w->held[n].pidfd);
+	w->held[n] = w->held[--w->count];
+}
+
+static void forget(struct watch *w, size_t n)
+{
+	char path[PATH_MAX];
+
+	if (record_of(w, n, path))
+		unlink(path);
+	drop(w, n);
+}
+
+/* The pidfd names the process for sure, where its number may have become another's. */
+static void go_on(struct watch *w, size_t n)
+{
+	char path[PATH_MAX];
+	bool done = w->held[n].recorded && record_of(w, n, path) && access(path, F_OK) < 0;
+
+	if (!done && !in_other_hands(w, &w->held[n]))
+		pidfd_send_signal(w->held[n].pidfd, SIGCONT, NULL, 0);
+	forget(w, n);
+}
+
+static void obey(struct watch *w, const struct message *message, int pidfd)
+{
+	if (message->order == ORDER_HOLD) {
+		if (pidfd < 0)
+			return;
+		if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0) {
+			pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+			close(pidfd);
+			return;
+		}
+		w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
+		return;
+	}
+	for (size_t n = w->count; n-- > 0;) {
+		if (w->held[n].is.stop.pid != message->stop.pid ||
+		    w->held[n].is.stop.number != message->stop.number)
+			continue;
+		if (message->order == ORDER_RELEASE) {
+			drop(w, n);
+			continue;
+		}
+		w->held[n].left = true;
+		w->held[n].recorded = message->recorded;
+	}
+}
+
+/* False: stopexec has ended. */
+static bool take_order(struct watch *w)
+{
+	struct message message;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec io = {&message, sizeof(message)};
+	struct msghdr header = {
+		.msg_iov = &io,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	const struct cmsghdr *part;
+	int pidfd = -1;
+	ssize_t len = recvmsg(w->socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (len < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (len != sizeof(message))
+		return false;
+	part = CMSG_FIRSTHDR(&header);
+	if (part != NULL && part->cmsg_type == SCM_RIGHTS)
+		memcpy(&pidfd, CMSG_DATA(part), sizeof(pidfd));
+	obey(w, &message, pidfd);
+	return true;
+}
+
+/*
+ * stopexec's files are closed before it lets go of what it traces (do_exit() in kernel/exit.c), and
+ * a signal sent before that could be overtaken by the stop that it held: so wait for its very end.
+ */
+static void owner_ended(struct watch *w)
+{
+	struct pollfd end = {.fd = w->owner_pidfd, .events = POLLIN};
+
+	while (poll(&end, 1, -1) < 0 && errno == EINTR)
+		continue;
+	close(w->socket);
+	w->socket = -1;
+	for (size_t n = w->count; n-- > 0;)
+		if (!w->held[n].left)
+			go_on(w, n);
+}
+
+static int fill_polls(struct watch *w, int *wait)
+{
+	int64_t first = INT64_MAX;
+	struct pollfd *polls = w->polls;
+
+	if (w->polls_room < w->count + 1) {
+		polls = reallocarray(w->polls, (w->count + 1) * 2, sizeof(*polls));
+		if (polls == NULL)
+			return -ENOMEM;
+		w->polls = polls;
+		w->polls_room = (w->count + 1) * 2;
+	}
+	polls[0] = (struct pollfd){.fd = w->socket, .events = POLLIN};
+	for (size_t n = 0; n < w->count; n++) {
+		polls[n + 1] = (struct pollfd){.fd = w->held[n].pidfd, .events = POLLIN};
+		if (w->held[n].is.deadline < first)
+			first = w->held[n].is.deadline;
+	}
+	first -= now_ms();
+	*wait = w->count == 0 || first > INT_MAX ? -1 : first < 0 ? 0 : (int)first;
+	return 0;
+}
+
+static void serve(struct watch *w)
+{
+	int wait;
+
+	while (w->socket >= 0 || w->count > 0) {
+		if (fill_polls(w, &wait) < 0)
+			break;
+		if (poll(w->polls, w->count + 1, wait) < 0)
+			continue;
+		for (size_t n = w->count; n-- > 0;) {
+			if (w->polls[n + 1].revents != 0)
+				forget(w, n);
+			else if (w->held[n].is.deadline <= now_ms())
+				go_on(w, n);
+		}
+		if (w->socket >= 0 && w->polls[0].revents != 0 && !take_order(w))
+			owner_ended(w);
+	}
+	while (w->count > 0) /* out of memory: a guardian that can't watch lets go */
+		go_on(w, w->count - 1);
+}
+
+/* Keeps these two; the standard streams lead nowhere, so that nobody waits for their end. */
+static void close_others(int one, int other)
+{
+	unsigned low = (unsigned)(one < other ? one : other);
+	unsigned high = (unsigned)(one < other ? other : one);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd <= 2; fd++)
+		if (fd != one && fd != other)
+			dup2(null, fd);
+	/* An empty range is an error, and nothing is closed. */
+	if (low > 3)
+		close_range(3, low - 1, 0);
+	if (high > 3)
+		close_range(low < 3 ? 3 : low + 1, high - 1, 0);
+	close_range(high < 3 ? 3 : high + 1, UINT_MAX, 0);
+}
+
+static _Noreturn void guard(int socket, pid_t owner, int owner_pidfd, const char *records)
+{
+	struct watch w = {.socket = socket, .owner = owner, .owner_pidfd = owner_pidfd};
+	sigset_t all;
+
+	w.records = records;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	/* Else the caller of a set-user-ID stopexec could end it. */
+	if (geteuid() == 0 && setresuid(0, 0, 0) < 0)
+		_exit(EXIT_FAILURE);
+	setsid();
+	prctl(PR_SET_NAME, "stopexec-guard");
+	if (chdir("/") < 0)
+		_exit(EXIT_FAILURE);
+	close_others(socket, owner_pidfd);
+	serve(&w);
+	_exit(EXIT_SUCCESS);
+}
+
+/* Its parent ends at once, so that nobody has to wait for it and it counts as nobody's child. */
+static int start_one(const char *records, int *socket, struct err *e)
+{
+	int owner cleanup(fd_close_at) = pidfd_open(getpid(), 0);
+	int ends[2];
+	pid_t pid, self = getpid();
+
+	if (owner < 0)
+		return err_sys(e, -errno, "No pidfd could be had (Linux 5.3 is needed)");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_sys(e, -errno, "No pipe to a guardian could be made");
+	pid = fork();
+	if (pid == 0) {
+		pid = fork();
+		if (pid == 0)
+			guard(ends[1], self, owner, records);
+		_exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+	}
+	close(ends[1]);
+	if (pid < 0) {
+		close(ends[0]);
+		return err_sys(e, -errno, "No guardian could be started");
+	}
+	waitpid(pid, NULL, 0);
+	*socket = ends[0];
+	return 0;
+}
+
+int guardian_start(struct guardian *g, const char *records, struct err *e)
+{
+	struct guardian got = {{-1, -1}};
+
+	for (size_t i = 0; i < GUARDIANS; i++) {
+		int result = start_one(records, &got.sockets[i], e);
+
+		if (result < 0) {
+			guardian_close(&got);
+			return result;
+		}
+	}
+	*g = got;
+	return 0;
+}
+
+static int send_one(int socket, const struct message *message, int pidfd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.bytes = {0}};
+	struct message copy = *message;
+	struct iovec io = {&copy, sizeof(copy)};
+	struct msghdr header = {.msg_iov = &io, .msg_iovlen = 1};
+	struct cmsghdr *part;
+
+	if (pidfd >= 0) {
+		header.msg_control = control.bytes;
+		header.msg_controllen = sizeof(control.bytes);
+		part = CMSG_FIRSTHDR(&header);
+		part->cmsg_level = SOL_SOCKET;
+		part->cmsg_type = SCM_RIGHTS;
+		part->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(part), &pidfd, sizeof(pidfd));
+	}
+	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* 0 where at least one of them has it. */
+static int send_all(const struct guardian *g, const struct message *message, int pidfd)
+{
+	int result = -EPIPE;
+
+	for (size_t i = 0; i < GUARDIANS; i++)
+		if (send_one(g->sockets[i], message, pidfd) == 0)
+			result = 0;
+	return result;
+}
+
+int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds)
+{
+	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
+	struct message message = {
+		.order = ORDER_HOLD,
+		.stop = *stop,
+		.deadline = now_ms() + milliseconds,
+	};
+
+	return pidfd < 0 ? -errno : send_all(g, &message, pidfd);
+}
+
+void guardian_release(const struct guardian *g, const struct stop *stop)
+{
+	struct message message = {.order = ORDER_RELEASE, .stop = *stop};
+
+	(void)send_all(g, &message, -1);
+}
+
+void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
+{
+	struct message message = {.order = ORDER_LEAVE, .stop = *stop, .recorded = recorded};
+
+	(void)send_all(g, &message, -1);
+}
+
+bool guardian_lost(const struct guardian *g)
+{
+	for (size_t i = 0; i < GUARDIANS; i++) {
+		struct pollfd end = {.fd = g->sockets[i], .events = POLLIN};
+
+		if (poll(&end, 1, 0) != 0)
+			return true;
+	}
+	return false;
+}
+
+void guardian_close(struct guardian *g)
+{
+	for (size_t i = 0; i < GUARDIANS; i++) {
+		if (g->sockets[i] >= 0)
+			close(g->sockets[i]);
+		g->sockets[i] = -1;
+	}
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guardians: two processes apart from stopexec that know what it has stopped, so that this
+ * goes on when stopexec ends, however it ends, or when its time is up. Two, so that killing one
+ * changes nothing.
+ */
+#ifndef STOPEXEC_GUARDIAN_H
+#define STOPEXEC_GUARDIAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct err;
+
+enum { GUARDIANS = 2 };
+
+/* A process that stopexec stops. The same process can be stopped again, at its next exec. */
+struct stop {
+	pid_t pid;
+	pid_t tracer;	/* who traced it before; 0: nobody */
+	int64_t number; /* tells two stops of a process apart */
+};
+
+struct guardian {
+	int sockets[GUARDIANS]; /* each to one of them; -1: none */
+};
+
+/* Starts them. records: the folder whose record of a process they remove with it; may be NULL. */
+int guardian_start(struct guardian *g, const char *records, struct err *e);
+
+/*
+ * Called before the process is stopped: it is to go on when stopexec ends, or after so many
+ * milliseconds, unless somebody traces it who did not before.
+ */
+int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds);
+
+/* It is no longer stopexec's: it goes on, or is in somebody's hands. */
+void guardian_release(const struct guardian *g, const struct stop *stop);
+
+/* It stays stopped when stopexec ends, until its time is up; where it is recorded, not beyond the
+ * removal of its record. */
+void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
+
+/* True where a guardian was ended by somebody: stop nothing more. */
+bool guardian_lost(const struct guardian *g);
+
+/* Ends stopexec's part: what is still held goes on. */
+void guardian_close(struct guardian *g);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/helper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/proc.h"
+#include "stopexec/session.h"
+
+enum { LOOK = 10 }; /* ms between looks for the tracer */
+
+static _Noreturn void become(const char *const *words)
+{
+	union {
+		const char *const *in;
+		char *const *out;
+	} argv = {.in = words}; /* execvp(3) changes nothing */
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0)
+		execvp(words[0], argv.out);
+	_exit(127);
+}
+
+pid_t helper_start(const char *const *words, struct err *e)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		become(words);
+	if (pid < 0)
+		return err_sys(e, -errno, "%s could not be started", words[0]);
+	return pid;
+}
+
+static bool traced(pid_t pid, pid_t before)
+{
+	struct proc_status status;
+
+	return proc_status(pid, &status) == 0 && status.tracer != 0 && status.tracer != before;
+}
+
+int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before)
+{
+	struct timespec nap = {.tv_nsec = LOOK * 1000000L};
+	sigset_t child;
+	int status;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	while (waitpid(helper, &status, WNOHANG) == 0) {
+		if (go_on != 0 && traced(go_on, before)) {
+			kill(go_on, SIGCONT);
+			go_on = 0;
+		}
+		(void)sigtimedwait(&child, NULL, &nap);
+		if (!session_ended(s))
+			continue;
+		if (s->ended_by == SIGINT) {
+			s->ended_by = 0; /* the terminal's: the helper has its own */
+			continue;
+		}
+		kill(helper, SIGTERM);
+		waitpid(helper, NULL, 0);
+		return -EINTR;
+	}
+	return status;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* Where in its new image a program is stopped. */
+#ifndef STOPEXEC_POINT_H
+#define STOPEXEC_POINT_H
+
+struct err;
+struct trace;
+
+enum point_kind {
+	POINT_FIRST, /* its first instruction */
+	POINT_ENTRY, /* its libraries are loaded, none of its own code has run */
+	POINT_MAIN,
+	POINT_SYMBOL, /* a function of its own, or of a library that it starts with */
+};
+
+struct point {
+	enum point_kind kind;
+	const char *symbol; /* of POINT_SYMBOL; borrowed */
+};
+
+struct point point_of(const char *word); /* "first", "entry", "main", or a symbol */
+
+/*
+ * The process is stopped by ptrace at its first instruction; on success it is stopped by ptrace
+ * at the point. -ENOENT: there is no such function (the process may have gone on to its entry);
+ * -ESRCH: it ended on the way; -ESTALE: it executed another program, whose first instruction is
+ * next; -EINTR, -ETIME: as trace_wait(). The process stays traced, unless it ended.
+ */
+int point_reach(struct trace *t, const struct point *point, struct err *e);
+
+#endif

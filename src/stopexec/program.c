@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cursor.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/proc.h"
+
+enum {
+	SCRIPT_START = 256, /* BINPRM_BUF_SIZE */
+	SCRIPTS_NESTED = 5, /* as exec_binprm() in fs/exec.c allows */
+	ANCESTORS = 64,
+};
+
+static bool read_fd(void *data, uint64_t offset, void *to, size_t len)
+{
+	int fd = *(const int *)data;
+
+	return offset <= INT64_MAX && pread(fd, to, len, (off_t)offset) == (ssize_t)len;
+}
+
+struct elf_bytes program_bytes(const int *fd)
+{
+	union {
+		const int *in;
+		void *out;
+	} data = {.in = fd}; /* read_fd() only reads it */
+
+	return (struct elf_bytes){.read = read_fd, .data = data.out};
+}
+
+void program_close(struct program *program)
+{
+	if (program->fd >= 0)
+		close(program->fd);
+	program->fd = -1;
+}
+
+static bool executable_file(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111) != 0;
+}
+
+static int search_path(const char *name, const char *search, char path[4096], struct err *e)
+{
+	struct cursor c = cursor_of(search, strlen(search));
+	const char *folder;
+	size_t len;
+
+	while (cursor_part(&c, ':', &folder, &len)) {
+		if (snprintf(path, PATH_MAX, "%.*s/%s", (int)len, len > 0 ? folder : ".", name) >=
+		    PATH_MAX)
+			continue;
+		if (executable_file(path))
+			return 0;
+	}
+	return err_set(e, -ENOENT, "There is no program called \"%s\" in the PATH", name);
+}
+
+static int check_file(const struct program *p, struct stat *st, struct err *e)
+{
+	if (fstat(p->fd, st) < 0)
+		return err_sys(e, -errno, "%s can't be read", p->path);
+	if (S_ISDIR(st->st_mode))
+		return err_set(e, -EISDIR, "%s is a folder, not a program", p->path);
+	if (!S_ISREG(st->st_mode))
+		return err_set(e, -EACCES, "%s is not a regular file", p->path);
+	if ((st->st_mode & 0111) == 0)
+		return err_set(e, -EACCES, "%s is not executable (chmod +x it)", p->path);
+	return 0;
+}
+
+/* Follows "#!" lines down to the file that the kernel will load. */
+static int find_image(struct program *p, struct err *e)
+{
+	int fd cleanup(fd_close_at) = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
+	char name[4096];
+	struct stat st;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "%s can't be looked at", p->path);
+	snprintf(name, sizeof(name), "%s", p->path);
+	for (int depth = 0; depth <= SCRIPTS_NESTED; depth++) {
+		struct elf_bytes bytes = program_bytes(&fd);
+		char start[SCRIPT_START], interpreter[256];
+		struct elf_file elf;
+		ssize_t len;
+
+		if (elf_read(&bytes, &elf) == 0) {
+			if (fstat(fd, &st) < 0)
+				return err_sys(e, -errno, "%s can't be looked at", name);
+			p->image_device = st.st_dev;
+			p->image_inode = st.st_ino;
+			p->script = depth > 0;
+			return 0;
+		}
+		len = pread(fd, start, sizeof(start), 0);
+		if (len <= 0 || !script_interpreter(start, (size_t)len, interpreter))
+			return err_set(e, -ENOEXEC,
+				       "%s is neither an ELF program nor a script whose first line "
+				       "names an interpreter",
+				       name);
+		close(fd);
+		fd = open(interpreter, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(e, -errno, "The interpreter \"%s\" of %s can't be opened",
+				       interpreter, name);
+		snprintf(name, sizeof(name), "%s", interpreter);
+	}
+	return err_set(e, -ELOOP, "%s leads through too many interpreters", p->path);
+}
+
+int program_find(const char *name, const char *search, struct program *program, struct err *e)
+{
+	struct program *p cleanup(free_at) = calloc(1, sizeof(*p));
+	struct stat st;
+	int result;
+
+	if (p == NULL)
+		return err_sys(e, -ENOMEM, "%s can't be looked for", name);
+	if (strlen(name) >= sizeof(p->path) || *name == '\0')
+		return err_set(e, -ENOENT, "\"%s\" is no name of a program", name);
+	if (strchr(name, '/') != NULL) {
+		snprintf(p->path, sizeof(p->path), "%s", name);
+	} else {
+		result = search_path(name, search, p->path, e);
+		if (result < 0)
+			return result;
+	}
+	if (realpath(p->path, p->real) == NULL)
+		return err_sys(e, -errno, "There is no program %s", p->path);
+	p->fd = open(p->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (p->fd < 0)
+		return err_sys(e, -errno, "%s can't be read", p->path);
+	result = check_file(p, &st, e);
+	if (result == 0) {
+		p->device = st.st_dev;
+		p->inode = st.st_ino;
+		result = find_image(p, e);
+	}
+	if (result < 0) {
+		close(p->fd);
+		return result;
+	}
+	*program = *p;
+	return 0;
+}
+
+static bool same_file(const struct program *p, const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_dev == p->device && st.st_ino == p->inode;
+}
+
+static bool is_loader(const struct program *p)
+{
+	int own cleanup(fd_close_at) = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct elf_bytes bytes = program_bytes(&own);
+	const char *name = strrchr(p->real, '/');
+	struct elf_file elf;
+
+	if (name != NULL && (strstr(name, ".so.") != NULL || strcmp(name, "/ld.so") == 0))
+		return true;
+	if (name != NULL && strlen(name) > 3 && strcmp(name + strlen(name) - 3, ".so") == 0)
+		return true;
+	return own >= 0 && elf_read(&bytes, &elf) == 0 && elf.interpreter[0] != '\0' &&
+	       same_file(p, elf.interpreter);
+}
+
+static bool is_shell_name(const char *path)
+{
+	static const char *const shells[] = {"/sh",  "/bash", "/dash", "/zsh",	"/ksh",
+					     "/csh", "/tcsh", "/fish", "/mksh", "/yash"};
+	const char *name = strrchr(path, '/');
+
+	for (size_t i = 0; name != NULL && i < COUNT(shells); i++)
+		if (strcmp(name, shells[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool is_own_shell(const struct program *p, uid_t user)
+{
+	const struct passwd *entry = getpwuid(user);
+	struct proc_status status;
+	pid_t pid = getppid();
+
+	if (entry != NULL && entry->pw_shell != NULL && same_file(p, entry->pw_shell))
+		return true;
+	for (int i = 0; i < ANCESTORS && pid > 1 && is_shell_name(p->real); i++) {
+		char exe[64];
+
+		snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+		if (same_file(p, exe))
+			return true;
+		if (proc_status(pid, &status) < 0)
+			break;
+		pid = status.parent;
+	}
+	return false;
+}
+
+int program_refuse(const struct program *program, uid_t user, struct err *e)
+{
+	if (is_loader(program))
+		return err_set(e, -EPERM,
+			       "%s is the dynamic loader or a library: stopping it would stop "
+			       "every program that is started",
+			       program->real);
+	if (same_file(program, "/proc/self/exe"))
+		return err_set(e, -EPERM, "%s is stopexec itself", program->real);
+	if (is_own_shell(program, user))
+		return err_set(e, -EPERM,
+			       "%s is your own shell: the next command that you type, and every "
+			       "script, would stop",
+			       program->real);
+	return 0;
+}
+
+bool program_gives_root(const struct program *program)
+{
+	const char *name = strrchr(program->real, '/');
+
+	return name != NULL && (strcmp(name, "/sudo") == 0 || strcmp(name, "/su") == 0);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/record.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "stopexec/proc.h"
+
+enum { RECORD_MOST = 256 };
+
+static void path_of(char path[PATH_MAX], const char *folder, pid_t pid)
+{
+	snprintf(path, PATH_MAX, "%s/%d", folder, pid);
+}
+
+int record_write(const char *folder, const struct record *record, struct err *e)
+{
+	char path[PATH_MAX], text[RECORD_MOST];
+	int len, fd, result;
+
+	result = folder_make(folder, 0755, e);
+	if (result < 0)
+		return result;
+	path_of(path, folder, record->pid);
+	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 "\n", record->pid,
+		       record->start, record->by, record->deadline);
+	/* Of no worth after a crash of the machine, so without the fsync of file_write(). */
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return err_sys(e, -errno, "%s can't be written", path);
+	result = write(fd, text, (size_t)len) == len ? 0 : -EIO;
+	close(fd);
+	return result < 0 ? err_sys(e, result, "%s can't be written", path) : 0;
+}
+
+int record_parse(const char *text, size_t len, struct record *record)
+{
+	char copy[RECORD_MOST];
+	struct record got;
+	char *at = copy;
+	unsigned long long numbers[4];
+
+	if (len >= sizeof(copy))
+		return -EPROTO;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		char *behind;
+
+		errno = 0;
+		numbers[i] = strtoull(at, &behind, 10);
+		if (behind == at || errno != 0)
+			return -EPROTO;
+		at = behind;
+	}
+	if (strcmp(at, "\n") != 0 || numbers[0] == 0 || numbers[0] > INT_MAX ||
+	    numbers[2] > UINT_MAX || numbers[3] > INT64_MAX)
+		return -EPROTO;
+	got = (struct record){(pid_t)numbers[0], numbers[1], (uid_t)numbers[2],
+			      (int64_t)numbers[3]};
+	*record = got;
+	return 0;
+}
+
+int record_read(const char *folder, pid_t pid, struct record *record)
+{
+	char path[PATH_MAX];
+	char *text cleanup(free_at) = NULL;
+	struct record got;
+	uint64_t start;
+	size_t len;
+
+	path_of(path, folder, pid);
+	if (file_read_at(AT_FDCWD, path, RECORD_MOST, &text, &len, NULL) < 0 ||
+	    record_parse(text, len, &got) < 0 || got.pid != pid || proc_start(pid, &start) < 0 ||
+	    start != got.start)
+		return -ENOENT;
+	*record = got;
+	return 0;
+}
+
+void record_remove(const char *folder, pid_t pid)
+{
+	char path[PATH_MAX];
+
+	path_of(path, folder, pid);
+	unlink(path);
+}
+
+static int by_pid(const void *one, const void *other)
+{
+	pid_t a = ((const struct record *)one)->pid;
+	pid_t b = ((const struct record *)other)->pid;
+
+	return (a > b) - (a < b);
+}
+
+int record_all(const char *folder, struct record **records, size_t *count, struct err *e)
+{
+	struct record *all cleanup(free_at) = NULL;
+	size_t room = 0, n = 0;
+	DIR *open = opendir(folder);
+	const struct dirent *entry;
+	int result = 0;
+
+	if (open == NULL && errno != ENOENT)
+		return err_sys(e, -errno, "%s can't be read", folder);
+	while (open != NULL && result == 0 && (entry = readdir(open)) != NULL) {
+		struct record record;
+		long pid = strtol(entry->d_name, NULL, 10);
+
+		if (pid <= 0 || pid > INT_MAX || record_read(folder, (pid_t)pid, &record) < 0)
+			continue;
+		result = array_room(&all, &room, n, sizeof(*all));
+		if (result == 0)
+			all[n++] = record;
+	}
+	if (open != NULL)
+		closedir(open);
+	if (result < 0)
+		return err_sys(e, result, "The records of %s can't be listed", folder);
+	if (n > 0)
+		qsort(all, n, sizeof(*all), by_pid);
+	*records = take(all);
+	*count = n;
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* What stopexec holds stopped, for "stopexec list": a small file for each process. */
+#ifndef STOPEXEC_RECORD_H
+#define STOPEXEC_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct err;
+
+struct record {
+	pid_t pid;
+	uint64_t start;	  /* proc_start(): the number alone may be another's by now */
+	uid_t by;	  /* who stopped it */
+	int64_t deadline; /* now_ms() */
+};
+
+/* Writes folder/PID. */
+int record_write(const char *folder, const struct record *record, struct err *e);
+
+/* Reads what record_write() wrote. Pure. -EPROTO */
+int record_parse(const char *text, size_t len, struct record *record);
+
+/* The record of a process that still lives. -ENOENT: stopexec holds no such process. */
+int record_read(const char *folder, pid_t pid, struct record *record);
+
+void record_remove(const char *folder, pid_t pid);
+
+/* All of them, sorted by pid; the caller frees *records. A missing folder has none. */
+int record_all(const char *folder, struct record **records, size_t *count, struct err *e);
+
+#endif

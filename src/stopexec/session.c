@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cli.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/allow.h"
+#include "stopexec/catch.h"
+#include "stopexec/debugger.h"
+#include "stopexec/helper.h"
+#include "stopexec/proc.h"
+#include "stopexec/program.h"
+#include "stopexec/record.h"
+#include "stopexec/report.h"
+#include "stopexec/trace.h"
+
+enum {
+	LOOK = 50, /* ms between looks at a process that is held */
+	MANY_WORDS = 32,
+	SECONDS_MOST = 7 * 24 * 3600,
+};
+
+int session_options(struct session *s, const struct cli_call *call)
+{
+	int ways = 0;
+
+	s->call = call;
+	s->seconds = 60;
+	if (!cli_number(call, "timeout", 1, SECONDS_MOST, &s->seconds))
+		return EXIT_USAGE;
+	s->point = point_of(cli_has(call, "at") ? cli_get(call, "at") : "first");
+	s->tmux = cli_has(call, "tmux");
+	if (cli_has(call, "leave")) {
+		s->after = AFTER_LEAVE;
+		ways++;
+	}
+	if (cli_has(call, "strace")) {
+		s->after = AFTER_STRACE;
+		ways++;
+	}
+	if (cli_has(call, "gdb") || (s->tmux && ways == 0)) {
+		s->after = AFTER_GDB;
+		ways++;
+	}
+	if (ways > 1)
+		return cli_misused(call, "Only one of --leave, --gdb and --strace can be");
+	if (s->tmux && getenv("TMUX") == NULL)
+		return cli_misused(call, "--tmux needs a running tmux around (and TMUX set)");
+	return EXIT_OK;
+}
+
+void session_records(char records[256])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	records[0] = '\0';
+	if (geteuid() == 0)
+		snprintf(records, 256, "/run/hostkit/stopexec");
+	else if (runtime != NULL && strlen(runtime) < 200)
+		snprintf(records, 256, "%s/hostkit/stopexec", runtime);
+}
+
+bool session_lent(void)
+{
+	return getuid() != 0 && geteuid() == 0;
+}
+
+int session_find(const char *name, const char *search, struct program *program, struct err *e)
+{
+	bool lent = session_lent();
+	int result;
+
+	if (search == NULL)
+		search = "/usr/local/bin:/usr/bin:/bin";
+	if (!lent)
+		return program_find(name, search, program, e);
+	if (seteuid(getuid()) < 0)
+		return err_sys(e, -errno, "The rights of the caller can't be taken");
+	result = program_find(name, search, program, e);
+	if (seteuid(0) < 0) {
+		if (result == 0)
+			program_close(program);
+		return err_sys(e, -EACCES, "The rights of root can't be taken back");
+	}
+	return result < 0 ? result : allow_check(program->real, e);
+}
+
+static void block_signals(struct session *s)
+{
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+	sigset_t all;
+
+	sigemptyset(&s->end);
+	for (size_t i = 0; i < COUNT(ending); i++) {
+		struct sigaction now;
+
+		if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&s->end, ending[i]);
+	}
+	all = s->end;
+	sigaddset(&all, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+}
+
+int session_open(struct session *s)
+{
+	struct err e = {0};
+
+	block_signals(s);
+	session_records(s->records);
+	s->terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (guardian_start(&s->guardian, s->records[0] != '\0' ? s->records : NULL, &e) < 0) {
+		fd_close_at(&s->terminal);
+		return session_failed(s, &e);
+	}
+	return EXIT_OK;
+}
+
+void session_close(struct session *s)
+{
+	guardian_close(&s->guardian);
+	fd_close_at(&s->terminal);
+	s->terminal = -1;
+}
+
+void session_say(const struct session *s, const char *text, size_t len)
+{
+	int to = s->terminal < 0 || isatty(STDERR_FILENO) ? STDERR_FILENO : s->terminal;
+
+	while (len > 0) {
+		ssize_t done = write(to, text, len);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return;
+		text += done;
+		len -= (size_t)done;
+	}
+}
+
+void session_note(const struct session *s, const char *format, ...)
+{
+	char text[4400];
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(text, sizeof(text) - 1, format, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	if ((size_t)len > sizeof(text) - 2)
+		len = sizeof(text) - 2;
+	text[len] = '\n';
+	session_say(s, text, (size_t)len + 1);
+}
+
+int session_failed(const struct session *s, const struct err *e)
+{
+	cli_complain(s->call, "%s", e->text);
+	return EXIT_FAILED;
+}
+
+const char *session_where(const struct session *s, char words[128])
+{
+	switch (s->point.kind) {
+	case POINT_FIRST:
+		return "its first instruction";
+	case POINT_ENTRY:
+		return "its entry: libraries loaded, no code of its own run";
+	case POINT_MAIN:
+		return "main";
+	case POINT_SYMBOL:
+		break;
+	}
+	snprintf(words, 128, "%.100s", s->point.symbol);
+	return words;
+}
+
+bool session_ended(struct session *s)
+{
+	struct timespec now = {0};
+	siginfo_t info;
+	int got = sigtimedwait(&s->end, &info, &now);
+
+	if (got > 0) {
+		s->ended_by = got;
+		s->ended_by_user = info.si_code <= 0;
+	}
+	return got > 0;
+}
+
+static bool write_record(struct session *s, pid_t pid)
+{
+	struct record record = {.pid = pid, .by = getuid()};
+	struct err e = {0};
+
+	record.deadline = now_ms() + s->seconds * 1000;
+	if (s->records[0] == '\0' || proc_start(pid, &record.start) < 0)
+		return false;
+	if (record_write(s->records, &record, &e) == 0)
+		return true;
+	session_note(s, "\"stopexec list\" will not show it: %s", e.text);
+	return false;
+}
+
+static void report(struct session *s, pid_t pid, const char *where)
+{
+	struct report_hints hints = {
+		.point = where,
+		.before_main = s->point.kind == POINT_FIRST || s->point.kind == POINT_ENTRY,
+		.with_sudo = getuid() != 0 || getenv("SUDO_UID") != NULL,
+		.seconds = s->seconds,
+		.enter = s->after == AFTER_WAIT && s->terminal >= 0,
+	};
+	struct report *looked cleanup(free_at) = calloc(1, sizeof(*looked));
+	struct buf text cleanup(buf_free) = {0};
+
+	if (looked == NULL || report_look(pid, s->unprivileged, looked) < 0)
+		return;
+	report_write(&text, looked, &hints);
+	if (buf_status(&text) == 0)
+		session_say(s, text.data, text.len);
+}
+
+static bool enter_pressed(const struct session *s)
+{
+	char line[256];
+
+	/* Reading from the background would stop us (SIGTTIN). */
+	return tcgetpgrp(s->terminal) == getpgrp() && read(s->terminal, line, sizeof(line)) > 0;
+}
+
+static void note_timeout(const struct session *s, pid_t pid, int64_t deadline)
+{
+	if (now_ms() >= deadline - LOOK)
+		session_note(s, "Process %d went on: nobody traced it for %ld s", pid, s->seconds);
+}
+
+/* A stopped process, and the image that it was stopped in. */
+struct subject {
+	struct stop stop;
+	int pidfd;
+	uint64_t random;
+};
+
+/* Has it gone on so far that it executes something else? What stopped that, is another stop. */
+static bool is_past(const struct subject *p)
+{
+	uint64_t random;
+
+	return proc_random(p->stop.pid, &random) == 0 && random != p->random;
+}
+
+/* Until somebody traces it, or it is to go on. The guardians look after the time. */
+static enum outcome hold(struct session *s, const struct subject *p)
+{
+	pid_t pid = p->stop.pid;
+	int64_t deadline = now_ms() + s->seconds * 1000;
+	struct pollfd polls[2] = {{.fd = p->pidfd, .events = POLLIN},
+				  {.fd = s->after == AFTER_WAIT ? s->terminal : -1,
+				   .events = POLLIN}};
+
+	for (;;) {
+		struct proc_status status;
+
+		if (poll(polls, COUNT(polls), LOOK) < 0)
+			polls[0].revents = polls[1].revents = 0;
+		if (polls[0].revents != 0 || proc_status(pid, &status) < 0) {
+			note_timeout(s, pid, deadline);
+			return OUTCOME_GONE;
+		}
+		if (status.tracer != 0 && status.tracer != p->stop.tracer)
+			return OUTCOME_TRACED;
+		if ((polls[1].revents & POLLIN) != 0 && enter_pressed(s))
+			return OUTCOME_CONTINUED;
+		if ((polls[1].revents & (POLLHUP | POLLERR)) != 0)
+			polls[1].fd = -1;
+		/* Somebody let it go on: a guardian in time, or "stopexec cont". */
+		if ((status.state != 'T' && status.state != 't') || is_past(p)) {
+			note_timeout(s, pid, deadline);
+			return OUTCOME_RUNS;
+		}
+		if (session_ended(s) || guardian_lost(&s->guardian) ||
+		    (s->catcher != NULL && catch_lost(s->catcher)))
+			return OUTCOME_CONTINUED;
+	}
+}
+
+static pid_t start_helper(struct session *s, pid_t pid)
+{
+	struct handover h = {
+		.pid = pid,
+		.to_main = (s->point.kind == POINT_FIRST || s->point.kind == POINT_ENTRY) &&
+			   debugger_has_main(pid),
+		.with_sudo = s->tmux && getuid() == 0 && getenv("SUDO_UID") != NULL,
+	};
+	enum debugger debugger = s->after == AFTER_GDB ? DEBUGGER_GDB : DEBUGGER_STRACE;
+	struct buf strings cleanup(buf_free) = {0}, line cleanup(buf_free) = {0};
+	const char *words[MANY_WORDS] = {"sh", "-c", NULL};
+	struct err e = {0};
+	pid_t helper = -ENOMEM;
+
+	if (s->after == AFTER_COMMAND) {
+		for (const char *at = s->command; *at != '\0'; at++) {
+			if (strncmp(at, "{pid}", 5) == 0) {
+				buf_fmt(&line, "%d", pid);
+				at += 4;
+			} else {
+				buf_char(&line, *at);
+			}
+		}
+		words[2] = buf_text(&line);
+	} else if (debugger_words(debugger, &h, &strings, words, MANY_WORDS) < 0) {
+		strings.failed = true;
+	}
+	if (s->tmux) {
+		for (size_t i = 0; words[i] != NULL; i++) {
+			buf_str(&line, i > 0 ? " " : "");
+			shell_quote(&line, words[i]);
+		}
+		words[0] = "tmux";
+		words[1] = "new-window";
+		words[2] = buf_text(&line);
+		words[3] = NULL;
+	}
+	if (buf_status(&strings) == 0 && buf_status(&line) == 0)
+		helper = helper_start(words, &e);
+	if (helper < 0)
+		session_note(s, "No debugger could be started: %s", e.text);
+	return helper;
+}
+
+static enum outcome assist(struct session *s, const struct subject *p)
+{
+	pid_t helper = start_helper(s, p->stop.pid);
+	struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
+	int status;
+
+	if (helper < 0)
+		return OUTCOME_CONTINUED;
+	if (s->catcher != NULL)
+		(void)catch_more(s->catcher, 0, helper);
+	status = helper_wait(s, helper, s->after == AFTER_STRACE ? p->stop.pid : 0, p->stop.tracer);
+	if (s->catcher != NULL)
+		(void)catch_more(s->catcher, 0, 0);
+	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		session_note(s, "The command could not be started; is it installed?");
+	else if (status == 0 && s->tmux) {
+		enum outcome outcome = hold(s, p);
+
+		if (outcome == OUTCOME_TRACED && s->after == AFTER_STRACE)
+			pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0);
+		return outcome;
+	}
+	return poll(&end, 1, 0) > 0 ? OUTCOME_GONE : OUTCOME_CONTINUED;
+}
+
+static void go_on(const struct subject *p)
+{
+	struct proc_status status;
+
+	if (proc_status(p->stop.pid, &status) == 0 && !is_past(p) &&
+	    (status.tracer == 0 || status.tracer == p->stop.tracer))
+		pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0);
+}
+
+static enum outcome work_on(struct session *s, const struct subject *p, const char *where)
+{
+	bool recorded = write_record(s, p->stop.pid);
+
+	report(s, p->stop.pid, where);
+	switch (s->after) {
+	case AFTER_WAIT:
+		return hold(s, p);
+	case AFTER_LEAVE:
+		guardian_leave(&s->guardian, &p->stop, recorded);
+		return OUTCOME_LEFT;
+	case AFTER_GDB:
+	case AFTER_STRACE:
+	case AFTER_COMMAND:
+		break;
+	}
+	return assist(s, p);
+}
+
+enum outcome session_present(struct session *s, const struct stop *stop, const char *where)
+{
+	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
+	struct subject subject = {.stop = *stop, .pidfd = pidfd};
+	enum outcome outcome;
+
+	if (pidfd < 0 || proc_random(stop->pid, &subject.random) < 0)
+		return OUTCOME_GONE;
+	outcome = work_on(s, &subject, where);
+	if (outcome == OUTCOME_LEFT)
+		return outcome;
+	if (s->records[0] != '\0')
+		record_remove(s->records, stop->pid);
+	if (outcome == OUTCOME_CONTINUED)
+		go_on(&subject);
+	guardian_release(&s->guardian, stop);
+	return outcome;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/trace.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/err.h"
+
+int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int trace_seize(struct trace *t, struct err *e)
+{
+	if (ptrace(PTRACE_SEIZE, t->pid, 0, PTRACE_O_TRACEEXEC) == 0)
+		return 0;
+	if (errno == EPERM)
+		return err_set(e, -EPERM,
+			       "Process %d can't be traced: somebody else traces it, or root is "
+			       "needed (see also kernel.yama.ptrace_scope)",
+			       t->pid);
+	return err_sys(e, -errno, "Process %d can't be traced", t->pid);
+}
+
+static enum trace_event event_of(struct trace *t, int status)
+{
+	int what = status >> 16;
+	int signal = WSTOPSIG(status);
+
+	t->signal = 0;
+	if (!WIFSTOPPED(status)) {
+		t->ended = status;
+		return TRACE_GONE;
+	}
+	if (what == PTRACE_EVENT_EXEC)
+		return TRACE_EXEC;
+	if (what == PTRACE_EVENT_STOP)
+		return signal == SIGTRAP ? TRACE_NOTE : TRACE_HELD;
+	if (what != 0)
+		return TRACE_NOTE;
+	t->signal = signal;
+	return signal == SIGTRAP ? TRACE_TRAP : TRACE_SIGNAL;
+}
+
+/* Waits for SIGCHLD, for one of t->end, or for the deadline. */
+static int wait_signal(const struct trace *t)
+{
+	int64_t left = t->deadline - now_ms();
+	struct timespec most;
+	sigset_t set;
+	int got;
+
+	if (left <= 0)
+		return -ETIME;
+	most = (struct timespec){left / 1000, left % 1000 * 1000000};
+	sigemptyset(&set);
+	if (t->end != NULL)
+		set = *t->end;
+	sigaddset(&set, SIGCHLD);
+	got = sigtimedwait(&set, NULL, &most);
+	if (got < 0)
+		return errno == EAGAIN ? -ETIME : 0;
+	return got == SIGCHLD ? 0 : -EINTR;
+}
+
+int trace_wait(struct trace *t)
+{
+	for (;;) {
+		int status, result;
+		pid_t got = waitpid(t->pid, &status, __WALL | WNOHANG);
+
+		if (got == t->pid)
+			return (int)event_of(t, status);
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		result = wait_signal(t);
+		if (result < 0)
+			return result;
+	}
+}
+
+static int resume(struct trace *t, enum __ptrace_request how)
+{
+	long signal = t->signal;
+
+	t->signal = 0;
+	return ptrace(how, t->pid, 0, signal) < 0 ? -errno : 0;
+}
+
+int trace_go(struct trace *t)
+{
+	return resume(t, PTRACE_CONT);
+}
+
+int trace_step(struct trace *t)
+{
+	return resume(t, PTRACE_SINGLESTEP);
+}
+
+int trace_listen(struct trace *t)
+{
+	t->signal = 0;
+	return ptrace(PTRACE_LISTEN, t->pid, 0, 0) < 0 ? -errno : 0;
+}
+
+/* After SIGCONT come a note that the stop ended and the signal itself; the counter stays. */
+static int swallow_continue(struct trace *t)
+{
+	if (kill(t->pid, SIGCONT) < 0)
+		return -errno;
+	for (;;) {
+		int result = trace_go(t);
+
+		if (result < 0)
+			return result;
+		result = trace_wait(t);
+		if (result < 0)
+			return result;
+		if (result == TRACE_GONE)
+			return -ESRCH;
+		if (result == TRACE_SIGNAL && t->signal == SIGCONT) {
+			t->signal = 0;
+			return 0;
+		}
+	}
+}
+
+int trace_seize_stopped(struct trace *t, struct err *e)
+{
+	int result = trace_seize(t, e);
+
+	if (result < 0)
+		return result;
+	do {
+		result = trace_wait(t);
+		if (result == TRACE_NOTE || result == TRACE_SIGNAL)
+			trace_go(t);
+	} while (result == TRACE_NOTE || result == TRACE_SIGNAL);
+	if (result == TRACE_HELD)
+		result = swallow_continue(t);
+	else if (result >= 0)
+		result = -ESRCH;
+	if (result < 0)
+		return err_sys(e, result, "Process %d could not be traced any further", t->pid);
+	return 0;
+}
+
+int trace_leave_stopped(struct trace *t, struct err *e)
+{
+	if (kill(t->pid, SIGSTOP) < 0 || ptrace(PTRACE_DETACH, t->pid, 0, 0) < 0)
+		return err_sys(e, -errno, "Process %d could not be left stopped", t->pid);
+	return 0;
+}

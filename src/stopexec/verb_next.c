@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+
+#include "base/cli.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/catch.h"
+#include "stopexec/launch.h"
+#include "stopexec/proc.h"
+#include "stopexec/program.h"
+#include "stopexec/session.h"
+#include "stopexec/trace.h"
+#include "stopexec/verbs.h"
+
+/* The options of both verbs. */
+static const char at_help[] = "first (default), entry, main, or the name of a function";
+static const char uid_help[] = "only where this user starts it";
+static const char parent_help[] = "only where this process, or one below it, starts it";
+static const char timeout_help[] = "let it go on after S seconds, unless it is traced (60)";
+
+const struct cli_option next_options[] = {
+	{.name = "at", .value = "POINT", .help = at_help},
+	{.name = "uid", .value = "USER", .help = uid_help, .letter = 'u'},
+	{.name = "parent", .value = "PID", .help = parent_help},
+	{.name = "timeout", .value = "S", .help = timeout_help, .letter = 't'},
+	{.name = "count",
+	 .value = "N",
+	 .help = "stop the next N starts, one after the other (1)",
+	 .letter = 'n'},
+	{.name = "wait",
+	 .value = "S",
+	 .help = "give up after S seconds without a start (default: never)"},
+	{.name = "leave", .help = "return at once, and leave it stopped"},
+	{.name = "gdb", .help = "open gdb on it"},
+	{.name = "strace", .help = "run strace on it"},
+	{.name = "tmux", .help = "open the debugger in a new window of tmux"},
+	{0},
+};
+
+const struct cli_option watch_options[] = {
+	{.name = "at", .value = "POINT", .help = at_help},
+	{.name = "uid", .value = "USER", .help = uid_help, .letter = 'u'},
+	{.name = "parent", .value = "PID", .help = parent_help},
+	{.name = "timeout", .value = "S", .help = timeout_help, .letter = 't'},
+	{.name = "gdb", .help = "open gdb on each"},
+	{.name = "strace", .help = "run strace on each"},
+	{.name = "tmux", .help = "open the debugger in a new window of tmux"},
+	{.name = "exec",
+	 .value = "CMD",
+	 .help = "run this shell command for each; {pid} becomes its number",
+	 .letter = 'x'},
+	{0},
+};
+
+struct waiting {
+	struct session session;
+	struct catch_rule rule;
+	struct catcher catcher;
+	struct program *programs;
+	long left;	 /* starts still to be caught; negative: without end */
+	int64_t give_up; /* now_ms(); INT64_MAX: never */
+	bool failed;
+};
+
+static int read_rule(struct waiting *w, const struct cli_call *call)
+{
+	const char *user = cli_get(call, "uid");
+	long parent = 0, wait = -1;
+	struct user found;
+	struct err e = {0};
+
+	w->rule.any_user = user == NULL;
+	if (user != NULL) {
+		if (user_find(user, &found, &e) < 0)
+			return session_failed(&w->session, &e);
+		w->rule.uid = found.uid;
+		user_free(&found);
+	}
+	if (!cli_number(call, "parent", 1, INT_MAX, &parent) ||
+	    !cli_number(call, "wait", 1, INT_MAX, &wait))
+		return EXIT_USAGE;
+	w->rule.parent = (pid_t)parent;
+	w->rule.milliseconds = w->session.seconds * 1000;
+	w->give_up = wait < 0 ? INT64_MAX : now_ms() + wait * 1000;
+	return EXIT_OK;
+}
+
+static int find_programs(struct waiting *w, const struct cli_call *call)
+{
+	const char *search = getenv("PATH");
+	struct err e = {0};
+
+	w->programs = calloc(call->nargs, sizeof(*w->programs));
+	if (w->programs == NULL) {
+		err_sys(&e, -ENOMEM, "The programs can't be looked for");
+		return session_failed(&w->session, &e);
+	}
+	for (size_t i = 0; i < call->nargs; i++)
+		w->programs[i].fd = -1;
+	for (size_t i = 0; i < call->nargs; i++) {
+		struct program *p = &w->programs[i];
+
+		if (session_find(call->args[i], search, p, &e) < 0 ||
+		    program_refuse(p, getuid(), &e) < 0)
+			return session_failed(&w->session, &e);
+		if (program_gives_root(p))
+			session_note(&w->session,
+				     "Beware: while %s is being stopped you can't become root with "
+				     "it. Keep a root shell open.",
+				     p->real);
+	}
+	w->rule.programs = w->programs;
+	w->rule.nprograms = call->nargs;
+	return EXIT_OK;
+}
+
+/* From the first instruction to where the user wants it. */
+static int go_to_point(struct waiting *w, const struct caught *caught, struct err *e)
+{
+	struct trace t = {.pid = caught->stop.pid, .end = &w->session.end};
+	int result;
+
+	if (w->session.point.kind == POINT_FIRST)
+		return 0;
+	if (caught->stop.tracer != 0)
+		return err_set(e, -EBUSY,
+			       "Process %d stays at its first instruction: process %d traces it "
+			       "already",
+			       caught->stop.pid, caught->stop.tracer);
+	t.deadline = now_ms() + w->rule.milliseconds;
+	result = trace_seize_stopped(&t, e);
+	if (result < 0)
+		return result;
+	result = point_reach(&t, &w->session.point, e);
+	if (result == -ESRCH)
+		return result;
+	if (result < 0) { /* as if we had never been there: it goes on */
+		ptrace(PTRACE_DETACH, t.pid, 0, 0);
+		return result;
+	}
+	result = trace_leave_stopped(&t, e);
+	return result < 0 ? result
+			  : catch_settle(caught, &w->programs[caught->program], t.deadline, e);
+}
+
+static void more(struct waiting *w)
+{
+	if (w->left >= 0) {
+		w->left++;
+		(void)catch_more(&w->catcher, 1, 0);
+	}
+}
+
+static void handle(struct waiting *w, const struct caught *caught)
+{
+	struct session *s = &w->session;
+	const struct program *program = &w->programs[caught->program];
+	int64_t deadline = now_ms() + w->rule.milliseconds;
+	char words[128];
+	struct err e = {0};
+	int result = catch_settle(caught, program, deadline, &e);
+
+	if (w->left > 0)
+		w->left--;
+	if (result < 0) {
+		session_note(s, "%s", e.text);
+		guardian_release(&s->guardian, &caught->stop);
+		more(w); /* it was no start */
+		return;
+	}
+	result = go_to_point(w, caught, &e);
+	if (result == -EBUSY) {
+		session_note(s, "%s", e.text);
+		result = 0;
+	}
+	if (result < 0) {
+		cli_complain(s->call, "%s", e.text);
+		kill(caught->stop.pid, SIGCONT);
+		guardian_release(&s->guardian, &caught->stop);
+		w->failed = true;
+		return;
+	}
+	(void)session_present(s, &caught->stop, session_where(s, words));
+}
+
+static int loop(struct waiting *w)
+{
+	struct session *s = &w->session;
+	struct pollfd polls = {.fd = w->catcher.socket, .events = POLLIN};
+
+	while (w->left != 0 && s->ended_by == 0) {
+		struct caught caught;
+		int result = catch_take(&w->catcher, &caught);
+
+		if (result == 0) {
+			handle(w, &caught);
+			continue;
+		}
+		if (result == -EPIPE || guardian_lost(&s->guardian)) {
+			cli_complain(s->call, "Somebody ended %s: nothing more is stopped",
+				     result == -EPIPE ? "the catcher" : "a guardian");
+			return EXIT_FAILED;
+		}
+		if (now_ms() >= w->give_up) {
+			cli_complain(s->call, "Nobody started it in time");
+			return EXIT_FAILED;
+		}
+		(void)poll(&polls, 1, 50);
+		(void)session_ended(s);
+	}
+	if (w->left > 0)
+		return 128 + s->ended_by;
+	return w->failed ? EXIT_FAILED : EXIT_OK;
+}
+
+static void waiting_close(struct waiting *w, size_t programs)
+{
+	for (size_t i = 0; w->programs != NULL && i < programs; i++)
+		program_close(&w->programs[i]);
+	free(w->programs);
+}
+
+static int wait_for(struct waiting *w, const struct cli_call *call)
+{
+	struct session *s = &w->session;
+	struct err e = {0};
+	int result = read_rule(w, call);
+
+	if (result == EXIT_OK)
+		result = find_programs(w, call);
+	if (result == EXIT_OK)
+		result = session_open(s);
+	if (result != EXIT_OK)
+		return result;
+	if (catch_start(&w->rule, &s->guardian, w->left, &w->catcher, &e) < 0) {
+		session_close(s);
+		return session_failed(s, &e);
+	}
+	s->catcher = &w->catcher;
+	for (size_t i = 0; i < w->rule.nprograms; i++)
+		session_note(s, "Waiting for somebody to start %s", w->programs[i].real);
+	result = loop(w);
+	catch_stop(&w->catcher);
+	session_close(s);
+	return result;
+}
+
+int verb_next(const struct cli_call *call)
+{
+	struct waiting w = {.left = 1, .session = {.terminal = -1}};
+	int result;
+
+	if (!cli_number(call, "count", 1, 1000000, &w.left))
+		return EXIT_USAGE;
+	result = session_options(&w.session, call);
+	if (result == EXIT_OK)
+		result = wait_for(&w, call);
+	waiting_close(&w, call->nargs);
+	return result;
+}
+
+int verb_watch(const struct cli_call *call)
+{
+	struct waiting w = {.left = -1, .session = {.terminal = -1}};
+	int result = session_options(&w.session, call);
+
+	if (result == EXIT_OK && cli_has(call, "exec")) {
+		if (w.session.after != AFTER_WAIT)
+			return cli_misused(call, "Only one of --gdb, --strace and --exec can be");
+		w.session.after = AFTER_COMMAND;
+		w.session.command = cli_get(call, "exec");
+	}
+	if (result == EXIT_OK && w.session.after == AFTER_WAIT)
+		result = cli_misused(call, "One of --gdb, --strace and --exec is needed");
+	if (result == EXIT_OK)
+		result = wait_for(&w, call);
+	waiting_close(&w, call->nargs);
+	return result;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cli.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "stopexec/preload.h"
+#include "stopexec/verbs.h"
+
+static const char own_group[] = "stopexec";
+
+const struct cli_option preload_options[] = {
+	{.name = "group",
+	 .value = "GROUP",
+	 .help = "who may use it (default: the group stopexec, made if need be)",
+	 .letter = 'g'},
+	{.name = "from",
+	 .value = "DIR",
+	 .help = "the folder that holds stop.so and stop32.so (default: " LIBRARIES ")"},
+	{0},
+};
+
+static const char risk[] =
+	"As long as it is installed, members of group %s can stop SUID programs with\n"
+	"LD_PRELOAD=stop.so, at a moment of their choice, and its code runs before main in\n"
+	"each of these. Take it away when you are done: stopexec preload remove\n";
+
+static int make_group(const struct cli_call *call)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("groupadd", "groupadd", "--system", own_group, (char *)NULL);
+		_exit(127);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0)
+		return EXIT_OK;
+	cli_complain(call, "The group %s could not be made (groupadd --system %s)", own_group,
+		     own_group);
+	return EXIT_FAILED;
+}
+
+static int find_group(const struct cli_call *call, const struct group **group)
+{
+	const char *name = cli_get(call, "group");
+
+	if (name == NULL) {
+		name = own_group;
+		if (getgrnam(name) == NULL && make_group(call) != EXIT_OK)
+			return EXIT_FAILED;
+	}
+	*group = getgrnam(name);
+	if (*group == NULL) {
+		cli_complain(call, "There is no group called \"%s\"", name);
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+static int failed(const struct cli_call *call, const struct err *e)
+{
+	cli_complain(call, "%s", e->text);
+	return EXIT_FAILED;
+}
+
+static int install(const struct cli_call *call)
+{
+	static const char *const files[PRELOAD_KINDS] = {"stop.so", "stop32.so"};
+	const char *from = cli_get(call, "from");
+	struct preload_place places[PRELOAD_KINDS];
+	const struct group *group;
+	struct err e = {0};
+
+	if (getuid() != 0) {
+		cli_complain(call, "Only root can install stop.so for SUID programs");
+		return EXIT_FAILED;
+	}
+	if (find_group(call, &group) != EXIT_OK)
+		return EXIT_FAILED;
+	preload_places(places);
+	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
+		char source[PATH_MAX];
+
+		snprintf(source, sizeof(source), "%s/%s", from != NULL ? from : LIBRARIES,
+			 files[i]);
+		if (i > 0 && (places[i].folder[0] == '\0' || access(source, F_OK) < 0))
+			continue;
+		if (preload_install(source, places[i].folder, group->gr_gid, &e) < 0)
+			return failed(call, &e);
+		printf("%s/stop.so (%s) is installed\n", places[i].folder, places[i].kind);
+	}
+	fprintf(stderr, risk, group->gr_name);
+	return EXIT_OK;
+}
+
+static int remove_all(const struct cli_call *call)
+{
+	struct preload_place places[PRELOAD_KINDS];
+	struct err e = {0};
+	int removed = 0;
+
+	preload_places(places);
+	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
+		int result;
+
+		if (places[i].folder[0] == '\0')
+			continue;
+		result = preload_remove(places[i].folder, &e);
+		if (result < 0 && result != -ENOENT)
+			return failed(call, &e);
+		if (result == 0) {
+			printf("%s/stop.so is removed\n", places[i].folder);
+			removed++;
+		}
+	}
+	if (removed == 0) {
+		cli_complain(call, "No stop.so is installed");
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
+static void print_group(gid_t gid)
+{
+	const struct group *group = getgrgid(gid);
+
+	if (group == NULL) {
+		printf("group %u", gid);
+		return;
+	}
+	printf("group %s (", group->gr_name);
+	for (size_t i = 0; group->gr_mem[i] != NULL; i++)
+		printf("%s%s", i > 0 ? ", " : "", group->gr_mem[i]);
+	printf("%s)", group->gr_mem[0] == NULL ? "nobody is in it" : "");
+}
+
+static void print_state(const struct preload_place *place, const struct preload_state *state)
+{
+	printf("%s: %s/stop.so ", place->kind, place->folder);
+	if (!state->there) {
+		puts("is not installed");
+		return;
+	}
+	printf("mode %04o, user %u, ", state->mode, state->owner);
+	print_group(state->group);
+	if (!state->ours)
+		puts(": not the stop.so of stopexec");
+	else if (!state->active)
+		puts(": not set-user-ID, so SUID programs ignore it");
+	else if (state->mode != PRELOAD_MODE)
+		puts(": SUID programs take it, and for EVERYBODY");
+	else
+		puts(": SUID programs take it, for this group");
+}
+
+static int status(const struct cli_call *call)
+{
+	struct preload_place places[PRELOAD_KINDS];
+	struct preload_state state;
+	struct err e = {0};
+
+	preload_places(places);
+	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
+		if (places[i].folder[0] == '\0')
+			continue;
+		if (preload_state(places[i].folder, &state, &e) < 0)
+			return failed(call, &e);
+		print_state(&places[i], &state);
+	}
+	return EXIT_OK;
+}
+
+int verb_preload(const struct cli_call *call)
+{
+	static const struct {
+		const char *name;
+		int (*run)(const struct cli_call *call);
+	} actions[] = {{"install", install}, {"remove", remove_all}, {"status", status}};
+
+	for (size_t i = 0; i < COUNT(actions); i++)
+		if (strcmp(call->args[0], actions[i].name) == 0)
+			return actions[i].run(call);
+	return cli_misused(call, "\"%s\" is none of install, remove, status", call->args[0]);
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cli.h"
+#include "base/cursor.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "stopexec/launch.h"
+#include "stopexec/proc.h"
+#include "stopexec/program.h"
+#include "stopexec/session.h"
+#include "stopexec/trace.h"
+#include "stopexec/verbs.h"
+
+enum { ENVIRONMENT_MOST = 8 << 20 };
+
+const struct cli_option run_options[] = {
+	{.name = "user",
+	 .value = "USER[:GROUP]",
+	 .help = "start it as this user (through sudo: the one who called)",
+	 .letter = 'u'},
+	{.name = "at",
+	 .value = "POINT",
+	 .help = "first (default), entry, main, or the name of a function"},
+	{.name = "exec",
+	 .value = "N",
+	 .help = "stop at its N-th exec, for \"#!/usr/bin/env\" and wrappers (1)",
+	 .letter = 'N'},
+	{.name = "env",
+	 .value = "NAME=VALUE",
+	 .help = "set this in its environment",
+	 .letter = 'e',
+	 .repeat = true},
+	{.name = "timeout",
+	 .value = "S",
+	 .help = "let it go on after S seconds, unless it is traced (60)",
+	 .letter = 't'},
+	{.name = "leave", .help = "return at once, and leave it stopped"},
+	{.name = "gdb", .help = "open gdb on it"},
+	{.name = "strace", .help = "run strace on it"},
+	{.name = "tmux", .help = "open the debugger in a new window of tmux"},
+	{0},
+};
+
+/* The environment of the program: text, and pointers into it. */
+struct environment {
+	char *inherited; /* the text of a /proc/PID/environ, or NULL */
+	char **list;	 /* NULL-terminated */
+	char **owned;	 /* the strings that we made */
+	size_t count, room, nowned, owned_room;
+};
+
+static void environment_free(struct environment *env)
+{
+	for (size_t i = 0; i < env->nowned; i++)
+		free(env->owned[i]);
+	free(env->owned);
+	free(env->list);
+	free(env->inherited);
+}
+
+static bool same_name(const char *one, const char *other)
+{
+	size_t len = strcspn(one, "=");
+
+	return strncmp(one, other, len) == 0 && other[len] == '=';
+}
+
+/* Adds the setting, or replaces the one of its name. */
+static int set(struct environment *env, char *setting)
+{
+	for (size_t i = 0; i < env->count; i++) {
+		if (same_name(setting, env->list[i])) {
+			env->list[i] = setting;
+			return 0;
+		}
+	}
+	if (array_room(&env->list, &env->room, env->count + 1, sizeof(*env->list)) < 0)
+		return -ENOMEM;
+	env->list[env->count++] = setting;
+	env->list[env->count] = NULL;
+	return 0;
+}
+
+static int set_owned(struct environment *env, const char *name, const char *value)
+{
+	char *setting;
+
+	if (array_room(&env->owned, &env->owned_room, env->nowned, sizeof(*env->owned)) < 0 ||
+	    asprintf(&setting, "%s=%s", name, value) < 0)
+		return -ENOMEM;
+	env->owned[env->nowned++] = setting;
+	return set(env, setting);
+}
+
+/*
+ * sudo starts us with an environment of its own; the user's is the one that sudo itself was
+ * started with. The program gets it as the user, so this gives nobody more than they have.
+ */
+static bool take_from_sudo(struct environment *env)
+{
+	char path[64];
+	char *comm cleanup(free_at) = NULL;
+	size_t len;
+
+	if (getuid() != 0 || getenv("SUDO_UID") == NULL)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/comm", getppid());
+	if (file_read(path, 64, &comm, &len, NULL) < 0 || strcmp(comm, "sudo\n") != 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/environ", getppid());
+	if (file_read(path, ENVIRONMENT_MOST, &env->inherited, &len, NULL) < 0)
+		return false;
+	for (char *at = env->inherited; at < env->inherited + len; at += strlen(at) + 1)
+		if (strchr(at, '=') != NULL && set(env, at) < 0)
+			return false;
+	return env->count > 0;
+}
+
+static int make_environment(const struct cli_call *call, const struct user *user, bool caller,
+			    struct environment *env)
+{
+	int result = 0;
+
+	if (!caller || !take_from_sudo(env)) {
+		for (char **at = environ; *at != NULL && result == 0; at++)
+			result = set(env, *at);
+		if (result == 0 && user != NULL && user->name[0] != '\0')
+			result = set_owned(env, "USER", user->name) |
+				 set_owned(env, "LOGNAME", user->name) |
+				 set_owned(env, "HOME", user->home) |
+				 set_owned(env, "SHELL", user->shell);
+	}
+	for (size_t i = 0; i < cli_count(call, "env") && result == 0; i++) {
+		const char *setting = cli_nth(call, "env", i);
+		char *copy;
+
+		if (strchr(setting, '=') == NULL || *setting == '=')
+			return cli_misused(call, "--env wants NAME=VALUE, not \"%s\"", setting);
+		if (array_room(&env->owned, &env->owned_room, env->nowned, sizeof(*env->owned)) <
+			    0 ||
+		    (copy = strdup(setting)) == NULL)
+			result = -ENOMEM;
+		else
+			result = set(env, env->owned[env->nowned++] = copy);
+	}
+	if (result < 0)
+		cli_complain(call, "There is no memory for the environment");
+	return result < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int exit_code(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* The program has the terminal: what the terminal sends reaches it by itself, what somebody sends
+ * to us is for it. */
+static int wait_for_end(struct session *s, pid_t pid)
+{
+	struct trace t = {.pid = pid, .end = &s->end, .deadline = INT64_MAX};
+
+	for (;;) {
+		int result = trace_wait(&t);
+
+		if (result == TRACE_GONE)
+			return exit_code(t.ended);
+		if (result < 0 && result != -EINTR)
+			return EXIT_FAILED;
+	}
+}
+
+static void relay(const struct session *s, pid_t pid)
+{
+	if (s->ended_by != 0 && s->ended_by_user)
+		kill(pid, s->ended_by);
+}
+
+/* The process is traced by us, stopped at the first instruction of the image that was wanted. */
+static int stop_there(struct session *s, struct trace *t)
+{
+	char words[128];
+	const char *where = session_where(s, words);
+	struct err e = {0};
+	struct stop stop = {.pid = t->pid};
+	int result = guardian_hold(&s->guardian, &stop, s->seconds * 1000);
+
+	if (result < 0)
+		err_sys(&e, result, "No guardian is there, so nothing is stopped");
+	else
+		result = point_reach(t, &s->point, &e);
+	if (result == -ESTALE) { /* the new image waits at its start: that can be looked at */
+		session_note(s, "%s", e.text);
+		where = "its first instruction";
+		result = 0;
+	}
+	if (result == 0)
+		result = trace_leave_stopped(t, &e);
+	if (result < 0) {
+		cli_complain(s->call, "%s", e.text);
+		guardian_release(&s->guardian, &stop);
+		if (result == -ESRCH)
+			return exit_code(t->ended);
+		kill(t->pid, SIGKILL);
+		waitpid(t->pid, NULL, __WALL);
+		return EXIT_FAILED;
+	}
+	waitid(P_PID, (id_t)t->pid, NULL, WSTOPPED | WEXITED | WNOWAIT);
+	if (session_present(s, &stop, where) == OUTCOME_LEFT)
+		return EXIT_OK;
+	relay(s, t->pid);
+	return wait_for_end(s, t->pid);
+}
+
+static int start(struct session *s, const struct cli_call *call, struct launch *l)
+{
+	const char *search = getenv("PATH");
+	struct trace t = {.end = &s->end};
+	struct program program;
+	struct err e = {0};
+	int result;
+
+	for (size_t i = 0; l->env[i] != NULL; i++)
+		if (strncmp(l->env[i], "PATH=", 5) == 0)
+			search = l->env[i] + 5;
+	program.fd = -1;
+	result = session_find(call->args[0], search, &program, &e);
+	if (result == -EPERM && program.fd >= 0 && session_lent()) {
+		/* Then it is started as if stopexec were an ordinary program. */
+		session_note(s, "%s", e.text);
+		result = setresuid(getuid(), getuid(), getuid());
+		prctl(PR_SET_DUMPABLE, 1); /* else nothing that it forks could be traced */
+	}
+	if (result < 0) {
+		program_close(&program);
+		return session_failed(s, &e);
+	}
+	result = session_open(s);
+	if (result != EXIT_OK) {
+		program_close(&program);
+		return result;
+	}
+	if (geteuid() != 0)
+		l->user = NULL;
+	l->path = program.path;
+	t.deadline = now_ms() + s->seconds * 1000;
+	s->unprivileged = geteuid() != 0;
+	result = launch(l, &t, &e);
+	if (result == 0)
+		result = stop_there(s, &t);
+	else
+		result = session_failed(s, &e);
+	session_close(s);
+	l->path = NULL;
+	program_close(&program);
+	return result;
+}
+
+/* Set-user-ID: as the caller, with the groups that the caller has. */
+static int find_caller(const struct cli_call *call, const char *word, struct user *user,
+		       bool *change)
+{
+	int count = getgroups(0, NULL);
+
+	if (word != NULL) {
+		cli_complain(call, "Only root can start a program as another user");
+		return EXIT_FAILED;
+	}
+	*user = (struct user){.uid = getuid(), .gid = getgid()};
+	user->groups = calloc((size_t)count + 1, sizeof(*user->groups));
+	if (count < 0 || user->groups == NULL || getgroups(count, user->groups) != count) {
+		cli_complain(call, "Your groups can't be found");
+		user_free(user);
+		return EXIT_FAILED;
+	}
+	user->ngroups = (size_t)count;
+	*change = true;
+	return EXIT_OK;
+}
+
+static int find_user(const struct cli_call *call, struct user *user, bool *change, bool *caller)
+{
+	const char *word = cli_get(call, "user");
+	struct err e = {0};
+
+	*caller = word == NULL;
+	if (word == NULL && getuid() == 0)
+		word = getenv("SUDO_UID");
+	if (session_lent())
+		return find_caller(call, word, user, change);
+	*change = word != NULL;
+	if (word == NULL)
+		return EXIT_OK;
+	if (geteuid() != 0) {
+		cli_complain(call, "Only root can start a program as another user");
+		return EXIT_FAILED;
+	}
+	if (user_find(word, user, &e) == 0)
+		return EXIT_OK;
+	cli_complain(call, "%s", e.text);
+	return EXIT_FAILED;
+}
+
+/* The program's words with a NULL behind, as execve(2) wants them. */
+static char **words_of(const struct cli_call *call)
+{
+	char **words = calloc(call->nargs + 1, sizeof(*words));
+
+	if (words != NULL)
+		memcpy(words, call->args, call->nargs * sizeof(*words));
+	return words;
+}
+
+int verb_run(const struct cli_call *call)
+{
+	struct session s = {.terminal = -1};
+	struct environment env = {0};
+	struct launch l = {0};
+	struct user user = {0};
+	char **argv cleanup(free_at) = words_of(call);
+	bool change, caller;
+	long exec = 1;
+	int result = session_options(&s, call);
+
+	if (result == EXIT_OK && !cli_number(call, "exec", 1, 1000, &exec))
+		result = EXIT_USAGE;
+	if (result == EXIT_OK)
+		result = find_user(call, &user, &change, &caller);
+	if (result != EXIT_OK)
+		return result;
+	result = make_environment(call, change ? &user : NULL, caller, &env);
+	if (result == EXIT_OK && argv == NULL) {
+		cli_complain(call, "There is no memory for the arguments");
+		result = EXIT_FAILED;
+	}
+	if (result == EXIT_OK) {
+		l = (struct launch){.argv = argv,
+				    .env = env.list,
+				    .user = change ? &user : NULL,
+				    .exec = (unsigned)exec};
+		result = start(&s, call, &l);
+	}
+	environment_free(&env);
+	user_free(&user);
+	return result;
+}

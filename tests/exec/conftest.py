@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""stopexec on real programs. A folder of root's on a file system that is not nosuid; users are bare
+numbers, so that the system's files stay as they are; and no process may be left behind."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import uuid
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
+HERE = pathlib.Path(__file__).resolve().parent
+USER = 61001
+LONG = os.environ.get('STOPEXEC_LONG') == '1'
+
+AS_USER = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--clear-groups']
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason='only root can stop the programs of others'))
+
+
+def until(condition, seconds=10, what='it'):
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f'{what} did not happen within {seconds} s'
+        time.sleep(0.002)
+
+
+class Process:
+    """A process as /proc shows it."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def read(self, name):
+        return pathlib.Path(f'/proc/{self.pid}/{name}').read_bytes()
+
+    @property
+    def status(self):
+        return dict(line.split(':\t', 1) for line in self.read('status').decode().splitlines()
+                    if ':\t' in line)
+
+    @property
+    def state(self):
+        try:
+            return self.status['State'][0]
+        except (FileNotFoundError, ProcessLookupError):
+            return 'gone'
+
+    def ids(self, kind):
+        return tuple(int(word) for word in self.status[kind].split()[:3])
+
+    @property
+    def capabilities(self):
+        return int(self.status['CapEff'], 16)
+
+    @property
+    def counter(self):
+        return int(self.read('syscall').split()[-1], 16)
+
+    @property
+    def program(self):
+        return os.readlink(f'/proc/{self.pid}/exe')
+
+    @property
+    def wide(self):
+        with open(f'/proc/{self.pid}/exe', 'rb') as file:
+            return file.read(5)[4] == 2
+
+    def auxv(self, wanted):
+        word = 'QQ' if self.wide else 'II'
+        data = self.read('auxv')
+        return dict(struct.iter_unpack('=' + word, data)).get(wanted, 0)
+
+    @property
+    def first_instruction(self):
+        """The dynamic loader's entry; in a static program its own."""
+        base = self.auxv(7)
+        if base == 0:
+            return self.auxv(9)
+        for line in self.read('maps').decode().splitlines():
+            if int(line.split('-')[0], 16) == base:
+                loader = pathlib.Path(f'/proc/{self.pid}/root' + line.split(None, 5)[5]).read_bytes()
+                offset, size = (24, '=Q') if loader[4] == 2 else (24, '=I')
+                return base + struct.unpack_from(size, loader, offset)[0]
+        raise AssertionError('no loader is mapped')
+
+
+class Stopexec:
+    """A running stopexec: what it says, and the processes that it has stopped."""
+
+    def __init__(self, arguments, environment, log, **options):
+        self.log = log
+        with open(log, 'wb') as err:
+            self.popen = subprocess.Popen(arguments, stderr=err, env=environment,
+                                          start_new_session=True, **options)
+
+    @property
+    def said(self):
+        return self.log.read_text(errors='replace')
+
+    def stopped(self, count=1, seconds=10):
+        """The last of so many processes, once they were reported."""
+        def look():
+            pids = re.findall(r'^Process (\d+) is stopped at', self.said, re.M)
+            if len(pids) < count:
+                assert self.popen.poll() is None or 'is stopped at' in self.said, self.said
+                return None
+            return Process(int(pids[count - 1]))
+        return until(look, seconds, 'a stop')
+
+    def ready(self):
+        until(lambda: 'Waiting' in self.said or self.popen.poll() is not None, what='the watch')
+        assert 'Waiting' in self.said, self.said
+        return self
+
+    def wait(self, seconds=15):
+        return self.popen.wait(seconds)
+
+    def end(self):
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            self.popen.wait(10)
+
+
+class World:
+    """One test's: its folder, its mark in the environment of all that it starts."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.mark = f'STOPEXEC_TEST={uuid.uuid4()}'
+        name, value = self.mark.split('=')
+        self.environment = {**os.environ, name: value}
+        for name in ('SUDO_UID', 'TMUX', 'LD_PRELOAD'):
+            self.environment.pop(name, None)
+        self.program = os.environ.get('STOPEXEC', str(BUILD / 'src/stopexec/stopexec'))
+        self.started = []
+        self.logs = 0
+
+    def stopexec(self, *arguments, **options):
+        """Starts it in the background."""
+        self.logs += 1
+        tool = Stopexec([self.program, *map(str, arguments)], self.environment,
+                        self.folder / f'{os.getpid()}-{id(self)}-{self.logs}.log', **options)
+        self.started.append(tool)
+        return tool
+
+    def next(self, *arguments, verb='next', **options):
+        return self.stopexec(verb, *arguments, **options).ready()
+
+    def call(self, *arguments, **options):
+        """Runs it to its end."""
+        return subprocess.run([self.program, *map(str, arguments)], env=self.environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True, timeout=30, **options)
+
+    def start(self, *words, user=True, **options):
+        """Starts a program as the user."""
+        return subprocess.Popen([*(AS_USER if user else []), *map(str, words)],
+                                env=self.environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+                                **options)
+
+    def run(self, *words, user=True, **options):
+        done = self.start(*words, user=user, **options)
+        return done.communicate(timeout=30)[0], done.returncode
+
+    def mine(self):
+        """The processes that this test has started, zombies aside."""
+        found = []
+        for path in pathlib.Path('/proc').glob('[0-9]*/environ'):
+            try:
+                if self.mark.encode() in path.read_bytes():
+                    found.append(int(path.parts[2]))
+            except OSError:
+                continue
+        return found
+
+    def close(self):
+        for tool in self.started:
+            tool.end()
+        left = []
+        try:
+            until(lambda: not self.mine(), 5, 'the end of all processes')
+        finally:
+            for pid in self.mine():
+                left.append((pid, Process(pid).state, Process(pid).read('cmdline')))
+                os.kill(pid, signal.SIGKILL)
+            assert not left
+
+
+@pytest.fixture(scope='session')
+def folder():
+    path = pathlib.Path(tempfile.mkdtemp(prefix='stopexec-', dir='/var/tmp'))
+    path.chmod(0o755)
+    if os.statvfs(path).f_flag & os.ST_NOSUID:
+        pytest.skip('/var/tmp is mounted nosuid')
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def world(folder):
+    made = World(folder)
+    yield made
+    made.close()
+
+
+def compile_c(source, target, compiler='gcc', options=()):
+    command = [compiler, '-O1', '-o', str(target), str(source), *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode == 0
+
+
+KINDS = {
+    'glibc': ('gcc', []),
+    'glibc-no-pie': ('gcc', ['-no-pie']),
+    'glibc-static': ('gcc', ['-static']),
+    'glibc-static-pie': ('gcc', ['-static-pie']),
+    'glibc-stripped': ('gcc', ['-s']),
+    'glibc-static-stripped': ('gcc', ['-static', '-s']),
+    'musl': ('musl-gcc', []),
+    'musl-static': ('musl-gcc', ['-static']),
+    'musl-static-pie': ('musl-gcc', ['-static-pie']),
+    'musl-stripped': ('musl-gcc', ['-s']),
+    '32-bit': ('gcc', ['-m32', '-idirafter', '/usr/include/x86_64-linux-gnu']),
+    '32-bit-stripped': ('gcc', ['-m32', '-s', '-idirafter', '/usr/include/x86_64-linux-gnu']),
+}
+
+GO = '''package main
+
+import (
+\t"fmt"
+\t"os"
+)
+
+func main() {
+\tfmt.Println("go", os.Getuid(), os.Geteuid())
+\tos.Exit(7)
+}
+'''
+
+
+@pytest.fixture(scope='session')
+def build(folder):
+    """build(kind): the probe of that kind, plain; skips what this machine can't build."""
+    made = {}
+
+    def make(kind):
+        target = folder / f'probe-{kind}'
+        if kind == 'go':
+            if not shutil.which('go'):
+                return None
+            (folder / 'probe.go').write_text(GO)
+            done = subprocess.run(['go', 'build', '-o', target, folder / 'probe.go'], cwd=folder,
+                                  env={**os.environ, 'CGO_ENABLED': '0', 'GO111MODULE': 'off',
+                                       'GOCACHE': str(folder / 'gocache')})
+            return target if done.returncode == 0 else None
+        compiler, options = KINDS[kind]
+        if not shutil.which(compiler):
+            return None
+        return target if compile_c(HERE / 'probe.c', target, compiler, options) else None
+
+    def get(kind):
+        if kind not in made:
+            made[kind] = make(kind)
+        if made[kind] is None:
+            pytest.skip(f'this machine builds no {kind} programs')
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(scope='session')
+def execer(folder):
+    target = folder / 'execer'
+    assert compile_c(HERE / 'execer.c', target, options=['-pthread'])
+    return target
+
+
+RIGHTS = ['none', 'suid', 'setgid', 'setcap']
+NET_RAW = 1 << 13
+
+
+@pytest.fixture(scope='session')
+def armed(build, folder):
+    """armed(kind, rights): a copy of the probe that asks for these privileges."""
+    def make(kind, rights):
+        plain = build(kind)
+        target = folder / f'{plain.name}-{rights}'
+        if not target.exists():
+            shutil.copy(plain, target)
+            os.chmod(target, 0o755)
+            if rights == 'suid':
+                os.chmod(target, 0o4755)
+            elif rights == 'setgid':
+                os.chown(target, 0, 0)
+                os.chmod(target, 0o2755)
+            elif rights == 'setcap':
+                subprocess.run(['setcap', 'cap_net_raw+ep', target], check=True)
+        return target
+    return make
+
+
+def check_rights(process, rights):
+    """The process has the ids of the user, and what the file asks for."""
+    uid, gid = process.ids('Uid'), process.ids('Gid')
+    assert uid == ((USER, 0, 0) if rights == 'suid' else (USER, USER, USER))
+    assert gid == ((USER, 0, 0) if rights == 'setgid' else (USER, USER, USER))
+    if rights == 'suid':
+        assert process.capabilities != 0
+    else:
+        assert process.capabilities == (NET_RAW if rights == 'setcap' else 0)

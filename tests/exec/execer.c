@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* execer HOW PROGRAM: starts the program in one of the ways that there are. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *words[] = {NULL, NULL};
+
+static void *in_thread(void *nothing)
+{
+	execv(words[0], words);
+	return nothing;
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static int by_vfork(void)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		execv(words[0], words);
+		_exit(126);
+	}
+	return wait_for(pid);
+}
+
+static int by_spawn(void)
+{
+	pid_t pid;
+
+	if (posix_spawn(&pid, words[0], NULL, NULL, words, environ) != 0)
+		return 126;
+	return wait_for(pid);
+}
+
+static int by_fd(void)
+{
+	int fd = open(words[0], O_PATH | O_CLOEXEC);
+
+	fexecve(fd, words, environ);
+	return 126;
+}
+
+static int by_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, in_thread, NULL) == 0)
+		pthread_join(thread, NULL);
+	return 126;
+}
+
+/* Executes itself so many times, then the program. */
+static int again(const char *self, char *times)
+{
+	char *more[] = {strdup(self), strdup("again"), words[0], times, NULL};
+	int left = atoi(times);
+
+	if (left == 0)
+		execv(words[0], words);
+	snprintf(times, strlen(times) + 1, "%d", left - 1);
+	execv("/proc/self/exe", more);
+	return 126;
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	if (argc < 3)
+		return 2;
+	words[0] = argv[2];
+	if (strcmp(argv[1], "vfork") == 0)
+		return by_vfork();
+	if (strcmp(argv[1], "spawn") == 0)
+		return by_spawn();
+	if (strcmp(argv[1], "fexecve") == 0)
+		return by_fd();
+	if (strcmp(argv[1], "thread") == 0)
+		return by_thread();
+	if (strcmp(argv[1], "again") == 0)
+		return again(argv[0], argv[3]);
+	status = execv(words[0], words);
+	printf("execer: %s, and still %d\n", strerror(errno), status);
+	return 42;
+}

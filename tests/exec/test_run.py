@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""stopexec run: programs that we start ourselves."""
+import os
+import pty
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from conftest import KINDS, RIGHTS, USER, check_rights, until
+
+
+def run(world, *arguments, **options):
+    return world.stopexec('run', '-u', USER, *arguments, stdout=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, text=True, **options)
+
+
+def finish(world, tool, process):
+    """Lets it go on; its output and exit status."""
+    assert world.call('cont', process.pid).returncode == 0
+    output = tool.popen.communicate(timeout=15)[0]
+    return output, tool.popen.returncode
+
+
+@pytest.mark.parametrize('rights', RIGHTS)
+@pytest.mark.parametrize('kind', [*KINDS, 'go'])
+def test_first_instruction(world, armed, kind, rights):
+    program = armed(kind, rights)
+    tool = run(world, '--', program, 'one', 'two')
+    process = tool.stopped()
+    assert process.state == 'T'
+    assert process.status['TracerPid'] == '0'
+    assert process.program == str(program)
+    assert process.counter == process.first_instruction
+    check_rights(process, rights)
+    assert ('given, as the file asks' if rights != 'none' else 'asks for none') in tool.said
+    assert finish(world, tool, process) == world.run(program, 'one', 'two')
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'go'])
+def test_main(world, armed, kind):
+    program = armed(kind, 'suid')
+    tool = run(world, '--at', 'main', program)
+    process = tool.stopped()
+    assert process.state == 'T'
+    check_rights(process, 'suid')
+    if 'stripped' not in kind:
+        name = 'main.main' if kind == 'go' else 'main'
+        symbols = subprocess.run(['nm', program], stdout=subprocess.PIPE, text=True).stdout
+        address = next(int(line.split()[0], 16) for line in symbols.splitlines()
+                       if line.split()[-1] == name)
+        assert (process.counter - address) % 4096 == 0
+    assert finish(world, tool, process) == world.run(program)
+
+
+@pytest.mark.parametrize('kind', ['glibc', 'glibc-static', 'glibc-no-pie', 'musl', '32-bit'])
+def test_entry(world, armed, kind):
+    tool = run(world, '--at', 'entry', armed(kind, 'suid'))
+    process = tool.stopped()
+    assert process.counter == process.auxv(9)
+    assert finish(world, tool, process)[1] == 7
+
+
+@pytest.mark.parametrize('symbol', ['construct', 'getresuid'])
+def test_symbol(world, armed, symbol):
+    tool = run(world, '--at', symbol, armed('glibc', 'suid'))
+    process = tool.stopped()
+    assert f'is stopped at {symbol}' in tool.said
+    assert finish(world, tool, process)[1] == 7
+
+
+def test_gdb_reaches_main_and_leaves_it_running(world, armed):
+    program = armed('glibc', 'suid')
+    done = world.call('run', '-u', USER, '--gdb', program,
+                      input='shell grep ^Uid: /proc/`pgrep -fx ' + str(program) + '`/status\ndetach\n')
+    assert 'in main' in done.stdout and f'{USER}\t0\t0\t0' in done.stdout
+    assert f'uid {USER} 0 0' in done.stdout
+    assert done.returncode == 7
+
+
+def test_strace_sees_the_first_call(world, armed):
+    done = world.call('run', '-u', USER, '--strace', armed('glibc', 'suid'))
+    assert done.returncode == 7
+    assert 'exited with 7' in done.stderr and 'brk(NULL)' in done.stderr
+
+
+def test_nth_exec(world, folder):
+    script = folder / 'script.py'
+    script.write_text('#!/usr/bin/env python3\nprint("script")\n')
+    script.chmod(0o755)
+    for n, name in ((1, 'env'), (2, 'python3')):
+        tool = run(world, '--exec', n, script)
+        process = tool.stopped()
+        assert os.path.basename(process.program).startswith(name)
+        assert finish(world, tool, process) == ('script\n', 0)
+    assert 'ended after 2 of 3 execs' in world.call('run', '-u', USER, '--exec', '3', script).stderr
+
+
+def test_keeps_what_is_the_users(world, folder):
+    where = folder / 'where'
+    where.mkdir(exist_ok=True)
+    tool = run(world, '--env', 'COLOUR=blue', 'sh', '-c',
+               'echo $COLOUR; pwd; id -u; ulimit -n; umask', cwd=where,
+               preexec_fn=lambda: os.umask(0o027))
+    output, status = finish(world, tool, tool.stopped())
+    lines = output.split()
+    assert lines[:3] == ['blue', str(where), str(USER)] and lines[4] == '0027' and status == 0
+
+
+def test_end_by_signal(world):
+    tool = run(world, 'sh', '-c', 'kill -TERM $$')
+    assert finish(world, tool, tool.stopped())[1] == 128 + signal.SIGTERM
+
+
+def test_goes_on_when_the_time_is_up(world, armed):
+    tool = run(world, '--timeout', 1, armed('glibc', 'suid'))
+    assert tool.wait(10) == 7
+
+
+def test_a_signal_for_us_is_for_the_program(world):
+    tool = run(world, 'sleep', '60')
+    tool.stopped()
+    tool.popen.terminate()
+    assert tool.wait(10) == 128 + signal.SIGTERM
+
+
+def test_tells_why_privileges_are_missing(world, armed):
+    tool = world.stopexec('run', '-u', USER, 'setpriv', '--no-new-privs', armed('glibc', 'suid'))
+    tool.end()
+    tool = run(world, '--exec', 2, 'setpriv', '--no-new-privs', armed('glibc', 'suid'))
+    process = tool.stopped()
+    until(lambda: 'privileges' in tool.said)
+    assert 'no_new_privs' in tool.said
+    assert finish(world, tool, process)[1] == 7
+
+
+def test_unprivileged_tracer(world, armed):
+    program = armed('glibc', 'suid')
+    tool = world.start(world.program, 'run', '--timeout', '1', program)
+    output = tool.communicate(timeout=15)[0]
+    assert 'traced by a process without CAP_SYS_PTRACE' in output
+    assert f'uid {USER} {USER} {USER}' in output and tool.returncode == 7
+
+
+@pytest.mark.parametrize('words, sentence', [
+    (['/no/such/program'], 'There is no program /no/such/program'),
+    (['nosuchprogram'], 'There is no program called "nosuchprogram"'),
+    (['/etc'], 'is a folder'),
+    (['/etc/passwd'], 'is not executable'),
+    (['-u', 'nobodyatall', 'true'], 'There is no user called "nobodyatall"'),
+    (['--at', 'nosuchfunction', 'true'], 'nosuchfunction'),
+])
+def test_one_clear_sentence(world, words, sentence):
+    done = world.call('run', *words)
+    assert done.returncode == 1 and sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_script_without_interpreter(world, folder):
+    script = folder / 'plain-text'
+    script.write_text('echo hello\n')
+    script.chmod(0o755)
+    done = world.call('run', script)
+    assert done.returncode == 1 and 'first line names an interpreter' in done.stderr
+
+
+def on_terminal(world, *words, answer):
+    """Runs it on a terminal of its own; answers once it has stopped something. All that the
+    terminal has shown, and the exit status."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(world.program, [world.program, *map(str, words)], world.environment)
+    shown = b''
+
+    def read():
+        nonlocal shown
+        try:
+            shown += os.read(master, 4096)
+        except OSError:
+            pass
+        return b'go on' in shown
+    until(read)
+    os.write(master, answer)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    read()
+    os.close(master)
+    return shown.decode(), status
+
+
+def test_enter_lets_it_go_on(world, armed):
+    shown, status = on_terminal(world, 'run', '-u', USER, 'sh', '-c',
+                                f'{armed("glibc", "suid")} | cat; exit 5', answer=b'\n')
+    assert 'press Enter' in shown and status == 5
+
+
+def test_interrupt_at_the_terminal_ends_the_program(world):
+    shown, status = on_terminal(world, 'run', 'sleep', '60', answer=b'\x03')
+    assert status == 128 + signal.SIGINT
+
+
+def test_the_programs_output_stays_its_own(world, armed):
+    done = world.call('run', '-u', USER, '--timeout', '1', armed('glibc', 'suid'))
+    assert done.stdout == world.run(armed('glibc', 'suid'))[0] and 'is stopped' in done.stderr
+
+
+def test_through_sudo_the_environment_is_the_callers(world, folder):
+    """What sudo does, by a shell of that name: root, another environment, SUDO_UID."""
+    sudo = folder / 'sudo'
+    shutil.copy('/bin/dash', sudo)
+    done = subprocess.run(
+        [sudo, '-c', f'env -i SUDO_UID={USER} PATH=/usr/bin {world.program} run --timeout 1 '
+                     'sh -c "id -u; echo [\\$CALLER] [\\$SUDO_UID]"; true'],
+        env={**world.environment, 'CALLER': 'me'}, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL, start_new_session=True, timeout=20)
+    assert done.stdout == f'{USER}\n[me] []\n'
+
+
+def test_tells_that_the_file_system_is_nosuid(world, armed):
+    program = armed('glibc', 'suid')
+    done = subprocess.run(
+        ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+         f'mount --bind {program.parent} {program.parent}; '
+         f'mount -o remount,bind,nosuid {program.parent}; '
+         f'{world.program} run -u {USER} --timeout 1 {program}'],
+        env=world.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert 'mounted nosuid' in done.stderr and done.stdout.startswith(f'uid {USER} {USER}')
+
+
+def test_in_a_new_window_of_tmux(world, armed, folder):
+    if not shutil.which('tmux'):
+        pytest.skip('tmux is not installed')
+    socket = folder / 'tmux'
+    server = ['tmux', '-S', str(socket)]
+    subprocess.run([*server, 'new-session', '-d', 'sleep 60'], env=world.environment, check=True)
+    try:
+        world.environment['TMUX'] = f'{socket},1,0'
+        tool = run(world, '--tmux', armed('glibc', 'suid'))
+        process = tool.stopped()
+        until(lambda: process.status['TracerPid'] != '0', what='gdb')
+        until(lambda: 'in main' in subprocess.run([*server, 'capture-pane', '-p'], text=True,
+                                                  stdout=subprocess.PIPE).stdout)
+        subprocess.run([*server, 'send-keys', 'detach', 'Enter', 'quit', 'Enter'], check=True)
+        assert tool.wait() == 7
+    finally:
+        subprocess.run([*server, 'kill-server'])

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Never a process left stopped, never an exec left waiting."""
+import os
+import pathlib
+import random
+import signal
+import subprocess
+
+from conftest import AS_USER, LONG, Process, until
+
+STARTS = 1000 if LONG else 200
+KILLS = 200 if LONG else 25
+STARTERS = 8
+
+
+def test_every_start_is_stopped_once(world, armed, folder):
+    program = armed('glibc', 'suid')
+    log = folder / 'stops'
+    tool = world.next('--exec', f'grep -H ^State: /proc/{{pid}}/status >> {log}', program,
+                      verb='watch')
+    loop = f'i=0; while [ $i -lt {STARTS // STARTERS} ]; do {program}; i=$((i+1)); done'
+    starters = [world.start('sh', '-c', loop) for _ in range(STARTERS)]
+    output = ''.join(starter.communicate(timeout=300)[0] for starter in starters)
+    assert output.count('uid 61001') == STARTS
+    tool.popen.send_signal(signal.SIGINT)
+    assert tool.wait() == 0
+    lines = log.read_text().splitlines()
+    assert len(lines) == STARTS
+    assert len({line.split(':')[0] for line in lines}) == STARTS, 'each process once'
+    assert all('T (stopped)' in line for line in lines)
+
+
+def family(world, tool):
+    """stopexec, its catcher and its guardians, by their names."""
+    found = {'stopexec': [tool.popen.pid], 'stopexec-catch': [], 'stopexec-guard': []}
+    for pid in world.mine():
+        try:
+            name = pathlib.Path(f'/proc/{pid}/comm').read_text().strip()
+        except OSError:
+            continue
+        if name in found and name != 'stopexec':
+            found[name].append(pid)
+    return found
+
+
+def kill(*pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_kill_at_random(world, armed):
+    """Whoever is killed, and whenever: the programs go on, none hangs, and all come to their end."""
+    program = armed('glibc', 'suid')
+    dice = random.Random(2008)
+    for _ in range(KILLS):
+        tool = world.next('--count', 4, '--timeout', 30, program)
+        until(lambda: [len(pids) for pids in family(world, tool).values()] == [1, 1, 2])
+        members = family(world, tool)
+        started = [world.start(program) for _ in range(4)]
+        if dice.random() < 0.7:
+            until(lambda: any(Process(p.pid).state == 'T' for p in started))
+        first = dice.choice(['stopexec', 'stopexec-catch', 'stopexec-guard'])
+        victims = members[first][:1]
+        if dice.random() < 0.5:
+            victims += members['stopexec' if first != 'stopexec' else 'stopexec-guard'][:1]
+        kill(*victims)
+        if first == 'stopexec-guard' and len(victims) == 1:
+            kill(*members['stopexec-guard'])
+        for process in started:
+            assert process.wait(10) == 7
+        tool.wait()
+
+
+def test_kill_the_launcher_at_random(world, armed):
+    program = armed('glibc', 'suid')
+    dice = random.Random(1)
+    for _ in range(KILLS):
+        tool = world.stopexec('run', '--at', dice.choice(['first', 'main']), program,
+                              stdout=subprocess.PIPE, text=True)
+        until(lambda: 'is stopped' in tool.said or dice.random() < 0.05)
+        kill(tool.popen.pid)
+        output = tool.popen.communicate(timeout=10)[0]
+        # killed before the start: nothing ran; after it: the program came to its end
+        assert output == '' or output.startswith('uid')
+        until(lambda: not world.mine(), what='the end of all')
+
+
+def test_no_exec_hangs_while_stopexec_is_stopped(world, armed):
+    """Only the catcher answers: a stopexec that does not run delays nobody."""
+    program = armed('glibc', 'suid')
+    tool = world.next(program)
+    os.kill(tool.popen.pid, signal.SIGSTOP)
+    started = world.start(program)
+    until(lambda: Process(started.pid).state == 'T')
+    assert world.run(program)[1] == 7, 'the second start is not ours'
+    os.kill(tool.popen.pid, signal.SIGCONT)
+    world.call('cont', tool.stopped().pid)
+    assert started.wait(10) == 7
+
+
+def test_the_time_is_up_while_stopexec_is_stopped(world, armed):
+    program = armed('glibc', 'suid')
+    tool = world.next('--timeout', 1, program)
+    os.kill(tool.popen.pid, signal.SIGSTOP)
+    started = world.start(program)
+    until(lambda: Process(started.pid).state == 'T')
+    assert started.wait(10) == 7, 'the guardians let it go on'
+    os.kill(tool.popen.pid, signal.SIGCONT)
+
+
+def test_traced_processes_are_left_alone(world, armed):
+    """A debugger has it: killing stopexec does not make it go on."""
+    program = armed('glibc', 'suid')
+    tool = world.stopexec('run', '-u', '61001', '--gdb', program, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+    process = tool.stopped()
+    until(lambda: process.status['TracerPid'] != '0')
+    gdb = int(process.status['TracerPid'])
+    for line in tool.popen.stdout:
+        if b'in main' in line: # before, gdb has children of its own
+            break
+    kill(tool.popen.pid)
+    until(lambda: not family(world, tool)['stopexec-guard'])
+    assert process.status['TracerPid'] == str(gdb)
+    kill(process.pid, gdb)
+
+
+def test_other_programs_are_not_delayed(world, armed):
+    world.next(armed('glibc', 'suid'))
+    for _ in range(20):
+        assert subprocess.run([*AS_USER, 'true'], timeout=5).returncode == 0
+
+
+def test_cont_refuses_what_is_not_ours(world):
+    sleeper = world.start('sleep', '30')
+    done = world.call('cont', sleeper.pid)
+    assert done.returncode == 1 and 'not one that stopexec has stopped' in done.stderr
+    sleeper.kill()
+    sleeper.wait()
+    assert world.call('cont', '1').returncode == 1
+    assert world.call('cont', 'x').returncode == 2

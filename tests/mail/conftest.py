@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""bounce-mbox against servers of our own, on 127.0.0.1 and ports that the kernel chooses."""
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
+PROGRAM = os.environ.get('BOUNCE_MBOX', str(BUILD / 'src/bounce-mbox/bounce-mbox'))
+FROM = b'From - Sat Aug 23 10:00:00 2008\n'
+
+
+def until(condition, seconds=10, what='it'):
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f'{what} did not happen within {seconds} s'
+        time.sleep(0.002)
+
+
+class Smtp:
+    """An SMTP server that does as it is told. answer(verb, number, server) may return a reply
+    (bytes), None for the usual one, or an exception to raise: EOFError closes the connection."""
+
+    def __init__(self, extensions=(b'SIZE 50000000', b'PIPELINING', b'8BITMIME'), answer=None,
+                 lmtp=False, piece=None, tls=None):
+        self.extensions = extensions
+        self.answer = answer or (lambda verb, number, server: None)
+        self.lmtp = lmtp
+        self.piece = piece
+        self.tls = tls
+        self.messages = []
+        self.commands = []
+        self.accepted = 0
+        self.lock = threading.Lock()
+        self.counts = {}
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listener.getsockname()[1]
+        self.url = f'{"lmtp" if lmtp else "smtp"}://127.0.0.1:{self.port}'
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def say(self, connection, reply):
+        step = self.piece or len(reply) or 1
+        for at in range(0, len(reply), step):
+            connection.sendall(reply[at:at + step])
+
+    def reply(self, connection, verb, usual):
+        with self.lock:
+            self.counts[verb] = self.counts.get(verb, 0) + 1
+            said = self.answer(verb, self.counts[verb], self)
+        if isinstance(said, BaseException):
+            raise said
+        self.say(connection, usual if said is None else said)
+        return said is None or said[:1] in b'23'
+
+    def serve(self, connection):
+        stream = connection.makefile('rb')
+        try:
+            self.reply(connection, 'GREETING', b'220 test\r\n')
+            self.talk(connection, stream)
+        except (EOFError, ConnectionError, ValueError, OSError):
+            pass
+        finally:
+            # shutdown() too: makefile() holds the socket open
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            connection.close()
+
+    def hello(self):
+        lines = [b'test', *self.extensions]
+        return b''.join(b'250-' + line + b'\r\n' for line in lines[:-1]) + b'250 ' + lines[-1] + b'\r\n'
+
+    def talk(self, connection, stream):
+        chunks, open_ = [], [False, False]
+        while True:
+            line = stream.readline()
+            if not line.endswith(b'\n'):  # it died in the middle
+                return
+            assert line.endswith(b'\r\n'), line
+            self.commands.append(line[:-2])
+            verb = line.split()[0].decode().upper()
+            if verb in ('EHLO', 'LHLO'):
+                self.reply(connection, verb, self.hello())
+            elif verb == 'DATA':
+                if not all(open_):
+                    self.say(connection, b'503 5.5.1 no recipients\r\n')
+                elif self.reply(connection, verb, b'354 go\r\n'):
+                    self.read_data(connection, stream)
+                    open_ = [False, False]
+            elif verb == 'BDAT':
+                chunks.append(stream.read(int(line.split()[1])))
+                last = line.upper().rstrip().endswith(b'LAST')
+                if self.reply(connection, verb, b'250 2.0.0 ok\r\n') and last:
+                    self.messages.append(b''.join(chunks))
+                if last:
+                    chunks = []
+            elif verb == 'STARTTLS' and self.tls:
+                self.reply(connection, verb, b'220 go\r\n')
+                connection = self.tls.wrap_socket(connection, server_side=True)
+                stream = connection.makefile('rb')
+            elif verb == 'QUIT':
+                self.reply(connection, verb, b'221 bye\r\n')
+                return
+            elif verb == 'RSET':
+                self.reply(connection, verb, b'250 2.0.0 ok\r\n')
+                open_ = [False, False]
+            elif verb in ('MAIL', 'RCPT'):
+                good = self.reply(connection, verb, b'250 2.0.0 ok\r\n')
+                open_[verb == 'RCPT'] = good or open_[verb == 'RCPT']
+            else:
+                self.reply(connection, verb, b'250 2.0.0 ok\r\n')
+
+    def read_data(self, connection, stream):
+        lines = []
+        while (line := stream.readline()) != b'.\r\n':
+            if not line:
+                raise EOFError
+            self.reply_in_body(connection, len(lines))
+            lines.append(line[1:] if line.startswith(b'.') else line)
+        if self.reply(connection, 'DOT', b'250 2.0.0 ok\r\n'):
+            self.messages.append(b''.join(lines))
+
+    def reply_in_body(self, connection, lines):
+        with self.lock:
+            said = self.answer('LINE', lines, self)
+        if isinstance(said, BaseException):
+            raise said
+        if said:
+            self.say(connection, said)
+
+
+@pytest.fixture
+def smtp():
+    servers = []
+
+    def make(*args, **options):
+        servers.append(Smtp(*args, **options))
+        return servers[-1]
+    yield make
+    for server in servers:
+        server.close()
+
+
+class Result:
+    def __init__(self, done):
+        self.code = done.returncode
+        self.out = done.stdout.decode()
+        self.err = done.stderr.decode()
+        self.sums = json.loads(self.out) if self.out.startswith('{') else None
+
+
+def bounce(*args, timeout=30, stdin=None, env=None, fast=True, popen=False):
+    command = [PROGRAM, *(('--delay', '0', '--json', '--backoff', '0.002') if fast else ()), *map(str, args)]
+    whole = {**os.environ, **(env or {})}
+    if popen:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=whole)
+    done = subprocess.run(command, capture_output=True, timeout=timeout, env=whole, input=stdin)
+    result = Result(done)
+    if result.sums:
+        s = result.sums
+        assert s['read'] == s['sent'] + s['skipped'] + s['already_sent'] + s['set_aside'] + s['failed']
+    return result
+
+
+@pytest.fixture
+def mbox(tmp_path):
+    """Writes messages, each given as the bytes of its header and body, into an mbox file."""
+    def write(*messages, name='mbox', separator=FROM):
+        path = tmp_path / name
+        path.write_bytes(b''.join(separator + message + b'\n' for message in messages))
+        return path
+    return write
+
+
+def message(n, body=b'text\n'):
+    return (b'Date: Sat, 23 Aug 2008 10:%02d:%02d +0000\nMessage-ID: <m%d@test>\nSubject: %d\n\n'
+            % (n // 60, n % 60, n, n) + body)
+
+
+def crlf(text):
+    return text.replace(b'\r\n', b'\n').replace(b'\n', b'\r\n')

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: MIT
+"""IMAP and LMTP on a dovecot of our own: what it then holds, byte for byte, flag for flag, date
+for date."""
+import datetime
+import imaplib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+
+import pytest
+from conftest import FROM, bounce, crlf, message, until
+
+CONFIG = '''
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = imap lmtp
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{folder}/good.pem
+ssl_key = <{folder}/good.key
+ssl_dh =
+disable_plaintext_auth = no
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
+mail_location = mdbox:~/mail
+mail_fsync = never
+first_valid_uid = 1
+default_login_user = nobody
+default_internal_user = nobody
+default_internal_group = nogroup
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {tls_port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service lmtp {{
+  unix_listener {folder}/lmtp {{
+    mode = 0666
+  }}
+}}
+passdb {{
+  driver = static
+  args = password=secret
+}}
+userdb {{
+  driver = static
+  args = uid=65534 gid=65534 home={folder}/home/%u
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+}}
+'''
+
+
+def instant(text):
+    return datetime.datetime.strptime(text.strip(), '%d-%b-%Y %H:%M:%S %z').timestamp()
+
+
+def free_port():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return server.getsockname()[1]
+
+
+class Dovecot:
+    def __init__(self, separator='/'):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='dovecot-'))
+        self.folder.chmod(0o755)
+        (self.folder / 'home').mkdir()
+        os.chown(self.folder / 'home', 65534, 65534)
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                        '-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout',
+                        self.folder / 'good.key', '-out', self.folder / 'good.pem'], check=True, capture_output=True)
+        self.port, self.tls_port = free_port(), free_port()
+        config = self.folder / 'dovecot.conf'
+        config.write_text(CONFIG.format(folder=self.folder, port=self.port, tls_port=self.tls_port,
+                                        separator=separator))
+        self.process = subprocess.Popen(['dovecot', '-F', '-c', config])
+        until(self.answers, what='dovecot')
+        self.password = self.folder / 'password'
+        self.password.write_text('secret\n')
+
+    def answers(self):
+        assert self.process.poll() is None, (self.folder / 'log').read_text()
+        try:
+            with socket.create_connection(('127.0.0.1', self.port), 1) as s:
+                return s.recv(10).startswith(b'* OK')
+        except OSError:
+            return False
+
+    def bounce(self, *args, user='joe', url=None, fast=True, **options):
+        return bounce('--tls-ca', self.folder / 'good.pem', '--password-file', self.password, *args, user,
+                      url or f'imap://127.0.0.1:{self.port}', fast=fast, **options)
+
+    def login(self, user):
+        client = imaplib.IMAP4_SSL('127.0.0.1', self.tls_port, ssl_context=ssl._create_unverified_context())
+        client.login(user, 'secret')
+        return client
+
+    def folders(self, user):
+        client = self.login(user)
+        lines = client.list()[1]
+        client.logout()
+        return sorted(re.search(rb'"?([^" ]+|[^"]+)"?$', line).group(1).decode().strip(' "') for line in lines)
+
+    def mails(self, user, mailbox='INBOX'):
+        client = self.login(user)
+        assert client.select(f'"{mailbox}"', readonly=True)[0] == 'OK'
+        found = []
+        for part in client.fetch('1:*', '(FLAGS INTERNALDATE BODY.PEEK[])')[1]:
+            if isinstance(part, tuple):
+                head = part[0].decode()
+                found.append((set(re.search(r'FLAGS \((.*?)\)', head).group(1).split()) - {'\\Recent'},
+                              instant(re.search(r'INTERNALDATE "(.*?)"', head).group(1)), part[1]))
+        client.logout()
+        return found
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope='module')
+def dovecot():
+    server = Dovecot()
+    yield server
+    server.stop()
+
+
+def test_flags_dates_bytes(dovecot, mbox):
+    path = mbox(
+        b'X-Mozilla-Status: 0005\nX-Mozilla-Keys: $label1 work                \n'
+        b'Received: from a by b;\n\tFri, 01 Aug 2008 12:00:00 +0200\nReceived: c; 1 Jan 2001 00:00:00 +0000\n'
+        b'Date: Sat, 23 Aug 2008 10:00:00 +0000\nMessage-ID: <1@test>\n\n>From \xe4\n.\n',
+        b'X-Mozilla-Status: 1003\nDate: Sat, 23 Aug 2008 10:00:00 -0330\n\nx\n',
+        b'Status: RO\nX-Status: AF\nA: 3\n\nx\n')
+    done = dovecot.bounce(path)
+    assert done.code == 0, done.err
+    assert dovecot.mails('joe') == [
+        ({'\\Seen', '\\Flagged', '$label1', 'work'}, instant('01-Aug-2008 12:00:00 +0200'),
+         b'Received: from a by b;\r\n\tFri, 01 Aug 2008 12:00:00 +0200\r\nReceived: c; 1 Jan 2001 00:00:00 +0000\r\n'
+         b'Date: Sat, 23 Aug 2008 10:00:00 +0000\r\nMessage-ID: <1@test>\r\n\r\nFrom \xe4\r\n.\r\n'),
+        ({'\\Seen', '\\Answered', '\\Flagged'}, instant('23-Aug-2008 10:00:00 +0000'),
+         b'Status: RO\r\nX-Status: AF\r\nA: 3\r\n\r\nx\r\n'),
+        ({'\\Seen', '\\Answered', '$Forwarded'}, instant('23-Aug-2008 10:00:00 -0330'),
+         b'Date: Sat, 23 Aug 2008 10:00:00 -0330\r\n\r\nx\r\n'),
+    ]
+
+
+@pytest.mark.parametrize('separator', ['/', '.'])
+def test_folders(tmp_path, separator):
+    dovecot = Dovecot(separator)
+    try:
+        (tmp_path / 'Inbox.sbd' / 'Wörk & play.sbd').mkdir(parents=True)
+        for n, name in enumerate(('Inbox', 'Inbox.sbd/Wörk & play', 'Inbox.sbd/Wörk & play.sbd/日本',
+                                  'Trash')):
+            (tmp_path / name).write_bytes(FROM + message(n) + b'\n')
+        done = dovecot.bounce('--folder', 'Old', tmp_path, user='tree')
+        assert done.code == 0, done.err
+        name = separator.join(['Old', 'Inbox', 'W&APY-rk &- play'])
+        assert {'INBOX', separator.join(['Old', 'Trash']), name,
+                name + separator + '&ZeVnLA-'} <= set(dovecot.folders('tree'))
+        assert [m[2] for m in dovecot.mails('tree', name)] == [crlf(message(1))]
+        assert [m[2] for m in dovecot.mails('tree', name + separator + '&ZeVnLA-')] == [crlf(message(2))]
+    finally:
+        dovecot.stop()
+
+
+def test_gmail_labels(dovecot, mbox):
+    path = mbox(b'X-Gmail-Labels: Opened,Inbox,Starred\nA: 1\n\nx\n', b'X-Gmail-Labels: Unread, Work/Deep,Other\nA: 2\n\nx\n',
+                b'X-Gmail-Labels: =?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', b'X-Gmail-Labels: Archived\nA: 4\n\nx\n')
+    assert dovecot.bounce(path, user='labels').code == 0
+    assert [m[0] for m in dovecot.mails('labels')] == [{'\\Seen', '\\Flagged'}]
+    assert [m[0] for m in dovecot.mails('labels', 'Work/Deep')] == [set()]
+    assert len(dovecot.mails('labels', 'Ge&APY-ffnet')) == 1
+    assert len(dovecot.mails('labels', 'Archive')) == 1
+
+
+@pytest.mark.parametrize('mechanism', ['PLAIN', 'LOGIN', 'CRAM-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256'])
+def test_logins(dovecot, mbox, mechanism):
+    user = mechanism.lower()
+    done = dovecot.bounce('--auth', mechanism, mbox(message(0)), user=user)
+    assert done.code == 0, done.err
+    assert len(dovecot.mails(user)) == 1
+
+
+def test_imaps_and_wrong_password(dovecot, mbox):
+    url = f'imaps://127.0.0.1:{dovecot.tls_port}'
+    assert dovecot.bounce(mbox(message(0)), user='tls', url=url).code == 0
+    assert len(dovecot.mails('tls')) == 1
+    wrong = dovecot.folder / 'wrong'
+    wrong.write_text('wrong\n')
+    done = bounce('--tls-ca', dovecot.folder / 'good.pem', '--password-file', wrong, mbox(message(0)), 'tls', url)
+    assert done.code == 1 and 'refused the login' in done.err
+
+
+def test_journal_and_many(dovecot, mbox, tmp_path):
+    path = mbox(*map(message, range(200)))
+    assert dovecot.bounce('-j', tmp_path / 'j', path, user='many').code == 0
+    done = dovecot.bounce('-j', tmp_path / 'j', path, user='many')
+    assert done.sums['already_sent'] == 200
+    assert [m[2] for m in dovecot.mails('many')] == [crlf(message(n)) for n in range(200)]
+
+
+def test_large(dovecot, mbox):
+    body = b''.join(b'%d line\n' % n for n in range(500000))
+    assert dovecot.bounce(mbox(message(0, body)), user='large').code == 0
+    assert dovecot.mails('large')[0][2] == crlf(message(0, body))
+
+
+class Proxy:
+    """Between the two: breaks the first connection once the server has said a word, without telling
+    the client."""
+
+    def __init__(self, port, word):
+        self.port, self.word, self.broken = port, word, False
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.url = f'imap://127.0.0.1:{self.listener.getsockname()[1]}'
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(('127.0.0.1', self.port))
+            threading.Thread(target=self.pump, args=(client, server, None), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, self.word), daemon=True).start()
+
+    def pump(self, source, target, word):
+        try:
+            while data := source.recv(65536):
+                if word and word in data and not self.broken:
+                    self.broken = True
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for side in (source, target):
+            try:
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_the_server_is_asked_about_doubts(dovecot, mbox, tmp_path):
+    proxy = Proxy(dovecot.port, b'APPENDUID')
+    path = mbox(*map(message, range(5)))
+    done = dovecot.bounce('--tls', 'off', '-j', tmp_path / 'j', path, user='doubt', url=proxy.url)
+    assert done.code == 0, done.err
+    assert proxy.broken
+    assert sorted(m[2] for m in dovecot.mails('doubt')) == [crlf(message(n)) for n in range(5)]
+    assert 'sent 5, in doubt 0' in bounce('--status', tmp_path / 'j', fast=False).out
+
+
+def test_lmtp(dovecot, mbox):
+    done = bounce('--sender', 'a@test', mbox(*map(message, range(3))), 'lmtp@test',
+                  f'lmtp://{dovecot.folder}/lmtp')
+    assert done.code == 0, done.err
+    mails = [m[2] for m in dovecot.mails('lmtp@test')]
+    assert [m[m.index(b'Date: Sat, 23 Aug 2008'):] for m in mails] == [crlf(message(n)) for n in range(3)]
+
+
+HOSTILE = {
+    'bye': [b'* BYE no\r\n'],
+    'no imap': [b'220 smtp.test\r\n'],
+    'huge literal': [b'* OK hi\r\n', b'* LIST {4294967296}\r\n'],
+    'endless line': [b'* OK hi\r\n', b'* ' + b'x' * 200000],
+    'wrong tag': [b'* OK hi\r\n', b'A99 OK done\r\n'],
+    'continuation': [b'* OK hi\r\n', b'+ more\r\n'],
+    'preauth to skip tls': [b'* PREAUTH hi\r\n'],
+}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_hostile(mbox, tmp_path, name):
+    listener = socket.create_server(('127.0.0.1', 0))
+
+    def serve():
+        client, _ = listener.accept()
+        with client:
+            for turn in HOSTILE[name]:
+                client.sendall(turn)
+                try:
+                    client.recv(1000)
+                except OSError:
+                    return
+    threading.Thread(target=serve, daemon=True).start()
+    (tmp_path / 'pw').write_text('x')
+    done = bounce('--tls', 'required', '--password-file', tmp_path / 'pw', '-j', tmp_path / 'j', '--timeout', '3', mbox(message(0)), 'joe',
+                  f'imap://127.0.0.1:{listener.getsockname()[1]}')
+    listener.close()
+    assert done.code == 1 and len(done.err.splitlines()) < 5
+    assert 'in doubt 0' in bounce('--status', tmp_path / 'j', fast=False).out

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The program of the post, to the letter, and the exact bytes that reach the server."""
+import pytest
+from conftest import FROM, bounce, crlf, message
+
+
+def test_without_arguments():
+    done = bounce(fast=False)
+    assert done.code == 2
+    assert 'Usage: bounce-mbox' in done.err
+    assert done.out == ''
+
+
+def test_help():
+    done = bounce('-h', fast=False)
+    assert done.code == 0
+    for option in ('-h, --help', '-p, --port PORT', '-r, --remove LIST', '-d, --delay SECS',
+                   '-j, --journal JOURNAL'):
+        assert option in done.out
+
+
+def test_port_remove_and_default_headers(smtp, mbox):
+    server = smtp()
+    path = mbox(b'X-Mozilla-Status: 0001\nX-Mozilla-Status2: 00000000\nX-MOZILLA-KEYS: $label1\n'
+                b'From: a@test\nX-Other: 1\n 2\nx-third: 3\nFCC: here\n\n\nbody\n')
+    done = bounce('-p', server.port, '-r', 'X-OTHER,x-Third', path, 'me@new.test', '127.0.0.1')
+    assert done.code == 0, done.err
+    assert server.messages == [b'From: a@test\r\n\r\n\r\nbody\r\n']
+    assert b'RCPT TO:<me@new.test>' in server.commands
+    assert server.commands[1].startswith(b'MAIL FROM:<me@new.test>')
+
+
+def test_the_posts_journal(smtp, mbox, tmp_path):
+    server = smtp()
+    journal = tmp_path / 'journal'
+    journal.write_text('<m1@test>\nm3@test')
+    path = mbox(*map(message, range(5)))
+    done = bounce('-j', journal, path, 'me@new.test', server.url)
+    assert done.sums['already_sent'] == 2
+    assert server.messages == [crlf(message(n)) for n in (0, 2, 4)]
+    done = bounce('-j', journal, path, 'me@new.test', server.url)
+    assert done.sums['already_sent'] == 5
+    assert len(server.messages) == 3
+
+
+def test_delay(smtp, mbox):
+    server = smtp()
+    done = bounce('-d', '0.2', '--json', mbox(*map(message, range(4))), 'me@new.test', server.url,
+                  fast=False)
+    assert len(server.messages) == 4
+    assert 0.6 <= done.sums['seconds'] < 3
+
+
+def test_oldest_first(smtp, mbox):
+    server = smtp()
+    path = mbox(message(3), message(1), message(2))
+    assert bounce(path, 'me@new.test', server.url).code == 0
+    assert server.messages == [crlf(message(n)) for n in (1, 2, 3)]
+    assert bounce('--order', 'archive', path, 'me@new.test', server.url).code == 0
+    assert server.messages[3:] == [crlf(message(n)) for n in (3, 1, 2)]
+
+
+ODDITIES = {
+    'unquote': (b'A: 1\n\n>From x\n>>From y\n', b'A: 1\n\nFrom x\n>From y\n'),
+    'bare From': (b'A: 1\n\nFrom here on\nx\n', b'A: 1\n\nFrom here on\nx\n'),
+    'space quote stays': (b'A: 1\n\n From x\n', b'A: 1\n\n From x\n'),
+    'leak': (b'>From x\nA: 1\nFrom y\nB: 2\n\nx\n', b'A: 1\nB: 2\n\nx\n'),
+    'no final newline': (b'A: 1\n\nx', b'A: 1\n\nx\n'),
+    'crlf': (b'A: 1\r\n\r\nx\r\ny\n', b'A: 1\n\nx\ny\n'),
+    'eight bit': (b'A: \xe4\n\n\xf6\n', b'A: \xe4\n\n\xf6\n'),
+    'long': (b'A: 1\n\n' + b'x' * 70000 + b'\n', b'A: 1\n\n' + b'x' * 70000 + b'\n'),
+    'two From': (b'From: a\nFrom: b\n\nx\n', b'From: a\nFrom: b\n\nx\n'),
+    'dots': (b'A: 1\n\n.\n..\n.x\n', b'A: 1\n\n.\n..\n.x\n'),
+    'folds': (b'A: 1\n\t 2 \n\nx\n', b'A: 1\n\t 2 \n\nx\n'),
+    'no body': (b'A: 1\n\n', b'A: 1\n\n'),
+}
+
+
+@pytest.mark.parametrize('name', ODDITIES)
+@pytest.mark.parametrize('chunking', [False, True])
+def test_exact_bytes(smtp, mbox, name, chunking):
+    server = smtp(extensions=[b'PIPELINING', *([b'CHUNKING'] if chunking else [])])
+    sent, expected = ODDITIES[name]
+    done = bounce(mbox(sent), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.messages == [crlf(expected)]
+
+
+DAMAGED = {
+    'nul': (b'A: 1\n\nx\0y\n', b'A: 1\n\nxy\n'),
+    'cr': (b'A: 1\n\nx\ry\n', b'A: 1\n\nx\ny\n'),
+}
+
+
+@pytest.mark.parametrize('name', DAMAGED)
+def test_damage_is_repaired_only_as_told(smtp, mbox, tmp_path, name):
+    server = smtp()
+    sent, expected = DAMAGED[name]
+    path = mbox(sent)
+    rejects = tmp_path / 'rejects'
+    done = bounce('--rejects', rejects, path, 'me@new.test', server.url)
+    assert done.code == 1
+    assert done.sums['set_aside'] == 1
+    assert '--repair ' + name in done.err
+    assert server.messages == []
+    done = bounce('--repair', name, rejects, 'me@new.test', server.url)
+    assert done.sums['repaired'] == 1
+    assert server.messages == [crlf(expected)]
+
+
+def test_expunged_and_internal_are_skipped(smtp, mbox):
+    server = smtp()
+    path = mbox(b'X-Mozilla-Status: 0009\nA: 1\n\nx\n', b'X-Mozilla-Status: 0400\nA: 2\n\nx\n',
+                b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 1\n\nx\n")
+    done = bounce(path, 'me@new.test', server.url)
+    assert done.sums['skipped'] == 2
+    assert 'only in part' in done.err
+    assert server.messages == [b'A: 2\r\n\r\nx\r\n']
+    bounce('--with-expunged', path, 'me@new.test', server.url)
+    assert len(server.messages) == 3
+
+
+def test_large_message(smtp, mbox):
+    server = smtp()
+    body = b''.join(b'%d .From here\n.\n' % n for n in range(400000))
+    done = bounce(mbox(message(0, body), message(1)), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.messages == [crlf(message(0, body)), crlf(message(1))]
+
+
+def test_lmtp_and_sender(smtp, mbox):
+    server = smtp(lmtp=True)
+    done = bounce('--sender', 'joe@old.test', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.commands[0].startswith(b'LHLO ')
+    assert server.commands[1].startswith(b'MAIL FROM:<joe@old.test>')
+
+
+def test_resent(smtp, mbox):
+    server = smtp()
+    bounce('--resent', '--hello', 'h.test', mbox(message(0)), 'me@new.test', server.url)
+    lines = server.messages[0].split(b'\r\n')
+    assert lines[0].startswith(b'Resent-Date: ')
+    assert lines[1:3] == [b'Resent-From: <me@new.test>', b'Resent-To: <me@new.test>']
+    assert server.messages[0].endswith(crlf(message(0)))
+
+
+def test_bad_words():
+    for words in (['a', 'b'], ['/dev/null', 'noaddress', 'x'], ['/dev/null', 'a@b', 'ftp://x'],
+                  ['/dev/null', 'a@b', 'smtp://u:secret@x'], ['--format', 'x', '/dev/null', 'a@b', 'x'],
+                  ['--rate', 'fast', '/dev/null', 'a@b', 'x'], ['-d', '-1', '/dev/null', 'a@b', 'x']):
+        done = bounce(*words, fast=False)
+        assert done.code == 2, words
+        assert 'secret' not in done.out
+
+
+def test_missing_archive_and_no_mbox(tmp_path):
+    done = bounce(tmp_path / 'none', 'a@b', 'smtp://127.0.0.1:1')
+    assert done.code == 1 and 'cannot open' in done.err
+    (tmp_path / 'x').write_bytes(b'\x7fELF nothing like mail')
+    done = bounce(tmp_path / 'x', 'a@b', 'smtp://127.0.0.1:1')
+    assert done.code == 1 and 'no mail' in done.err
+
+
+def test_dry_run(mbox, tmp_path):
+    done = bounce('--dry-run', '-j', tmp_path / 'j', mbox(message(0), message(1)), 'a@b', 'nowhere.test')
+    assert done.code == 0
+    assert done.sums['skipped'] == 2
+    assert not (tmp_path / 'j').exists()
+    assert FROM and done.sums['folders'][0]['format'] == 'thunderbird'

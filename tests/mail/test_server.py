@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Servers that refuse, put off, break, lie or listen in; logins and TLS."""
+import mailbox
+import ssl
+import subprocess
+import time
+
+import pytest
+from conftest import bounce, crlf, message
+
+
+@pytest.fixture(scope='session')
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tls')
+    for name, alt in (('good', 'IP:127.0.0.1'), ('other', 'DNS:other.test')):
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
+                        '-nodes', '-days', '2', '-subj', '/CN=test', '-addext', f'subjectAltName={alt}',
+                        '-keyout', folder / f'{name}.key', '-out', folder / f'{name}.pem'],
+                       check=True, capture_output=True)
+    return folder
+
+
+def context(folder, name='good'):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(folder / f'{name}.pem', folder / f'{name}.key')
+    return made
+
+
+STARTTLS = (b'PIPELINING', b'STARTTLS')
+
+
+def test_starttls_by_default(smtp, mbox, certificate):
+    server = smtp(extensions=STARTTLS, tls=context(certificate))
+    done = bounce('--tls-ca', certificate / 'good.pem', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.commands[1] == b'STARTTLS'
+    assert server.messages == [crlf(message(0))]
+
+
+@pytest.mark.parametrize('name,ca', [('other', 'other'), ('good', 'other')])
+def test_wrong_certificates(smtp, mbox, certificate, name, ca):
+    server = smtp(extensions=STARTTLS, tls=context(certificate, name))
+    done = bounce('--tls-ca', certificate / f'{ca}.pem', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1
+    assert 'certificate' in done.err
+    assert server.messages == []
+
+
+def test_injection_behind_starttls(smtp, mbox):
+    server = smtp(extensions=STARTTLS, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), answer=lambda verb, *_:
+                  b'220 go\r\n250 injected\r\n' if verb == 'STARTTLS' else None)
+    done = bounce(mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1 and 'behind the answer to STARTTLS' in done.err
+
+
+def test_tls_required_and_off(smtp, mbox, certificate):
+    done = bounce('--tls', 'required', mbox(message(0)), 'me@new.test', smtp().url)
+    assert done.code == 1 and 'does not offer STARTTLS' in done.err
+    server = smtp(extensions=STARTTLS, tls=context(certificate))
+    assert bounce('--tls', 'off', mbox(message(0)), 'me@new.test', server.url).code == 0
+    assert b'STARTTLS' not in server.commands
+
+
+def test_token_command_is_asked_again(smtp, mbox, tmp_path):
+    count = tmp_path / 'count'
+    command = f'echo x >> {count}; echo token$(wc -l < {count})'
+    said = []
+
+    def answer(verb, number, server):
+        if verb == 'AUTH':
+            said.append(server.commands[-1])
+            return b'535 5.7.8 expired\r\n' if number == 2 else b'235 ok\r\n'
+        if verb == 'MAIL' and number == 2:
+            return EOFError()
+    server = smtp(extensions=(b'AUTH XOAUTH2',), answer=answer)
+    done = bounce('--user', 'joe', '--token-command', command, mbox(message(0), message(1)), 'me@new.test',
+                  server.url)
+    assert done.code == 0, done.err
+    assert len(server.messages) == 2
+    assert len(said) == 3 and said[0] == said[1] != said[2]
+
+
+def test_wrong_password(smtp, mbox, tmp_path):
+    (tmp_path / 'pw').write_text('secret\n')
+    server = smtp(extensions=(b'AUTH PLAIN',), answer=lambda verb, *_: b'535 5.7.8 no\r\n' if verb == 'AUTH' else None)
+    done = bounce('--user', 'joe', '--password-file', tmp_path / 'pw', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1
+    assert 'refused the login: 535 5.7.8 no' in done.err
+    assert server.counts['AUTH'] == 1
+
+
+def test_refused_for_good(smtp, mbox, tmp_path):
+    rejects = tmp_path / 'rejects'
+    server = smtp(answer=lambda verb, n, _: b'554-5.7.1 bad\r\n554 5.7.1 mail\r\n' if (verb, n) == ('DOT', 2) else None)
+    done = bounce('--rejects', rejects, '-j', tmp_path / 'j', mbox(*map(message, range(3))), 'me@new.test', server.url)
+    assert done.sums['set_aside'] == 1 and done.sums['sent'] == 2
+    assert done.sums['messages'][0]['message-id'] == '<m1@test>'
+    assert '554 5.7.1 bad mail' in rejects.read_text()
+    assert len(mailbox.mbox(rejects)) == 1
+    assert 'refused 1' in bounce('--status', tmp_path / 'j', fast=False).out
+    again = smtp()
+    assert bounce('-j', tmp_path / 'j', rejects, 'me@new.test', again.url).code == 0
+    assert again.messages == [crlf(message(1))]
+
+
+def test_everything_is_refused(smtp, mbox):
+    server = smtp(answer=lambda verb, *_: b'550 5.1.1 who?\r\n' if verb == 'RCPT' else None)
+    done = bounce(mbox(*map(message, range(20))), 'me@new.test', server.url)
+    assert done.code == 1
+    assert 'refuses every message: 550 5.1.1 who?' in done.err
+    assert done.sums['set_aside'] == 3
+
+
+@pytest.mark.parametrize('verb', ['MAIL', 'RCPT', 'DATA', 'DOT'])
+def test_put_off_and_sent(smtp, mbox, verb):
+    server = smtp(answer=lambda v, n, _: b'451 4.3.0 later\r\n' if v == verb and n <= 2 else None)
+    done = bounce(mbox(*map(message, range(3))), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert sorted(server.messages) == [crlf(message(n)) for n in range(3)]
+
+
+def test_suggested_backoff(smtp, mbox):
+    server = smtp(answer=lambda v, n, _: b'421 4.3.2 Suggested Backoff Time: 700 milliseconds\r\n'
+                  if (v, n) == ('DOT', 1) else None)
+    started = time.monotonic()
+    assert bounce(mbox(message(0)), 'me@new.test', server.url).code == 0
+    assert time.monotonic() - started >= 0.7
+    assert server.accepted == 2
+
+
+def test_poison(smtp, mbox, tmp_path):
+    rejects = tmp_path / 'rejects'
+
+    def answer(verb, _, server):
+        if verb == 'MAIL' and b'SIZE=%d' % len(crlf(message(1, b'poison\n'))) in server.commands[-1]:
+            return EOFError()
+    server = smtp(answer=answer)
+    path = mbox(message(0), message(1, b'poison\n'), message(2), message(3))
+    done = bounce('--rejects', rejects, path, 'me@new.test', server.url)
+    assert done.sums['set_aside'] == 1 and done.sums['sent'] == 3
+    assert 'broke' in rejects.read_text()
+
+
+def test_yahoo_closes_after_20(smtp, mbox):
+    server = smtp()
+    done = bounce('--provider', 'yahoo', mbox(*map(message, range(50))), 'me@new.test', server.url)
+    assert done.code == 0 and len(server.messages) == 50
+    assert server.accepted == 3
+
+
+def test_size_limit(smtp, mbox):
+    server = smtp(extensions=(b'SIZE 300', b'PIPELINING'))
+    done = bounce(mbox(message(0), message(1, b'x' * 400 + b'\n')), 'me@new.test', server.url)
+    assert done.sums['sent'] == 1 and done.sums['set_aside'] == 1
+    assert 'takes at most 300' in done.err
+
+
+@pytest.mark.parametrize('greeting', ids=map(str, range(7)), argvalues=[b'220 ' + b'x' * 100000, b'220-a\r\n' * 20000, b'hello\r\n', b'\0\xff\r\n',
+                                      b'550 no\r\n', b'220 a\r\n250 more\r\n', b'999 x\r\n'])
+def test_hostile_greetings(smtp, mbox, tmp_path, greeting):
+    server = smtp(answer=lambda verb, *_: greeting if verb == 'GREETING' else None)
+    done = bounce('-j', tmp_path / 'j', '--timeout', '5', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1 and done.err.count('\n') < 8
+    assert bounce('-j', tmp_path / 'j', mbox(message(0)), 'me@new.test', smtp().url).code == 0
+
+
+def test_replies_in_pieces(smtp, mbox):
+    server = smtp(piece=1, extensions=(b'PIPELINING', b'CHUNKING', b'SIZE'))
+    assert bounce(mbox(*map(message, range(5))), 'me@new.test', server.url).code == 0
+    assert len(server.messages) == 5
+
+
+@pytest.mark.parametrize('verb', ['EHLO', 'MAIL', 'DATA', 'DOT'])
+@pytest.mark.parametrize('reply', [b'299 odd\r\n', b'354 go\r\n', b'200', b'2\r\n', b'250 a\r\n250 b\r\n'])
+def test_wrong_codes_end_cleanly(smtp, mbox, tmp_path, verb, reply):
+    server = smtp(answer=lambda v, *_: reply if v == verb else None)
+    done = bounce('-j', tmp_path / 'j', '--timeout', '1', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code in (0, 1)
+    assert bounce('--status', tmp_path / 'j', fast=False).code == 0
+
+
+def test_silence_times_out(smtp, mbox):
+    server = smtp(answer=lambda verb, *_: b'' if verb == 'EHLO' else None)
+    done = bounce('--timeout', '1', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1 and 'not said a word for 1 s' in done.err
+
+
+def test_four_connections(smtp, mbox, tmp_path):
+    server = smtp()
+    path = mbox(*map(message, range(500)))
+    assert bounce('--connections', '4', '-j', tmp_path / 'j', path, 'me@new.test', server.url).code == 0
+    assert sorted(server.messages) == sorted(crlf(message(n)) for n in range(500))
+    assert server.accepted == 4
+
+
+def test_check_tells_before(smtp, mbox):
+    server = smtp(extensions=(b'SIZE 500', b'PIPELINING'))
+    large = message(1, b'x' * 600 + b'\n')
+    path = mbox(message(0), large, message(2, b'\0\n'), message(3, b'\xe4\n'),
+                b'From: a\nFrom: b\nDate: Sat, 23 Aug 2008 10:00:04 +0000\n\nx\n',
+                b'DKIM-Signature: v=1; d=x; h=From: X-Signed:\n Date; b=x\nX-Signed: 1\n'
+                b'Date: Sat, 23 Aug 2008 10:00:05 +0000\n\nx\n')
+    done = bounce('--check', '--remove', 'x-signed', path, 'me@new.test', server.url)
+    assert done.code == 1
+    assert [(m['fate'], m['reason']) for m in done.sums['messages']] == [
+        ('set aside', f'it has {len(crlf(large))} bytes, and the server takes at most 500'),
+        ('set aside', 'it holds 1 NUL bytes (--repair nul)'),
+        ('might be refused', 'it has bytes over 127, and the server does not know 8BITMIME'),
+        ('might be refused', 'it has 2 From fields'),
+        ('might be refused', 'removing X-Signed breaks its DKIM signature'),
+    ]
+    assert server.messages == [] and 'MAIL' not in server.counts
+    done = bounce('--check', mbox(message(0)), 'me@new.test', 'smtp://127.0.0.1:1')
+    assert done.code == 0 and 'cannot be asked' in done.err

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+import json
+import os
+import pathlib
+import time
+
+import pytest
+
+from lab import Lab
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
+    config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
+                                       'sanitizers too')
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason='only root can make network namespaces'))
+
+
+@pytest.fixture
+def lab(request):
+    marker = request.node.get_closest_marker('lab')
+    with Lab(**(marker.kwargs if marker else {})) as made:
+        yield made
+
+
+class Portmirror:
+    """The program under test, run in a namespace, with its files below a folder of its own."""
+
+    def __init__(self, namespace, root):
+        self.namespace, self.root = namespace, root
+        self.sessions = root / 'etc/portmirror/sessions.d'
+        self.runtime_sessions = root / 'run/portmirror/sessions.d'
+        self.program = os.environ.get('PORTMIRROR', BUILD / 'src/portmirror/portmirror')
+
+    def command(self, *arguments):
+        return [self.program, *arguments]
+
+    def __call__(self, *arguments, status=0, **options):
+        """Runs it. The exit status must be the one named (None: 0, 1 or 2); anything else is a
+        crash or a sanitizer's report."""
+        options.setdefault('env', {**os.environ, **self.env})
+        result = self.namespace.run(*self.command(*arguments), check=False, **options)
+        allowed = (0, 1, 2) if status is None else (status,)
+        assert result.returncode in allowed, (
+            f'portmirror {" ".join(map(str, arguments))}: exit status {result.returncode}\n'
+            f'{result.stdout}{result.stderr}')
+        return result
+
+    @property
+    def env(self):
+        return {'PORTMIRROR_ROOT': str(self.root), 'NO_COLOR': '1'}
+
+    def json(self, *arguments, **options):
+        return json.loads(self(*arguments, '--json', **options).stdout)
+
+    def popen(self, *arguments, **options):
+        options.setdefault('env', {**os.environ, **self.env})
+        return self.namespace.popen(*self.command(*arguments), **options)
+
+    def preloaded(self, library='kill_after', **variables):
+        """The environment in which tests/preload/kill_after.c counts, and kills; or another's."""
+        return {**os.environ, **self.env, **variables,
+                'LD_PRELOAD': str(BUILD / f'tests/preload/{library}.so'),
+                'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'}
+
+    def changes(self, *arguments, **options):
+        """Runs it, and returns how many messages that change the kernel's state it sent."""
+        counter = self.root / 'changes'
+        self(*arguments, env=self.preloaded(COUNT_FILE=str(counter)), **options)
+        count = int(counter.read_text()) if counter.exists() else 0
+        counter.unlink(missing_ok=True)
+        return count
+
+    def kill_at(self, count, *arguments, when='after', **options):
+        """Runs it until the count-th such message, where it dies: "before" or "after" sending it."""
+        env = self.preloaded(KILL_AT=str(count), KILL_WHEN=when)
+        return self.namespace.run(*self.command(*arguments), check=False, env=env, **options)
+
+
+@pytest.fixture
+def pm(lab, tmp_path):
+    root = tmp_path / 'root'
+    root.mkdir()
+    return Portmirror(lab.host, root)
+
+
+@pytest.fixture
+def wait_until():
+    """wait_until(condition): polls it until it holds, and fails after ten seconds."""
+    def wait(condition, seconds=10.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, 'what was waited for did not happen'
+            time.sleep(0.01)
+    return wait

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: MIT
+"""portmirror doctor: each finding, provoked for real; and its cure, carried out."""
+import ctypes
+import os
+import platform
+import shutil
+import struct
+
+import pytest
+
+# System call numbers, and what the kernel's linux/bpf.h has.
+BPF = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
+BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_TYPE_SCHED_CLS = 5, 8, 3
+TCX = {'ingress': 46, 'egress': 47}
+
+
+def mirror(pm, *options, source='port:vnet1', to='port:ids0', name='ids'):
+    pm('add', name, '--from', source, '--to', to, *options)
+
+
+def findings(pm):
+    """By name; the exit status must be right."""
+    found = pm.json('doctor', status=None)
+    bad = any(finding['severity'] != 'hint' for finding in found)
+    assert pm('doctor', status=int(bad))
+    assert [f['severity'] for f in found] == sorted((f['severity'] for f in found),
+                                                    key=['error', 'warning', 'hint'].index)
+    return {finding['name']: finding for finding in found}
+
+
+def only(pm, name, severity, text, subject=None):
+    """The finding of that name, where nothing else is found but hints."""
+    found = findings(pm)
+    assert [n for n, f in found.items() if f['severity'] != 'hint' or n == name] == [name]
+    finding = found[name]
+    assert finding['severity'] == severity and text in finding['text']
+    if subject:
+        assert finding['subject'] == subject
+    return finding
+
+
+def cure(lab, pm, finding):
+    """Types the cure into a shell: afterwards the finding is gone."""
+    environment = {**os.environ, **pm.env,
+                   'PATH': f'{os.path.dirname(pm.program)}:{os.environ["PATH"]}'}
+    lab.host.run('sh', '-c', finding['cure'], env=environment, cwd=pm.root)
+    assert finding['name'] not in findings(pm)
+
+
+def test_all_is_well(lab, pm):
+    assert pm('doctor').stdout == \
+        'All is well: no session is saved, and none has left anything behind\n'
+    before = lab.host.state()
+    assert pm.json('doctor') == []
+    assert lab.host.state() == before
+    mirror(pm)
+    lab.host.run('ethtool', '-K', 'ids0', 'tso', 'off', 'gso', 'off', 'tx', 'off')
+    assert pm('doctor').stdout == 'All is well: 1 session, nothing in the way of a copy\n'
+
+
+def test_for_people(lab, pm):
+    mirror(pm)
+    lab.host.ip('link set ids0 down')
+    lines = pm('doctor', status=1).stdout.splitlines()
+    assert lines[0] == 'error    ids: the destination ids0 is down: all copies are lost'
+    assert lines[1] == '         cure: ip link set dev ids0 up'
+    assert lines[2].startswith('hint     ids: offloads of the destination ids0 are on')
+    assert lines[-1] == '1 error, 1 hint'
+
+
+def test_a_destination_that_is_down(lab, pm):
+    mirror(pm)
+    mirror(pm, name='web', source='port:vnet2')
+    lab.host.ip('link set ids0 down')
+    assert sum(f['name'] == 'destination-down' for f in pm.json('doctor', status=1)) == 1
+    cure(lab, pm, only(pm, 'destination-down', 'error', 'ids0 is down', 'ids0'))
+
+
+def test_a_destination_without_carrier(lab, pm, wait_until):
+    mirror(pm)
+    lab.sensor.ip('link set eth0 down')
+    only(pm, 'destination-no-carrier', 'error', 'ids0 has no carrier', 'ids0')
+    lab.sensor.ip('link set eth0 up')
+    assert 'destination-no-carrier' not in findings(pm)
+
+
+def test_a_destination_with_a_smaller_mtu(lab, pm):
+    mirror(pm, source='bridge:br0')
+    lab.host.ip('link set vnet2 mtu 4000')
+    cure(lab, pm, only(pm, 'destination-mtu', 'warning', 'MTU of 1500, the source vnet2 one of 4000',
+                       'ids0'))
+
+
+def test_a_destination_that_is_a_flooding_bridge_port(lab, pm):
+    mirror(pm, '--filter', "ether proto 0x800 and not host 10.0.0.9", '--direction', 'sent')
+    before = pm.json('show', 'ids')
+    lab.host.ip('link set ids0 master br0')
+    cure(lab, pm, only(pm, 'destination-floods', 'warning', 'ids0 is a port of br0 too', 'ids0'))
+    after = pm.json('show', 'ids')
+    assert after.pop('isolate') and not before.pop('isolate')
+    assert after == before
+
+
+@pytest.mark.parametrize('hook', ['egress', 'root'])
+def test_a_destination_behind_a_redirect(lab, pm, hook):
+    lab.host.ip('link add elsewhere type veth peer name end')
+    if hook == 'egress':
+        lab.host.tc('qdisc add dev ids0 clsact')
+        where = 'egress'
+    else:
+        lab.host.tc('qdisc add dev ids0 root handle 5: htb')
+        where = 'parent 5:'
+    lab.host.tc(f'filter add dev ids0 {where} pref 9 protocol all u32 match u32 0 0 '
+                'action mirred egress redirect dev elsewhere')
+    mirror(pm)
+    cure(lab, pm, only(pm, 'destination-redirected', 'warning',
+                       'redirects the copies that it matches to elsewhere', 'ids0'))
+
+
+def test_a_mirror_of_the_destination_takes_nothing(lab, pm):
+    lab.host.ip('link add elsewhere type veth peer name end')
+    lab.host.tc('qdisc add dev ids0 clsact',
+                'filter add dev ids0 egress protocol all u32 match u32 0 0 '
+                'action mirred egress mirror dev elsewhere',
+                'filter add dev ids0 ingress protocol all u32 match u32 0 0 '
+                'action mirred egress redirect dev elsewhere')
+    mirror(pm)
+    assert 'destination-redirected' not in findings(pm)
+
+
+@pytest.mark.parametrize('hook, text', [('ingress', 'what vnet1 sends'),
+                                        ('egress', 'what vnet1 receives')])
+def test_an_earlier_filter_that_ends_the_classification(lab, pm, hook, text):
+    lab.host.ip('link add elsewhere type veth peer name end')
+    mirror(pm)
+    lab.host.tc(f'filter add dev vnet1 {hook} pref 2 protocol all u32 match u32 0 0 '
+                'action mirred egress mirror dev elsewhere pipe')
+    cure(lab, pm, only(pm, 'earlier-filter', 'warning', text, 'vnet1'))
+
+
+def test_an_earlier_filter_that_cannot_be_overtaken(lab, pm):
+    lab.host.tc('qdisc add dev vnet1 clsact',
+                'filter add dev vnet1 ingress pref 1 protocol all u32 match u32 0 0 flowid 1:1')
+    mirror(pm)
+    finding = only(pm, 'earlier-filter', 'warning', 'u32 filter with preference 1', 'vnet1')
+    assert finding['cure'].endswith('tc filter show dev vnet1 ingress')
+
+
+def test_earlier_filters_that_go_on(lab, pm):
+    lab.host.ip('link add elsewhere type veth peer name end')
+    mirror(pm)
+    lab.host.tc('filter add dev vnet1 ingress pref 1 protocol all u32 match u32 0 0 '
+                'action mirred egress mirror dev elsewhere continue',
+                'filter add dev vnet1 ingress pref 9 protocol all u32 match u32 0 0 flowid 1:1')
+    assert 'earlier-filter' not in findings(pm)
+
+
+def bpf(command, attributes):
+    """The system call, with attributes as struct.pack() takes them."""
+    attributes = ctypes.create_string_buffer(struct.pack(*attributes), 128)
+    result = ctypes.CDLL(None, use_errno=True).syscall(BPF, command, attributes, 128)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def attach_tcx(lab, dev, hook):
+    """A program that lets every frame pass, and no other program see it. It stays with the device."""
+    code = ctypes.create_string_buffer(struct.pack('<BBhi BBhi', 0xb7, 0, 0, 0, 0x95, 0, 0, 0))
+    text = ctypes.create_string_buffer(b'MIT')
+    program = bpf(BPF_PROG_LOAD, ('IIQQIIQII16s', BPF_PROG_TYPE_SCHED_CLS, 2,
+                                  ctypes.addressof(code), ctypes.addressof(text), 0, 0, 0, 0, 0,
+                                  b'greedy'))
+    index = lab.host.json('ip', '-j', 'link', 'show', dev)[0]['ifindex']
+    lab.host.inside(lambda: bpf(BPF_PROG_ATTACH, ('IIII', index, program, TCX[hook], 0)))
+    os.close(program)
+
+
+@pytest.fixture
+def needs_tcx(lab):
+    try:
+        attach_tcx(lab, 'br0', 'ingress')
+    except OSError as error:
+        pytest.skip(f'this kernel has no tcx: {error}')
+
+
+@pytest.mark.parametrize('dev, hook, found', [
+    ('vnet1', 'ingress', True), ('vnet1', 'egress', False),  # the session has one direction
+    ('ids0', 'egress', True), ('ids0', 'ingress', False)])
+def test_tcx_programs(lab, pm, needs_tcx, dev, hook, found):
+    mirror(pm, '--direction', 'sent')
+    attach_tcx(lab, dev, hook)
+    if not found:
+        assert 'tcx-program' not in findings(pm)
+        return
+    finding = only(pm, 'tcx-program', 'warning', 'the tcx program greedy (id ', dev)
+    assert f'tcx_{hook} dev {dev}' in finding['cure']
+
+
+@pytest.fixture
+def manager(lab, tmp_path):
+    """A process called NetworkManager."""
+    program = tmp_path / 'NetworkManager'
+    shutil.copy('/bin/sleep', program)
+    with lab.host.popen(program, '1000') as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def connection(pm, uuid='5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03', interface='vnet1', tc='[tc]\n'):
+    folder = pm.root / 'etc/NetworkManager/system-connections'
+    folder.mkdir(parents=True)
+    (folder / 'port.nmconnection').write_text(
+        f'[connection]\nid=the port\nuuid={uuid}\ninterface-name={interface}\n\n{tc}')
+
+
+def is_called(process, name):
+    with open(f'/proc/{process.pid}/comm') as comm:
+        return comm.read() == name + '\n'
+
+
+def test_networkmanager(lab, pm, manager, wait_until):
+    mirror(pm)
+    connection(pm)
+    wait_until(lambda: is_called(manager, 'NetworkManager'))
+    finding = only(pm, 'networkmanager', 'warning', 'a tc setting for vnet1', 'vnet1')
+    assert finding['cure'] == \
+        "nmcli connection modify '5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03' remove tc"
+    manager.kill()
+    manager.wait()
+    assert 'networkmanager' not in findings(pm)
+
+
+@pytest.mark.parametrize('options, active, found', [
+    ({'tc': ''}, None, False), ({'interface': 'vnet2'}, None, False),
+    ({'interface': ''}, '5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03', True),
+    ({}, '00000000-0000-0000-0000-000000000000', False)])
+def test_which_connections_of_networkmanager_matter(lab, pm, manager, wait_until, options, active,
+                                                    found):
+    mirror(pm)
+    connection(pm, **options)
+    if active:
+        index = lab.host.json('ip', '-j', 'link', 'show', 'vnet1')[0]['ifindex']
+        devices = pm.root / 'run/NetworkManager/devices'
+        devices.mkdir(parents=True)
+        (devices / str(index)).write_text(f'[device]\nmanaged=1\nconnection-uuid={active}\n')
+    wait_until(lambda: is_called(manager, 'NetworkManager'))
+    assert ('networkmanager' in findings(pm)) == found
+
+
+def test_offloads(lab, pm):
+    mirror(pm)
+    finding = only(pm, 'destination-offloads', 'hint', 'offloads of the destination ids0', 'ids0')
+    cure(lab, pm, finding)
+
+
+def test_behind_the_firewall_of_proxmox(lab, pm):
+    lab.host.ip('link add fwpr100p0 type veth peer name fwln100i0', 'link add fwbr100i0 type bridge',
+                'link add tap100i0 type veth peer name nic',
+                'link set fwpr100p0 master br0', 'link set fwln100i0 master fwbr100i0',
+                'link set tap100i0 master fwbr100i0')
+    mirror(pm, source='bridge:br0')
+    only(pm, 'firewall-bridge', 'hint', 'between the machine and fwpr100p0', 'fwpr100p0')
+    mirror(pm, source='port:tap100i0', name='two')
+    only(pm, 'firewall-bridge', 'warning', 'tap100i0 and fwpr100p0 are both mirrored')
+    pm('rm', '--all')
+    lab.host.ip('link set fwpr100p0 nomaster', 'link set fwpr100p0 up', 'link set fwln100i0 up')
+    mirror(pm, to='port:fwpr100p0')
+    only(pm, 'firewall-bridge', 'warning', 'between the destination fwpr100p0 and its machine')
+
+
+def test_the_device_of_a_bridge(lab, pm):
+    mirror(pm, source='port:br0')
+    only(pm, 'bridge-device', 'warning', 'br0 is a bridge', 'br0')
+    pm('rm', 'ids')
+    mirror(pm, '--from', 'port:vnet1', source='port:br0')
+    only(pm, 'bridge-device', 'hint', 'br0 is mirrored beside ports of it', 'br0')
+
+
+def test_leftovers(lab, pm):
+    mirror(pm)
+    (pm.sessions / 'ids.yaml').unlink()
+    cure(lab, pm, only(pm, 'leftovers', 'warning', 'left 2 things in the kernel'))
+    assert pm('doctor').stdout.startswith('All is well: no session is saved')
+
+
+def test_a_qdisc_left_over(lab, pm, wait_until):
+    mirror(pm)
+    (pm.sessions / 'ids.yaml').unlink()
+    lab.host.tc('filter del dev vnet1 ingress', 'filter del dev vnet1 egress')
+    # The kernel lets go of the action a moment later.
+    wait_until(lambda: lab.host.tc('actions del action mirred index 9001',
+                                   check=False).returncode == 0)
+    cure(lab, pm, only(pm, 'leftovers', 'warning', 'left 1 thing in the kernel; apply would remove the qdisc clsact from vnet1'))
+
+
+def test_sessions_of_another_root(lab, pm, tmp_path):
+    mirror(pm)
+    (tmp_path / 'other').mkdir()
+    found = pm.json('doctor', '--root', tmp_path / 'other')
+    assert [(f['name'], f['severity']) for f in found] == [('another-root', 'hint')]
+
+
+def test_sessions_that_are_not_whole(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--from', 'port:later', '--to', 'port:ids0')
+    finding = only(pm, 'session-not-whole', 'warning', 'waiting for the source port:later')
+    assert finding['session'] == 'ids'
+    pm('rm', 'ids')
+    mirror(pm, to='port:later')
+    only(pm, 'session-not-whole', 'warning', 'waiting for the destination port:later')
+    pm('rm', 'ids')
+    mirror(pm)
+    lab.host.tc('qdisc del dev vnet1 clsact')
+    cure(lab, pm, only(pm, 'session-not-applied', 'warning', 'the kernel differs'))
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet1\nto: port:vnet1\n')
+    only(pm, 'session-failed', 'error', 'ids.yaml')
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet*\nto: port:br?\n')
+    lab.host.ip('link add br9 type bridge')
+    finding = only(pm, 'session-failed', 'error', 'means 2 devices')
+    assert finding['cure'].startswith('portmirror rm ids')

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""add, apply, rm, list, show, export: sessions as files, and the kernel as the files say."""
+import fcntl
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab import ethernet, ipv4, ipv6
+
+HELLO = b'hello'
+
+
+def frame(sender, to, text=HELLO):
+    return ethernet(to.mac, sender.mac, 0x0800, ipv4(sender.ipv4, to.ipv4, text))
+
+
+def seen(lab, send, expect):
+    """What the sensor sees of what send() sends."""
+    with lab.sensor.capture() as capture:
+        send()
+        return capture.counts(expect)
+
+
+def test_add_copies_what_the_machine_sends_and_receives(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', f'port:{a.port}', '--to', 'port:ids0')
+    there, back = frame(a, b), frame(b, a)
+    assert seen(lab, lambda: (a.send([there]), b.send([back])), 2) == {there: 1, back: 1}
+
+
+@pytest.mark.parametrize('direction', ['sent', 'received'])
+def test_direction_is_the_machines(lab, pm, direction):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', f'port:{a.port}', '--to', 'port:ids0', '--direction', direction)
+    frames = {'sent': frame(a, b), 'received': frame(b, a)}
+    assert seen(lab, lambda: (a.send([frames['sent']]), b.send([frames['received']])), 1) == {
+        frames[direction]: 1}
+
+
+@pytest.mark.parametrize('attach', ['auto', 'classic'])
+def test_frames_of_any_protocol_are_copied_whole(lab, pm, attach):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', f'port:{a.port}', '--to', 'port:ids0', '--attach', attach)
+    kinds = [
+        ethernet(b.mac, a.mac, 0x0806, bytes(28)),
+        ethernet(b.mac, a.mac, 0x88b5, b'of no protocol'),
+        ethernet('01:80:c2:00:00:0e', a.mac, 0x88cc, b'\2\7\4lldp'),
+        ethernet(b.mac, a.mac, 0x86dd, ipv6('fd00::1', 'fd00::2', HELLO)),
+        ethernet(b.mac, a.mac, 0x0800, ipv4(a.ipv4, b.ipv4, HELLO), (0x8100, 5)),
+        ethernet(b.mac, a.mac, 0x0800, ipv4(a.ipv4, b.ipv4, HELLO), (0x88a8, 7), (0x8100, 5)),
+        ethernet(b.mac, a.mac, 46, b'\xaa\xaa\3\0\0\0' + bytes(40)),  # IEEE 802.3 with LLC
+        ethernet(b.mac, a.mac, 0x0800, ipv4(a.ipv4, b.ipv4, bytes(1400))),
+    ]
+    back = [b_frame[6:12] + b_frame[:6] + b_frame[12:] for b_frame in kinds if b_frame[0] != 1]
+    # LLDP's address stays on its link: the bridge passes it on to nobody, but it was sent.
+    got = seen(lab, lambda: (a.send(kinds), b.send(back)), len(kinds) + len(back))
+    assert got == {**dict.fromkeys(kinds, 1), **dict.fromkeys(back, 1)}
+
+
+def test_filter_runs_in_the_kernel(lab, pm):
+    a, b = lab.machines
+    pm('add', 'web', '--from', f'port:{a.port}', '--to', 'port:ids0', '--filter',
+       'icmp and greater 200 or vlan 5')
+    small, large = frame(a, b), frame(a, b, bytes(300))
+    tagged = ethernet(b.mac, a.mac, 0x88b5, b'', (0x8100, 5))
+    other = ethernet(b.mac, a.mac, 0x88b5, b'', (0x8100, 6))
+    got = seen(lab, lambda: a.send([small, large, tagged, other]), 2)
+    assert got == {large: 1, tagged: 1}
+
+
+def test_a_wrong_filter_is_refused_in_libpcaps_words(lab, pm):
+    before = lab.host.state()
+    result = pm('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', 'tcp prt 80',
+                status=2)
+    assert 'syntax error' in result.stderr and 'tcp prt 80' in result.stderr
+    assert not list(pm.root.glob('**/*.yaml')) and lab.host.state() == before
+
+
+def test_saved_form_is_yaml_and_apply_is_idempotent(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--from', 'bridge:br0', '--to', 'port:ids0',
+       '--direction', 'sent', '--filter', 'not arp')
+    assert (pm.sessions / 'ids.yaml').read_text() == (
+        'name: ids\nfrom:\n  - port:vnet1\n  - bridge:br0\nto: port:ids0\ndirection: sent\n'
+        'filter: not arp\n')
+    state = lab.host.state()
+    assert 'nothing to do' in pm('apply').stdout
+    assert pm.json('apply')['done'] == []
+    assert lab.host.state() == state
+
+
+def test_apply_makes_good_what_is_missing(lab, pm):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    lab.host.tc('qdisc del dev vnet1 clsact')
+    lab.host.tc('filter del dev vnet2 egress')
+    assert pm.json('list')[0]['state'] == 'partial'
+    assert 'vnet1' in pm('apply').stdout
+    assert pm.json('list')[0]['state'] == 'whole'
+    assert 'nothing to do' in pm('apply').stdout
+    a, b = lab.machines
+    there, back = frame(a, b), frame(b, a)
+    assert seen(lab, lambda: (a.send([there]), b.send([back])), 2) == {there: 1, back: 1}
+
+
+def test_files_edited_by_hand(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet2\nto: port:ids0\n')
+    (pm.sessions / 'two.yaml').write_text('from: [port:vnet1]\nto: port:ids0\nfilter: arp\n')
+    pm('apply')
+    assert [(s['name'], s['ports']) for s in pm.json('list')] == [('ids', ['vnet2']),
+                                                                 ('two', ['vnet1'])]
+    (pm.sessions / 'two.yaml').unlink()
+    pm('apply')
+    assert 'clsact' not in lab.host.run('tc', 'qdisc', 'show', 'dev', 'vnet1').stdout
+
+
+def test_a_file_that_cannot_be_read_leaves_its_session_alone(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    path = pm.sessions / 'ids.yaml'
+    whole = path.read_text()
+    state = lab.host.state()
+    for text, words in [
+            (whole[:12], 'ids.yaml'), (whole + 'form: x\n', 'did you mean "from"'),
+            ('from: [port:vnet1\n', 'ids.yaml:'), (whole.replace('ids', 'other', 1), 'name'),
+            (whole + 'filter: tcp prt\n', 'syntax error'), ('', 'ids.yaml'),
+            (whole + 'mode: inline\n', 'mode')]:
+        path.write_text(text)
+        result = pm('apply', status=1)
+        assert words in result.stderr and result.stderr.count('\n') == 1, text
+        assert lab.host.state() == state, text
+        assert pm.json('list')[0]['state'] == 'failed'
+    path.write_text(whole)
+    pm('apply')
+    there = frame(a, b)
+    assert seen(lab, lambda: a.send([there]), 1) == {there: 1}
+
+
+def test_export_is_what_apply_reads(lab, pm, tmp_path):
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0', '--filter', 'ip')
+    pm('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
+    listed = pm.json('list')
+    text = pm('export').stdout
+    assert 'runtime: true' in text
+    pm('rm', '--all')
+    assert lab.host.back_to(before)
+    file = tmp_path / 'all.yaml'
+    file.write_text(text)
+    pm('apply', file)
+    assert pm.json('list') == listed
+    assert (pm.runtime_sessions / 'web.yaml').exists()
+    pm('rm', '--all')
+    pm('apply', '-', stdin=text)
+    assert pm.json('list') == listed
+    assert pm('export', 'web').stdout.startswith('name: web\n')
+
+
+def test_apply_of_a_folder_is_all_or_nothing(lab, pm, tmp_path):
+    folder = tmp_path / 'sessions'
+    folder.mkdir()
+    (folder / 'a.yaml').write_text('name: a\nfrom: port:vnet1\nto: port:ids0\n')
+    (folder / 'b.yaml').write_text('name: b\nfrom: vnet1\nto: port:ids0\n')
+    before = lab.host.state()
+    result = pm('apply', folder, status=1)
+    assert f'{folder}/b.yaml:2: from' in result.stderr
+    assert pm.json('list') == [] and lab.host.state() == before
+    (folder / 'b.yaml').write_text('name: b\nfrom: port:vnet2\nto: port:ids0\n')
+    pm('apply', folder)
+    assert [s['state'] for s in pm.json('list')] == ['whole', 'whole']
+
+
+def test_dry_run_changes_nothing_and_tells_what_would(lab, pm):
+    before = lab.host.state()
+    arguments = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
+    planned = pm.json(*arguments, '--dry-run')['planned']
+    assert [op['op'] for op in planned] == ['action.add', 'qdisc.add', 'filter.add', 'filter.add']
+    assert lab.host.state() == before and pm.json('list') == []
+    assert pm.json(*arguments)['done'] == planned
+    assert pm.json('apply', '--dry-run')['planned'] == []
+    state = lab.host.state()
+    assert 'would remove' in pm('rm', 'ids', '--dry-run').stdout
+    assert lab.host.state() == state and len(pm.json('list')) == 1
+
+
+def test_show(lab, pm):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    shown = pm.json('show', 'ids')
+    assert shown['ports'] == ['vnet1', 'vnet2'] and shown['destination'] == 'ids0'
+    assert shown['state'] == 'whole' and shown['direction'] == 'both'
+    text = pm('show', 'ids').stdout
+    assert 'vnet1 vnet2' in text and str(pm.sessions / 'ids.yaml') in text
+    assert 'no session named nids' in pm('show', 'nids', status=1).stderr
+
+
+def test_a_selector_that_matches_nothing_yet_waits(lab, pm):
+    result = pm('add', 'ids', '--from', 'port:vnet3', '--from', 'vm:web1', '--to', 'port:ids0')
+    assert 'waiting for the source port:vnet3' in result.stderr
+    assert pm.json('show', 'ids')['state'] == 'waiting'
+    machine = lab.add_machine()
+    assert pm.json('apply')['sessions'][0]['ports'] == [machine.port]
+    there = frame(machine, lab.machines[0])
+    assert seen(lab, lambda: machine.send([there]), 1) == {there: 1}
+
+
+def test_strict_refuses_what_would_wait(lab, pm):
+    before = lab.host.state()
+    result = pm('add', 'ids', '--from', 'port:vnet3', '--to', 'port:ids0', '--strict', status=1)
+    assert 'port:vnet3' in result.stderr and 'nothing was changed' in result.stderr
+    assert pm.json('list') == [] and lab.host.state() == before
+
+
+def test_a_destination_that_waits_and_comes(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:late0')
+    assert pm.json('show', 'ids')['state'] == 'waiting'
+    lab.host.ip('link set ids0 down', 'link set ids0 name late0', 'link set late0 up')
+    pm('apply')
+    there = frame(*lab.machines)
+    assert seen(lab, lambda: lab.machines[0].send([there]), 1) == {there: 1}
+
+
+def test_a_sensor_that_restarts_needs_one_message(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    lab.host.ip('link del ids0')
+    assert pm.json('show', 'ids')['state'] == 'waiting'
+    assert 'waiting for the destination' in pm('apply').stderr
+    lab._cable('ids0', lab.sensor, '02:00:00:00:ff:01')
+    assert pm.changes('apply') == 1
+    there = frame(a, b)
+    assert seen(lab, lambda: a.send([there]), 1) == {there: 1}
+    assert 'nothing to do' in pm('apply').stdout
+
+
+def test_concurrent_invocations_take_turns(lab, pm):
+    before = lab.host.state()
+    running = [pm.popen('add', f's{i}', '--from', f'port:vnet{1 + i % 2}', '--to', 'port:ids0',
+                        '--filter', f'udp port {i + 1}', stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE) for i in range(12)]
+    for process in running:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    assert [s['state'] for s in pm.json('list')] == ['whole'] * 12
+    running = [pm.popen('rm', f's{i}', stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+               for i in range(12)]
+    assert [process.communicate(timeout=60) and process.returncode for process in running] == [0] * 12
+    assert pm.json('list') == [] and lab.host.back_to(before)
+
+
+def test_names_are_taken_once(lab, pm):
+    arguments = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
+    pm(*arguments)
+    state = lab.host.state()
+    assert 'portmirror rm ids' in pm(*arguments, status=1).stderr
+    assert lab.host.state() == state
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['a/b', '--from', 'port:vnet1', '--to', 'port:ids0'], 'a/b'),
+    (['a\tb', '--from', 'port:vnet1', '--to', 'port:ids0'], r'a\x09b'),
+    (['', '--from', 'port:vnet1', '--to', 'port:ids0'], 'name'),
+    (['.hidden', '--from', 'port:vnet1', '--to', 'port:ids0'], '.hidden'),
+    (['x' * 64, '--from', 'port:vnet1', '--to', 'port:ids0'], '63'),
+    (['ids', '--from', 'vnet1', '--to', 'port:ids0'], 'port:vnet1'),
+    (['ids', '--from', 'port:', '--to', 'port:ids0'], 'from'),
+    (['ids', '--from', 'port:vnet1'], '--to is missing'),
+    (['ids', '--to', 'port:ids0'], '--from is missing'),
+    (['ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--direction', 'up'], 'received'),
+    (['ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--attach', 'tcx'], 'clsact'),
+    (['ids', '--from', 'port:vnet1', '--to', 'port:vnet1'], 'loop'),
+    (['ids', '--from', 'mac:02:00', '--to', 'port:ids0'], 'mac:02:00'),
+    (['ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--fil', 'ip'], '--fil'),
+    (['ids', 'two', '--from', 'port:vnet1', '--to', 'port:ids0'], 'two'),
+])
+def test_wrong_usage_is_one_sentence_and_exit_status_2(lab, pm, arguments, words):
+    before = lab.host.state()
+    result = pm('add', *arguments, status=2)
+    sentence, hint = result.stderr.rstrip('\n').split('\n')
+    assert words in sentence and '--help' in hint and result.stdout == ''
+    assert not list(pm.root.glob('**/*.yaml')) and lab.host.state() == before
+
+
+def test_without_privilege_it_says_so(lab, pm):
+    command = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all',
+               '--bounding-set=-all', *map(str, pm.command('list'))]
+    result = lab.host.run(*command, check=False)
+    assert result.returncode == 1 and 'sudo portmirror list' in result.stderr
+
+
+def test_results_that_cannot_be_written_are_an_error(lab, pm):
+    with open('/dev/full', 'w') as full:
+        process = pm.popen('list', stdout=full, stderr=subprocess.PIPE)
+        assert process.wait(30) == 1 and 'No space left' in process.stderr.read()
+
+
+def test_ports(lab, pm):
+    ports = {port['name']: port for port in pm.json('ports')}
+    assert ports['vnet1']['bridge'] == 'br0' and ports['vnet1']['state'] == 'up'
+    assert 'lo' not in ports and 'vnet1' in pm('ports').stdout
+
+
+def test_json_of_every_verb_that_has_it(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    for verb in (['list'], ['show', 'ids'], ['ports'], ['vms'], ['export'], ['apply'],
+                 ['apply', '--dry-run'], ['rm', 'ids', '--dry-run'], ['rm', 'ids']):
+        json.loads(pm(*verb, '--json').stdout)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_half_done(lab, pm, number):
+    """Whenever it comes, the session is there whole, or not at all."""
+    before = lab.host.state()
+    for delay in range(12):
+        process = pm.popen('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0',
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(delay / 1000)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert process.returncode in (0, -number)
+        sessions = pm.json('list')
+        assert [s['state'] for s in sessions] == ['whole'] * len(sessions)
+        pm('rm', '--all')
+        assert lab.host.back_to(before)
+
+
+def test_waiting_for_another_can_be_interrupted(lab, pm, wait_until):
+    pm('apply')  # makes the lock's file
+    with open(pm.root / 'run/portmirror/lock') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = pm.popen('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0',
+                           stderr=subprocess.PIPE)
+        assert 'waiting for another portmirror' in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.stderr.close()
+        assert process.wait(10) == -signal.SIGINT
+    assert pm.json('list') == []

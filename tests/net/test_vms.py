@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Virtual machines, found by their processes: here processes that hold a tap as QEMU does."""
+import os
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+
+HOLDER = BUILD / 'tests/unit/portmirror/test-tap-holder'
+
+
+class Vm:
+    """A process with QEMU's command line that holds these taps, plugged into the bridge."""
+
+    def __init__(self, lab, name, *taps, number=1):
+        self.lab, self.taps = lab, taps
+        words = ['qemu-system-x86_64', '-name', f'guest={name},debug-threads=on', '-uuid',
+                 f'00000000-0000-0000-0000-{number:012d}']
+        for i, _ in enumerate(taps):
+            words += ['-netdev', '{"type":"tap","fd":"%d","id":"hostnet%d"}' % (30 + i, i),
+                      '-device', '{"driver":"virtio-net-pci","netdev":"hostnet%d","id":"net%d",'
+                      '"mac":"52:54:00:00:%02x:%02x"}' % (i, i, number, i)]
+        environment = {**os.environ, 'TAPS': ' '.join(f'{30 + i}={tap}'
+                                                      for i, tap in enumerate(taps))}
+        self.process = lab.host.popen('bash', '-c', f'exec -a {words[0]} {HOLDER} "$@"', 'sh',
+                                      *words[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      env=environment)
+        if self.process.stdout.read(5) != 'ready':
+            pytest.skip('no tap can be made here (/dev/net/tun)')
+        for tap in taps:
+            lab.host.ip(f'link set {tap} master br0 up')
+
+    def stop(self):
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def vm(lab):
+    running = []
+
+    def start(*arguments, **options):
+        running.append(Vm(lab, *arguments, **options))
+        return running[-1]
+
+    yield start
+    for machine in running:
+        if machine.process.poll() is None:
+            machine.stop()
+
+
+def test_machines_are_listed_with_their_cards(pm, vm):
+    vm('web 1', 'tap0', 'tap1')
+    vm('db1', 'tap2', number=2)
+    vms = {machine['name']: machine for machine in pm.json('vms')}
+    assert [nic['port'] for nic in vms['web 1']['nics']] == ['tap0', 'tap1']
+    assert vms['db1']['nics'] == [{'port': 'tap2', 'mac': '52:54:00:00:02:00'}]
+    assert {port['name']: port['vm'] for port in pm.json('ports')}['tap1'] == 'web 1'
+    assert 'web 1' in pm('vms').stdout
+
+
+@pytest.mark.parametrize('selector, ports', [
+    ('vm:web1', ['tap0', 'tap1']),
+    ('vm:web1/1', ['tap1']),
+    ('vm:web1/52:54:00:00:01:00', ['tap0']),
+    ('mac:52:54:00:00:01:01', ['tap1']),
+    ('vm:00000000-0000-0000-0000-000000000001', ['tap0', 'tap1']),
+])
+def test_selectors_of_machines(pm, vm, selector, ports):
+    vm('web1', 'tap0', 'tap1')
+    pm('add', 'ids', '--from', selector, '--to', 'port:ids0')
+    assert pm.json('show', 'ids')['ports'] == ports
+
+
+def test_a_machine_that_restarts_with_another_tap_is_picked_up(lab, pm, vm):
+    before = lab.host.state()
+    web = vm('web1', 'tap0')
+    pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0')
+    assert pm.json('show', 'ids')['ports'] == ['tap0']
+    web.stop()
+    assert pm.json('show', 'ids')['state'] == 'waiting'
+    assert 'waiting for the source vm:web1' in pm('apply').stderr
+    other = vm('other', 'tap0', number=2)  # the name of the device means another machine now
+    web = vm('web1', 'tap7')
+    pm('apply')
+    assert pm.json('show', 'ids')['ports'] == ['tap7']
+    assert 'bpf' not in lab.host.run('tc', 'filter', 'show', 'dev', 'tap0', 'ingress').stdout
+    web.stop()
+    other.stop()
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+def test_a_sensor_machine_that_restarts(lab, pm, vm):
+    a, b = lab.machines
+    sensor = vm('ids', 'tap5')
+    pm('add', 'mirror', '--from', 'bridge:br0', '--to', 'vm:ids', '--isolate')
+    assert pm.json('show', 'mirror')['destination'] == 'tap5'
+    sensor.stop()
+    pm('apply')
+    assert pm.json('show', 'mirror')['state'] == 'waiting'
+    vm('ids', 'tap6')
+    pm('apply')
+    shown = pm.json('show', 'mirror')
+    assert (shown['state'], shown['destination']) == ('whole', 'tap6')
+    frame = b'\2\0\0\0\0\2\2\0\0\0\0\1\x88\xb5'.ljust(60, b'.')
+    with lab.host.capture('tap6', sent=True) as copies:
+        a.send([frame])
+        assert copies.counts(1) == {frame: 1}
+
+
+def test_two_machines_of_one_name_are_ambiguous(lab, pm, vm):
+    vm('web1', 'tap0')
+    vm('web1', 'tap1', number=2)
+    before = lab.host.state()
+    result = pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0', status=1)
+    assert 'web1' in result.stderr and result.stderr.count('\n') == 1
+    assert lab.host.state() == before
+
+
+def test_a_destination_with_two_cards_is_refused(pm, vm):
+    vm('ids', 'tap0', 'tap1')
+    result = pm('add', 'mirror', '--from', 'port:vnet1', '--to', 'vm:ids', status=1)
+    assert 'tap0' in result.stderr and 'NIC' in result.stderr
+    pm('add', 'mirror', '--from', 'port:vnet1', '--to', 'vm:ids/1')
+    assert pm.json('show', 'mirror')['destination'] == 'tap1'

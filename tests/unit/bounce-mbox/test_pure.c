@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* The pure parts of the program: where mail goes, how fast, and what the journal makes of its
+ * lines. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bounce-mbox/journal.h"
+#include "bounce-mbox/pace.h"
+#include "bounce-mbox/target.h"
+#include "mail/imap_line.h"
+#include "mail/reply.h"
+
+static void test_targets(void **state)
+{
+	static const struct {
+		const char *text, *port, *host, *wanted, *user, *shown;
+	} good[] = {
+		{"mx.test", NULL, "mx.test", "25", "", "smtp://mx.test:25"},
+		{"mx.test:26", NULL, "mx.test", "26", "", "smtp://mx.test:26"},
+		{"mx.test", "587", "mx.test", "587", "", "smtp://mx.test:587"},
+		{"::1", NULL, "::1", "25", "", "smtp://[::1]:25"},
+		{"smtps://joe@[::1]:466/", NULL, "::1", "466", "joe", "smtps://[::1]:466"},
+		{"imap://a@b@c.test", NULL, "c.test", "143", "a@b", "imap://c.test:143"},
+		{"imaps://c", NULL, "c", "993", "", "imaps://c:993"},
+	};
+	static const char *const bad[] = {"",	     "smtp://", "ftp://x", "smtp://u:pw@x",
+					  "x:0",     "x:65536", "x:1x",	   "smtp://[::1",
+					  "smtp://@"};
+	struct target t;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(good); i++) {
+		assert_int_equal(target_parse(good[i].text, good[i].port, &t, &e), 0);
+		assert_string_equal(t.host, good[i].host);
+		assert_string_equal(t.port, good[i].wanted);
+		assert_string_equal(t.user, good[i].user);
+		assert_string_equal(t.shown, good[i].shown);
+	}
+	assert_int_equal(target_parse("lmtp:///run/lmtp", NULL, &t, &e), 0);
+	assert_string_equal(t.path, "/run/lmtp");
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (strcmp(bad[i], "smtp://[::1") != 0)
+			assert_true(target_parse(bad[i], NULL, &t, &e) < 0);
+}
+
+static void test_rates(void **state)
+{
+	int64_t interval = 0;
+
+	(void)state;
+	assert_int_equal(pace_rate_parse("60/min", &interval, NULL), 0);
+	assert_int_equal(interval, SECOND);
+	assert_int_equal(pace_rate_parse("4/s", &interval, NULL), 0);
+	assert_int_equal(interval, SECOND / 4);
+	assert_true(pace_rate_parse("0/s", &interval, NULL) < 0);
+	assert_true(pace_rate_parse("6/fortnight", &interval, NULL) < 0);
+}
+
+static void test_pace(void **state)
+{
+	struct pace p = {.interval = 1000, .per_day = 2, .backoff = SECOND};
+	const int64_t day = 86400 * SECOND;
+	struct smtp_reply later = {.code = 451, .text = "not now"};
+	struct smtp_reply told = {.code = 421,
+				  .text = "4.3.2 Suggested Backoff Time: 1500 milliseconds"};
+	struct smtp_reply quota = {.code = 550, .enhanced = "5.4.5", .text = "Daily limit"};
+
+	(void)state;
+	assert_int_equal(pace_wait(&p, 10), 0);
+	pace_took(&p, 10);
+	assert_int_equal(pace_wait(&p, 10), 1000);
+	assert_int_equal(pace_wait(&p, 1010), 0);
+	pace_took(&p, 1010); /* the day's second */
+	assert_int_equal(pace_wait(&p, 2010), day + 10 - 2010);
+	assert_int_equal(pace_wait(&p, day + 10), 0);
+	p.per_day = 0;
+	assert_int_equal(pace_setback(&p, 0, &later), SECOND);
+	assert_int_equal(pace_setback(&p, 0, &later), 2 * SECOND);
+	pace_good(&p);
+	assert_int_equal(pace_setback(&p, 0, &later), SECOND);
+	assert_int_equal(pace_setback(&p, 0, &told), 1500000);
+	assert_true(pace_is_quota(&quota));
+	assert_false(pace_is_quota(&later));
+	assert_int_equal(pace_setback(&p, 0, &quota), 3600 * SECOND);
+	for (int i = 0; i < 40; i++)
+		assert_true(pace_setback(&p, 0, &later) <= 900 * SECOND);
+}
+
+static void test_providers(void **state)
+{
+	(void)state;
+	assert_true(provider_find("gmail")->interval >= SECOND);
+	assert_null(provider_find("Gmail"));
+	for (unsigned i = 0; provider_nth(i); i++)
+		assert_true(strlen(provider_nth(i)->source) > 0);
+}
+
+/* Runs through the journal at path with one message; returns what it was found to be. */
+static enum journal_state meet(const char *path, const char *boot, struct prepared *p)
+{
+	struct journal *j = NULL;
+	enum journal_state found;
+
+	assert_int_equal(journal_open(&j, path, boot, NULL), 0);
+	found = journal_meet(j, p);
+	journal_close(j);
+	return found;
+}
+
+static void test_journal(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}};
+	struct journal_sums sums;
+	struct journal *j = NULL;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_NEW);
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	journal_run(j, 1, "smtp://x");
+	journal_intent(j, &p, false);
+	assert_int_equal(journal_sync(j, NULL), 0);
+	/* it never left, as far as this boot knows; after another boot nobody does */
+	assert_true(journal_open(&j, path, "boot", NULL) < 0); /* locked */
+	journal_close(j);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_NEW);
+	assert_int_equal(meet(path, "another", &p), JOURNAL_DOUBT);
+
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	journal_run(j, 1, "smtp://x");
+	journal_intent(j, &p, false);
+	journal_go(j, &p);
+	assert_int_equal(journal_write(j, NULL), 0);
+	journal_close(j);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_DOUBT);
+
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	journal_run(j, 1, "smtp://x");
+	journal_intent(j, &p, true);
+	journal_go(j, &p);
+	journal_done(j, &p, "250 ok\r\nforged line");
+	assert_int_equal(journal_write(j, NULL), 0);
+	journal_close(j);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_SENT);
+
+	assert_int_equal(journal_look(&j, path, "boot", NULL), 0);
+	journal_sums(j, &sums);
+	assert_int_equal(sums.sent, 1);
+	assert_int_equal(sums.doubt, 0);
+	assert_string_equal(sums.target, "smtp://x");
+	/* a second copy in the archive is another message */
+	assert_int_equal(journal_meet(j, &p), JOURNAL_SENT);
+	assert_int_equal(journal_meet(j, &p), JOURNAL_NEW);
+	journal_close(j);
+	unlink(path);
+}
+
+static void test_mailboxes(void **state)
+{
+	static const struct {
+		const char *name;
+		char delimiter;
+		const char *wanted;
+	} cases[] = {
+		{"INBOX", '/', "\"INBOX\""},
+		{"a/b.c", '.', "\"a.b_c\""},
+		{"a & b", '/', "\"a &- b\""},
+		{"~peter/mail/台北/日本語", '/',
+		 "\"~peter/mail/&U,BTFw-/&ZeVnLIqe-\""}, /* RFC 3501 */
+		{"\xf0\x9f\x93\xac", '/', "\"&2D3c7A-\""},
+		{"W\xf6rk", '/', "\"W&APY-rk\""}, /* Latin 1 */
+		{"a\"\\", '/', "\"a\\\"\\\\\""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct buf b cleanup(buf_free) = {0};
+
+		imap_mailbox(&b, cases[i].name, cases[i].delimiter);
+		assert_string_equal(buf_text(&b), cases[i].wanted);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_targets), cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_pace),	cmocka_unit_test(test_providers),
+		cmocka_unit_test(test_journal), cmocka_unit_test(test_mailboxes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "data/json.h"
+
+static void values_are_read(void **state)
+{
+	static const char text[] = " {\"a\": [1, 2.5, \"x\", null, true]}\n";
+	json_t *value cleanup(json_free_at) = NULL;
+
+	(void)state;
+	assert_int_equal(json_read(text, strlen(text), "f", &value, NULL), 0);
+	assert_int_equal(json_array_size(json_object_get(value, "a")), 5);
+}
+
+static void what_is_no_json_is_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *sentence; /* its start */
+	} cases[] = {
+		{"", "f:1: "},
+		{"{\"a\": 1,\n \"a\": 2}", "f:2: duplicate object key near '\"a\"'"},
+		{"{} x", "f:1: end of file expected near 'x'"},
+		{"{\n\n  \"a\": \x1b[31m}", "f:3: invalid token near '\\x1b'"},
+		{"\"\xff\"", "f:1: unable to decode byte 0xff"},
+		{"\"a\\u0000b\"", "f:1: \\u0000 is not allowed"},
+		{"99999999999999999999", "f:1: too big integer"},
+		{"NaN", "f:1: "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		json_t *untouched = json_null(), *value = untouched;
+		struct err e = {0};
+
+		assert_int_equal(json_read(cases[i].text, strlen(cases[i].text), "f", &value, &e),
+				 -EBADMSG);
+		assert_ptr_equal(value, untouched);
+		if (strncmp(e.text, cases[i].sentence, strlen(cases[i].sentence)) != 0)
+			fail_msg("'%s' gives '%s'", cases[i].text, e.text);
+	}
+}
+
+static void values_are_printed(void **state)
+{
+	json_t *value cleanup(json_free_at) =
+		json_pack("{s:s, s:[i,f], s:{}}", "name", "caf\xc3\xa9", "n", 1, 0.1, "none");
+	char *text cleanup(free_at) = NULL;
+	size_t len = 0;
+	FILE *stream = open_memstream(&text, &len);
+
+	(void)state;
+	assert_int_equal(json_print(value, stream, NULL), 0);
+	fclose(stream);
+	assert_string_equal(text, "{\n  \"name\": \"caf\xc3\xa9\",\n  \"n\": [\n    1,\n    0.1\n  "
+				  "],\n  \"none\": {}\n}\n");
+}
+
+static void a_failing_write_is_reported(void **state)
+{
+	json_t *value cleanup(json_free_at) = json_integer(1);
+	FILE *full = fopen("/dev/full", "we");
+	struct err e = {0};
+
+	(void)state;
+	assert_non_null(full);
+	assert_int_equal(json_print(value, full, &e), -ENOSPC);
+	assert_string_equal(e.text, "can't write JSON: No space left on device");
+	fclose(full);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values_are_read),
+		cmocka_unit_test(what_is_no_json_is_refused),
+		cmocka_unit_test(values_are_printed),
+		cmocka_unit_test(a_failing_write_is_reported),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "mail/sasl.h"
+#include "mail/smtp.h"
+
+#define GREETING "220 hi\r\n"
+#define EHLO	 "EHLO me\r\n"
+#define MAIL(n)	 "MAIL FROM:<a@x> SIZE=" #n "\r\n"
+#define RCPT	 "RCPT TO:<b@y>\r\n"
+#define OK	 "250 2.0.0 ok\r\n"
+
+struct talk {
+	struct smtp *s;
+	struct buf said;   /* by us */
+	struct buf events; /* "ready body 0 sent 0 250 …" */
+	const char *body;  /* of each message */
+	size_t count, next;
+	size_t piece; /* bytes of a body given at once; 0: all */
+	struct err e;
+	int code;
+};
+
+static void pull_output(struct talk *t)
+{
+	size_t len;
+	const char *out = smtp_output(t->s, &len);
+
+	buf_add(&t->said, out, len);
+	smtp_left(t->s, len);
+}
+
+static void give_body(struct talk *t)
+{
+	size_t len = strlen(t->body), at = 0;
+
+	while (t->piece > 0 && len - at > t->piece) {
+		assert_int_equal(smtp_body(t->s, t->body + at, t->piece, false), 0);
+		at += t->piece;
+	}
+	assert_int_equal(smtp_body(t->s, t->body + at, len - at, true), 0);
+}
+
+static void give_messages(struct talk *t)
+{
+	while (t->next < t->count && smtp_may_send(t->s)) {
+		struct smtp_message m = {.id = t->next++, .size = strlen(t->body)};
+
+		assert_int_equal(smtp_send(t->s, &m), 0);
+	}
+}
+
+static bool pump_once(struct talk *t)
+{
+	static const char *const results[] = {"sent", "refused", "unsent", "doubt"};
+	struct smtp_told told = {0};
+	int event = smtp_next(t->s, &told, &t->e);
+
+	if (event < 0) {
+		t->code = event;
+		return false;
+	}
+	switch ((enum smtp_event)event) {
+	case SMTP_WAIT:
+		return false;
+	case SMTP_START_TLS:
+		buf_str(&t->events, "tls ");
+		assert_int_equal(smtp_encrypted(t->s), 0);
+		break;
+	case SMTP_READY:
+		buf_str(&t->events, "ready ");
+		break;
+	case SMTP_BODY:
+		give_body(t);
+		break;
+	case SMTP_DONE:
+		buf_fmt(&t->events, "%s%d:%d ", results[told.result], (int)told.id,
+			told.reply.code);
+		break;
+	case SMTP_CLOSED:
+		buf_fmt(&t->events, "closed:%d ", told.reply.code);
+		return false;
+	}
+	return true;
+}
+
+static void pump(struct talk *t)
+{
+	do
+		give_messages(t);
+	while (pump_once(t));
+	give_messages(t);
+	pull_output(t);
+}
+
+static void begin(struct talk *t, const struct smtp_setup *base)
+{
+	struct smtp_setup setup = *base;
+
+	setup.hello = "me";
+	setup.sender = "a@x";
+	setup.recipient = "b@y";
+	assert_int_equal(smtp_new(&t->s, &setup, &t->e), 0);
+	if (!t->body)
+		t->body = "A: 1\r\n\r\n.x\r\n";
+}
+
+static void end(struct talk *t)
+{
+	smtp_free(t->s);
+	buf_free(&t->said);
+	buf_free(&t->events);
+}
+
+/* script: what the server says, one turn each; each turn is given byte by byte too. */
+static void hear(struct talk *t, const char *turn, bool by_byte)
+{
+	size_t len = strlen(turn);
+
+	for (size_t i = 0; i < len; i += by_byte ? 1 : len) {
+		assert_int_equal(smtp_input(t->s, turn + i, by_byte ? 1 : len), 0);
+		pump(t);
+	}
+}
+
+struct play {
+	struct smtp_setup setup;
+	const char *body;
+	size_t count, piece;
+	const char *turns[16];
+	bool gone;
+	const char *said, *events;
+	int code;
+};
+
+static void play(const struct play *p)
+{
+	for (int by_byte = 0; by_byte < 2; by_byte++) {
+		struct talk t = {.count = p->count, .body = p->body, .piece = p->piece};
+
+		begin(&t, &p->setup);
+		pump(&t);
+		for (size_t i = 0; i < COUNT(p->turns) && p->turns[i] && t.code == 0; i++)
+			hear(&t, p->turns[i], by_byte);
+		if (p->gone) {
+			smtp_gone(t.s);
+			pump(&t);
+		}
+		assert_string_equal(buf_text(&t.said), p->said);
+		assert_string_equal(buf_text(&t.events), p->events);
+		assert_int_equal(t.code, p->code);
+		end(&t);
+	}
+}
+
+static void test_data(void **state)
+{
+	const struct play p = {
+		.count = 2,
+		.turns = {GREETING, "250-me\r\n250-SIZE 1000\r\n250 PIPELINING\r\n",
+			  OK OK "354 go\r\n", OK OK OK "354 go\r\n", OK},
+		.said = EHLO MAIL(12) RCPT "DATA\r\n"
+					   "A: 1\r\n\r\n..x\r\n.\r\n" MAIL(12) RCPT
+		"DATA\r\n"
+		"A: 1\r\n\r\n..x\r\n.\r\n",
+		.events = "ready sent0:250 sent1:250 ",
+	};
+
+	(void)state;
+	play(&p);
+}
+
+static void test_lockstep(void **state)
+{
+	const struct play p = {
+		.count = 2,
+		.body = ".\r\n.\r\n",
+		.piece = 2,
+		.turns = {GREETING, "250-me\r\n250 SIZE\r\n", OK, OK, "354 go\r\n", OK,
+			  "550 5.1.1 no\r\n", OK},
+		.said = EHLO MAIL(6) RCPT "DATA\r\n..\r\n..\r\n.\r\n" MAIL(6),
+		.events = "ready sent0:250 refused1:550 ",
+		.code = -EPROTO,
+	};
+
+	(void)state;
+	play(&p);
+}
+
+static void test_bdat(void **state)
+{
+	const struct play p = {
+		.count = 3,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
+			  OK OK OK, OK "451 4.3.0 later\r\n" OK, "503 5.5.1 nested\r\n" OK OK, OK},
+		.body = ".\r\n",
+		.said = EHLO MAIL(3) RCPT "BDAT 3 LAST\r\n.\r\n" MAIL(3) RCPT
+		"BDAT 3 LAST\r\n.\r\n" MAIL(3) RCPT "BDAT 3 LAST\r\n.\r\nRSET\r\n",
+		/* the second one's last reply decides, and so does the third one's */
+		.events = "ready sent0:250 sent1:250 sent2:250 ",
+	};
+	const struct play refused = {
+		.count = 2,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
+			  OK "550 5.1.1 no\r\n554 5.5.1 none\r\n",
+			  "503 5.5.1 nested\r\n550 5.1.1 no\r\n554 5.5.1 none\r\n", OK},
+		.body = ".\r\n",
+		.said = EHLO MAIL(3) RCPT "BDAT 3 LAST\r\n.\r\n" MAIL(3) RCPT
+		"BDAT 3 LAST\r\n.\r\nRSET\r\n",
+		.events = "ready refused0:550 unsent1:503 ",
+	};
+
+	(void)state;
+	play(&p);
+	play(&refused);
+}
+
+static void test_refusals(void **state)
+{
+	const struct play p = {
+		/* DATA is answered by 354 though there is no recipient */
+		.count = 1,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250 PIPELINING\r\n",
+			  OK "450 4.2.1 later\r\n354 go\r\n", "554 none\r\n", OK},
+		.said = EHLO MAIL(12) RCPT "DATA\r\n.\r\nRSET\r\n",
+		.events = "ready refused0:450 ",
+	};
+
+	(void)state;
+	play(&p);
+}
+
+#define GREET GREETING, "250-me\r\n250-SIZE\r\n250 PIPELINING\r\n"
+
+static void test_losses(void **state)
+{
+	static const struct {
+		const char *turns[4];
+		const char *events;
+	} cases[] = {
+		{{NULL}, "ready unsent0:0 closed:0 "},
+		{{OK OK}, "ready unsent0:0 closed:0 "},
+		{{OK OK "354 go\r\n"}, "ready doubt0:0 unsent1:0 closed:0 "},
+		{{OK OK "354 go\r\n", OK}, "ready sent0:250 unsent1:0 closed:0 "},
+		{{"421 4.3.2 bye\r\n"}, "ready refused0:421 closed:421 "},
+		{{OK OK "354 go\r\n", "421 bye\r\n"}, "ready refused0:421 unsent1:0 closed:421 "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talk t = {.count = 2};
+		struct smtp_setup setup = {0};
+
+		begin(&t, &setup);
+		hear(&t, GREETING, false);
+		hear(&t, "250-me\r\n250-SIZE\r\n250 PIPELINING\r\n", false);
+		for (size_t k = 0; k < 4 && cases[i].turns[k]; k++)
+			hear(&t, cases[i].turns[k], false);
+		if (!strstr(buf_text(&t.events), "closed")) {
+			smtp_gone(t.s);
+			pump(&t);
+		}
+		assert_string_equal(buf_text(&t.events), cases[i].events);
+		end(&t);
+	}
+}
+
+static void test_never_left(void **state)
+{
+	struct talk t = {.count = 1};
+	struct smtp_setup setup = {0};
+	struct smtp_told told;
+	size_t len;
+
+	(void)state;
+	begin(&t, &setup);
+	hear(&t, GREETING, false);
+	hear(&t, "250 PIPELINING\r\n", false);
+	assert_int_equal(smtp_input(t.s, OK OK "354 go\r\n", strlen(OK OK "354 go\r\n")), 0);
+	while (pump_once(&t))
+		;
+	(void)smtp_output(t.s, &len);
+	smtp_left(t.s, len - 1); /* all but the last byte */
+	smtp_gone(t.s);
+	assert_int_equal(smtp_next(t.s, &told, &t.e), SMTP_DONE);
+	assert_int_equal(told.result, SMTP_UNSENT);
+	end(&t);
+}
+
+static void test_hostile(void **state)
+{
+	static const struct {
+		const char *turn;
+		int code;
+	} cases[] = {
+		{"hello\r\n", -EPROTO},
+		{"220-a\r\n250 b\r\n", -EPROTO},
+		{GREETING "250 early\r\n", -EPROTO},
+		{"554 go away\r\n", -ECONNREFUSED},
+		{"421 later\r\n", -EAGAIN},
+		{"999 what\r\n", -EPROTO},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talk t = {0};
+		struct smtp_setup setup = {0};
+
+		begin(&t, &setup);
+		assert_int_equal(smtp_input(t.s, cases[i].turn, strlen(cases[i].turn)), 0);
+		while (pump_once(&t))
+			;
+		assert_int_equal(t.code, cases[i].code);
+		end(&t);
+	}
+
+	struct smtp_reply r;
+	char *endless = malloc(SMTP_REPLY_LINE + 2);
+
+	assert_non_null(endless);
+	memset(endless, '2', SMTP_REPLY_LINE + 2);
+	assert_int_equal(smtp_reply_read(endless, SMTP_REPLY_LINE + 2, &r), -EPROTO);
+	assert_int_equal(smtp_reply_read(endless, 100, &r), 0);
+	free(endless);
+}
+
+static void test_starttls(void **state)
+{
+	static const char ehlo[] = "250-me\r\n250-STARTTLS\r\n250 PIPELINING\r\n";
+	const struct play good = {
+		.setup = {.tls = SMTP_TLS_OPTIONAL},
+		.turns = {GREETING, ehlo, "220 go\r\n", "250 me\r\n"},
+		.said = EHLO "STARTTLS\r\n" EHLO,
+		.events = "tls ready ",
+	};
+	const struct play stripped = {
+		.setup = {.tls = SMTP_TLS_REQUIRED},
+		.turns = {GREETING, "250 me\r\n"},
+		.said = EHLO,
+		.events = "",
+		.code = -ENOTSUP,
+	};
+	struct talk t = {0};
+
+	(void)state;
+	play(&good);
+	play(&stripped);
+
+	begin(&t, &good.setup);
+	hear(&t, GREETING, false);
+	hear(&t, ehlo, false);
+	hear(&t, "220 go\r\n250 injected\r\n", false);
+	assert_int_equal(t.code, -EPROTO);
+	end(&t);
+}
+
+static void login(const char *offered, const char *const *turns, bool token, bool clear,
+		  const char *said, int code)
+{
+	const struct sasl_login l = {.user = "joe",
+				     .secret = "secret",
+				     .token = token,
+				     .service = "smtp",
+				     .host = "x",
+				     .port = 25,
+				     .safe_line = !clear};
+	struct talk t = {0};
+	struct smtp_setup setup = {0};
+	struct buf ehlo cleanup(buf_free) = {0};
+
+	assert_int_equal(sasl_new(&setup.sasl, &l, NULL), 0);
+	begin(&t, &setup);
+	hear(&t, GREETING, false);
+	buf_fmt(&ehlo, "250-me\r\n250 AUTH %s\r\n", offered);
+	hear(&t, buf_text(&ehlo), false);
+	for (; *turns; turns++)
+		hear(&t, *turns, false);
+	assert_string_equal(buf_text(&t.said), said);
+	assert_int_equal(t.code, code);
+	if (code == 0)
+		assert_string_equal(buf_text(&t.events), "ready ");
+	end(&t);
+	sasl_free(setup.sasl);
+}
+
+static void test_login(void **state)
+{
+	const char *const good[] = {"235 ok\r\n", NULL}, *const bad[] = {"535 no\r\n", NULL};
+	const char *const names[] = {"334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n", "235 ok\r\n",
+				     NULL};
+	/* RFC 2195's example challenge */
+	const char *const cram[] = {
+		"334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n", "235 ok\r\n",
+		NULL};
+	const char *const none[] = {NULL};
+
+	(void)state;
+	login("PLAIN", good, false, false, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", 0);
+	login("PLAIN", bad, false, false, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", -EACCES);
+	login("PLAIN", none, false, true, EHLO, -ENOTSUP);
+	login("GSSAPI", none, false, false, EHLO, -ENOTSUP);
+	login("LOGIN", names, false, false, EHLO "AUTH LOGIN\r\nam9l\r\nc2VjcmV0\r\n", 0);
+	login("CRAM-MD5 PLAIN", cram, false, true,
+	      EHLO "AUTH CRAM-MD5\r\nam9lIDczM2JhODdlNjRlZDdlNDQxZjA2MmM0YWM2ZGIwMTAz\r\n", 0);
+	login("XOAUTH2", good, true, false,
+	      EHLO "AUTH XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n", 0);
+	login("OAUTHBEARER", bad, true, false,
+	      EHLO "AUTH OAUTHBEARER "
+		   "bixhPWpvZSwBaG9zdD14AXBvcnQ9MjUBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n",
+	      -EACCES);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_data),	cmocka_unit_test(test_lockstep),
+		cmocka_unit_test(test_bdat),	cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_losses),	cmocka_unit_test(test_never_left),
+		cmocka_unit_test(test_hostile), cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_login),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/doctor.h"
+
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/tc_act/tc_mirred.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "portmirror/facts.h"
+#include "portmirror/facts_nm.h"
+#include "portmirror/host.h"
+#include "portmirror/ours.h"
+#include "portmirror/plan.h"
+#include "portmirror/store.h"
+
+enum { VNET1 = 3, IDS0 = 5, BR0 = 7, ACTION = 9001, HOUSE = 1 };
+#define SENT	 TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+#define RECEIVED TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+
+/* A host where all is well: a session "ids" from vnet1 to ids0, carried out. */
+struct world {
+	struct nl_link links[3];
+	struct tc_filter filters[2];
+	struct tc_action actions[1];
+	struct selector from[1];
+	int ports[1];
+	struct saved saved[2];
+	struct session_state states[2];
+	struct fact_device devices[2];
+	struct op ops[2];
+	char text[2][64];
+	struct sessions sessions;
+	struct host host;
+	struct plan plan;
+	struct facts facts;
+};
+
+static struct nl_link link_named(int index, const char *name)
+{
+	struct nl_link link = {.index = index, .mtu = 1500, .flags = IFF_UP, .carrier = true};
+
+	strcpy(link.name, name);
+	return link;
+}
+
+static struct tc_filter our_filter(int ifindex, uint32_t parent)
+{
+	struct tc_filter f = {.ifindex = ifindex,
+			      .parent = parent,
+			      .pref = 3,
+			      .handle = 1,
+			      .kind = "bpf",
+			      .nactions = 1,
+			      .actions = {{.kind = "mirred",
+					   .index = ACTION,
+					   .control = TC_ACT_UNSPEC,
+					   .cookie_len = TC_COOKIE}}};
+
+	ours_cookie(HOUSE, "ids", f.actions[0].cookie);
+	return f;
+}
+
+static void make(struct world *w)
+{
+	*w = (struct world){
+		.links = {link_named(VNET1, "vnet1"), link_named(IDS0, "ids0"),
+			  link_named(BR0, "br0")},
+		.filters = {our_filter(VNET1, SENT)},
+		.ports = {VNET1},
+		.devices = {{.ifindex = VNET1}, {.ifindex = IDS0}},
+		.facts = {.probed = true},
+	};
+	strcpy(w->text[0], "port:vnet1");
+	strcpy(w->text[1], "port:ids0");
+	w->from[0].text = w->text[0];
+	w->saved[0].session = (struct session){.name = "ids",
+					       .from = w->from,
+					       .nfrom = 1,
+					       .to.text = w->text[1],
+					       .direction = DIRECTION_BOTH};
+	w->states[0] = (struct session_state){.session = &w->saved[0].session,
+					      .from = {.items = w->ports, .count = 1},
+					      .to_ifindex = IDS0,
+					      .action = ACTION,
+					      .in_kernel = true};
+	w->sessions = (struct sessions){.items = w->saved, .count = 1};
+	w->host.links = (struct nl_links){.items = w->links, .count = COUNT(w->links)};
+	w->host.filters = (struct tc_filters){.items = w->filters, .count = 1};
+	w->actions[0] = w->filters[0].actions[0];
+	w->host.actions = (struct tc_actions){.items = w->actions, .count = 1};
+	w->plan = (struct plan){.states = w->states, .nstates = 1, .ops = w->ops};
+	w->facts.devices = w->devices;
+	w->facts.count = COUNT(w->devices);
+}
+
+static struct findings look(const struct world *w)
+{
+	struct doctor_input in = {.sessions = &w->sessions,
+				  .plan = &w->plan,
+				  .host = &w->host,
+				  .facts = &w->facts,
+				  .house = HOUSE};
+	struct findings findings = {0};
+
+	assert_int_equal(doctor_look(&in, &findings, NULL), 0);
+	return findings;
+}
+
+/* The only finding is the one of that name and severity; its cure, where cure is given. */
+static void assert_only(const struct world *w, const char *name, enum severity severity,
+			const char *cure)
+{
+	struct findings findings cleanup(findings_free) = look(w);
+
+	assert_int_equal(findings.count, 1);
+	assert_string_equal(findings.items[0].name, name);
+	assert_int_equal(findings.items[0].severity, severity);
+	if (cure)
+		assert_string_equal(findings.items[0].cure, cure);
+}
+
+static void assert_nothing(const struct world *w)
+{
+	struct findings findings cleanup(findings_free) = look(w);
+
+	assert_int_equal(findings.count, 0);
+}
+
+static void nothing_is_wrong(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	assert_nothing(&w);
+}
+
+static void what_the_kernel_lacks(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.facts.lacks_bpf = true;
+	assert_only(&w, "no-bpf", SEVERITY_WARNING, NULL);
+	w.facts.probed = false; /* nobody knows */
+	assert_nothing(&w);
+	make(&w);
+	w.facts.lacks_mirred = true;
+	assert_only(&w, "no-mirred", SEVERITY_ERROR, NULL);
+	make(&w);
+	w.facts.lacks_clsact = true;
+	assert_only(&w, "no-clsact", SEVERITY_ERROR, NULL);
+}
+
+static void the_destination(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.links[1].flags = 0;
+	w.links[1].carrier = false;
+	assert_only(&w, "destination-down", SEVERITY_ERROR, "ip link set dev ids0 up");
+	strcpy(w.links[1].name, "it's;");
+	assert_only(&w, "destination-down", SEVERITY_ERROR, "ip link set dev 'it'\\''s;' up");
+	make(&w);
+	w.links[1].carrier = false;
+	assert_only(&w, "destination-no-carrier", SEVERITY_ERROR, NULL);
+	make(&w);
+	w.links[1].mtu = 1499;
+	assert_only(&w, "destination-mtu", SEVERITY_WARNING, "ip link set dev ids0 mtu 1500");
+	make(&w);
+	w.links[1].mtu = 9000;
+	assert_nothing(&w);
+}
+
+static void a_bridge_port_as_destination(void **state)
+{
+	static char filter[] = "ether[0] & 1 = 0";
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.links[1].master = BR0;
+	strcpy(w.links[1].port_kind, "bridge");
+	w.links[1].brport = BRPORT_BCAST_FLOOD;
+	w.saved[0].session.filter = filter;
+	w.saved[0].session.direction = DIRECTION_SENT;
+	w.saved[0].session.runtime = true;
+	w.saved[0].session.attach = ATTACH_CLASSIC;
+	assert_only(&w, "destination-floods", SEVERITY_WARNING,
+		    "portmirror rm ids && portmirror add ids --from port:vnet1 --to port:ids0 "
+		    "--direction sent --filter 'ether[0] & 1 = 0' --attach classic --runtime "
+		    "--isolate");
+	w.links[1].brport = BRPORT_ISOLATED | BRPORT_LEARNING;
+	assert_nothing(&w);
+	w.links[1].brport = BRPORT_FLOOD;
+	w.saved[0].session.isolate = true; /* apply's business, told as such */
+	assert_nothing(&w);
+}
+
+static void offloads(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.devices[0] = (struct fact_device){.ifindex = VNET1, .tso = true, .gso = true};
+	assert_nothing(&w);
+	w.devices[1] = (struct fact_device){.ifindex = IDS0, .tso = true, .tx_checksum = true};
+	assert_only(&w, "destination-offloads", SEVERITY_HINT, "ethtool -K ids0 tso off tx off");
+}
+
+static void tcx_programs(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.devices[0].tcx_sent = (struct fact_tcx){.count = 1, .id = 12, .name = "greedy"};
+	assert_only(&w, "tcx-program", SEVERITY_WARNING, NULL);
+	w.saved[0].session.direction = DIRECTION_RECEIVED;
+	assert_nothing(&w);
+	w.devices[0].tcx_received = w.devices[0].tcx_sent;
+	assert_only(&w, "tcx-program", SEVERITY_WARNING, NULL);
+	make(&w);
+	w.devices[1].tcx_sent = (struct fact_tcx){.count = 1};
+	assert_nothing(&w);
+	w.devices[1].tcx_received = (struct fact_tcx){.count = 1};
+	assert_only(&w, "tcx-program", SEVERITY_WARNING, NULL);
+}
+
+static void filters_in_front(void **state)
+{
+	static const struct {
+		struct tc_filter filter;
+		bool found;
+	} cases[] = {
+		{{.parent = SENT, .pref = 2, .handle = 1, .kind = "u32"}, true},
+		{{.parent = SENT, .pref = 3, .handle = 1, .kind = "u32"}, false},
+		{{.parent = RECEIVED, .pref = 2, .handle = 1, .kind = "u32"}, false},
+		{{.parent = SENT, .pref = 2, .handle = 0, .kind = "u32"}, false},
+		{{.parent = SENT, .pref = 2, .handle = 1, .kind = "u32", .u32_table = true}, false},
+		{{.parent = SENT, .pref = 2, .handle = 1, .kind = "u32", .chain = 4}, false},
+		{{.parent = SENT, .pref = 2, .handle = 1, .kind = "bpf", .bpf_direct = true}, true},
+		{{.parent = SENT,
+		  .pref = 2,
+		  .handle = 1,
+		  .kind = "u32",
+		  .nactions = 1,
+		  .actions = {{.kind = "mirred", .control = TC_ACT_PIPE}}},
+		 true},
+		{{.parent = SENT,
+		  .pref = 2,
+		  .handle = 1,
+		  .kind = "u32",
+		  .nactions = 2,
+		  .actions = {{.kind = "skbedit", .control = TC_ACT_PIPE},
+			      {.kind = "mirred", .control = TC_ACT_UNSPEC}}},
+		 false},
+		{{.parent = SENT, .pref = 2, .handle = 1, .kind = "u32", .nactions = 9}, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct world w;
+		struct findings findings cleanup(findings_free) = {0};
+
+		make(&w);
+		w.filters[1] = cases[i].filter;
+		w.filters[1].ifindex = VNET1;
+		w.host.filters.count = 2;
+		findings = look(&w);
+		if (findings.count != cases[i].found)
+			fail_msg("case %zu: %zu findings", i, findings.count);
+		if (findings.count == 1)
+			assert_string_equal(findings.items[0].name, "earlier-filter");
+	}
+}
+
+static void a_redirect_at_the_destination(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.filters[1] = (struct tc_filter){
+		.ifindex = IDS0,
+		.parent = TC_H_MAKE(0x50000u, 0),
+		.pref = 9,
+		.handle = 1,
+		.kind = "u32",
+		.nactions = 1,
+		.actions = {{.kind = "mirred", .mirred = TCA_EGRESS_REDIR, .to_ifindex = BR0}}};
+	w.host.filters.count = 2;
+	assert_only(&w, "destination-redirected", SEVERITY_WARNING,
+		    "tc filter del dev ids0 parent 5: pref 9");
+	w.filters[1].actions[0].mirred = TCA_EGRESS_MIRROR;
+	assert_nothing(&w);
+	w.filters[1].actions[0].mirred = TCA_INGRESS_REDIR;
+	w.filters[1].parent = SENT; /* what the sensor sends */
+	assert_nothing(&w);
+}
+
+static void sessions_by_their_states(void **state)
+{
+	static char reasons[] = "waiting for one\nwaiting for two";
+	static char broken[] = "a.yaml:3: what is this?";
+	struct findings findings cleanup(findings_free) = {0};
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.states[0].reasons = reasons;
+	w.states[0].state = STATE_PARTIAL;
+	findings = look(&w);
+	assert_int_equal(findings.count, 2);
+	assert_string_equal(findings.items[0].sentence, "waiting for one");
+	assert_string_equal(findings.items[1].sentence, "waiting for two");
+	assert_string_equal(findings.items[1].session, "ids");
+	assert_int_equal(findings.items[1].severity, SEVERITY_WARNING);
+
+	make(&w);
+	w.states[0].state = STATE_FAILED;
+	w.states[0].reasons = w.saved[0].broken = broken;
+	w.links[1].flags = 0; /* not looked at */
+	assert_only(&w, "session-failed", SEVERITY_ERROR, "mend the file, then: portmirror apply");
+
+	make(&w);
+	w.states[0].pending = 1;
+	assert_only(&w, "session-not-applied", SEVERITY_WARNING, "portmirror apply");
+}
+
+static void the_worst_first_and_each_once(void **state)
+{
+	struct findings findings cleanup(findings_free) = {0};
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.saved[1].session = w.saved[0].session;
+	strcpy(w.saved[1].session.name, "web");
+	w.states[1] = w.states[0];
+	w.states[1].session = &w.saved[1].session;
+	w.sessions.count = w.plan.nstates = 2;
+	w.devices[1].gso = true;
+	w.devices[0].tcx_sent.count = 1;
+	w.links[1].flags = 0;
+	findings = look(&w);
+	assert_int_equal(findings.count, 3);
+	assert_string_equal(findings.items[0].name, "destination-down");
+	assert_string_equal(findings.items[1].name, "tcx-program");
+	assert_string_equal(findings.items[2].name, "destination-offloads");
+}
+
+static void leftovers(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.ops[0] = (struct op){.kind = OP_QDISC_DEL, .session = -1, .ifindex = IDS0};
+	w.plan.nops = 1;
+	assert_only(&w, "leftovers", SEVERITY_WARNING, "portmirror apply");
+	w.ops[0].ifindex = VNET1; /* where the session has its filters */
+	assert_nothing(&w);
+	w.ops[0] = (struct op){.kind = OP_FILTER_DEL, .session = 0, .ifindex = IDS0};
+	assert_nothing(&w);
+	w.ops[0] = (struct op){.kind = OP_ACTION_DEL, .session = -1, .action = 9002};
+	assert_only(&w, "leftovers", SEVERITY_WARNING, "portmirror apply");
+}
+
+static void another_root(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	ours_cookie(HOUSE + 1, "ids", w.actions[0].cookie);
+	assert_only(&w, "another-root", SEVERITY_HINT, NULL);
+}
+
+static void connections_of_networkmanager(void **state)
+{
+	struct nm_connection c;
+
+	(void)state;
+	assert_true(nm_connection_read("# by hand\n[connection]\nid = The port \nuuid=1-2\n"
+				       "interface-name=vnet1\ntype=tun\n\n[tc]\nqdisc.root=fq\n",
+				       &c));
+	assert_string_equal(c.id, "The port");
+	assert_string_equal(c.uuid, "1-2");
+	assert_string_equal(c.interface, "vnet1");
+	assert_true(nm_connection_read("[tc]", &c));
+	assert_string_equal(c.uuid, "");
+	assert_false(nm_connection_read("", &c));
+	assert_false(nm_connection_read("[tcp]\nid=tc\n#[tc]\n[connection]\nid=[tc]\n", &c));
+	assert_string_equal(c.id, "[tc]");
+	assert_false(nm_connection_read("[ethernet]\nuuid=3\ninterface-name=x\n[", &c));
+	assert_string_equal(c.uuid, "");
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_wrong),
+		cmocka_unit_test(what_the_kernel_lacks),
+		cmocka_unit_test(the_destination),
+		cmocka_unit_test(a_bridge_port_as_destination),
+		cmocka_unit_test(offloads),
+		cmocka_unit_test(tcx_programs),
+		cmocka_unit_test(filters_in_front),
+		cmocka_unit_test(a_redirect_at_the_destination),
+		cmocka_unit_test(sessions_by_their_states),
+		cmocka_unit_test(the_worst_first_and_each_once),
+		cmocka_unit_test(leftovers),
+		cmocka_unit_test(another_root),
+		cmocka_unit_test(connections_of_networkmanager),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/filter.h"
+
+static void no_filter_is_every_frame(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	struct buf text cleanup(buf_free) = {0};
+
+	(void)state;
+	assert_int_equal(filter_compile(NULL, &code, NULL), 0);
+	bytecode_text(code.code, code.count, &text);
+	assert_string_equal(buf_text(&text), "1,6 0 0 4294967295");
+}
+
+static void a_match_has_the_value_that_the_classifier_wants(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	unsigned matches = 0;
+
+	(void)state;
+	assert_int_equal(filter_compile("arp", &code, NULL), 0);
+	for (size_t i = 0; i < code.count; i++) {
+		if (code.code[i].code != (BPF_RET | BPF_K))
+			continue;
+		assert_true(code.code[i].k == 0 || code.code[i].k == UINT32_MAX);
+		matches += code.code[i].k != 0;
+	}
+	assert_true(matches > 0);
+}
+
+static void a_tag_is_looked_for_beside_the_frame(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	bool beside = false;
+
+	(void)state;
+	assert_int_equal(filter_compile("vlan 5", &code, NULL), 0);
+	for (size_t i = 0; i < code.count; i++)
+		beside |= code.code[i].k == (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT);
+	assert_true(beside);
+}
+
+static void a_wrong_one_is_refused_in_libpcaps_words(void **state)
+{
+	struct bytecode code = {.count = 7};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(filter_compile("tcp prt 80", &code, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "\"tcp prt 80\""));
+	assert_non_null(strstr(e.text, "syntax error"));
+	assert_int_equal(code.count, 7);
+}
+
+static void a_loop_is_refused(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(filter_compile("ip6 protochain 6", &code, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "protochain"));
+}
+
+static void equal_code_has_an_equal_hash(void **state)
+{
+	struct bytecode a cleanup(bytecode_free) = {0}, b cleanup(bytecode_free) = {0};
+	struct bytecode c cleanup(bytecode_free) = {0};
+
+	(void)state;
+	assert_int_equal(filter_compile("tcp port 80", &a, NULL), 0);
+	assert_int_equal(filter_compile("tcp port  80", &b, NULL), 0);
+	assert_int_equal(filter_compile("tcp port 81", &c, NULL), 0);
+	assert_true(bytecode_hash(a.code, a.count) == bytecode_hash(b.code, b.count));
+	assert_true(bytecode_hash(a.code, a.count) != bytecode_hash(c.code, c.count));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_filter_is_every_frame),
+		cmocka_unit_test(a_match_has_the_value_that_the_classifier_wants),
+		cmocka_unit_test(a_tag_is_looked_for_beside_the_frame),
+		cmocka_unit_test(a_wrong_one_is_refused_in_libpcaps_words),
+		cmocka_unit_test(a_loop_is_refused),
+		cmocka_unit_test(equal_code_has_an_equal_hash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "portmirror/proof_frame.h"
+
+enum { GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_UDP = 5 }; /* virtio_net.h */
+enum { FIN = 1, PSH = 8, ACK = 16, CWR = 128 };
+enum { ROOM = 4096 };
+
+struct bytes {
+	uint8_t at[ROOM];
+	size_t len;
+};
+
+static void put(struct bytes *b, const void *bytes, size_t len)
+{
+	assert_true(b->len + len <= ROOM);
+	memcpy(b->at + b->len, bytes, len);
+	b->len += len;
+}
+
+static void put_be(struct bytes *b, uint64_t value, size_t len)
+{
+	while (len-- > 0) {
+		uint8_t byte = (uint8_t)(value >> (8 * len));
+
+		put(b, &byte, 1);
+	}
+}
+
+/* What the kernel makes of one segment; the same function makes the super-frame. */
+struct segment {
+	bool ipv6, udp;
+	unsigned id, flags, seq, checksum;
+	size_t from, len; /* of the payload */
+};
+
+static uint8_t payload_byte(size_t i)
+{
+	return (uint8_t)(i * 7 + i / 256);
+}
+
+static unsigned ip_sum(const uint8_t *ip)
+{
+	unsigned sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += (unsigned)ip[i] << 8 | ip[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum & 0xffff;
+}
+
+static struct bytes build(const struct segment *s)
+{
+	struct bytes b = {.len = 0};
+	size_t l4 = (s->udp ? 8 : 20) + s->len;
+
+	put(&b, "\x02\0\0\0\0\x02\x02\0\0\0\0\x01", 12);
+	put_be(&b, s->ipv6 ? 0x86dd : 0x0800, 2);
+	if (s->ipv6) {
+		put_be(&b, 0x60012345, 4);
+		put_be(&b, l4, 2);
+		put_be(&b, s->udp ? 0x1140 : 0x0640, 2);
+		put(&b, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+		put(&b, "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 16);
+	} else {
+		unsigned sum;
+
+		put_be(&b, 0x4500, 2);
+		put_be(&b, 20 + l4, 2);
+		put_be(&b, s->id, 2);
+		put_be(&b, s->udp ? 0x40004011 : 0x40004006, 4);
+		put_be(&b, 0, 2);
+		put(&b, "\x0a\0\0\x01\x0a\0\0\x02", 8);
+		sum = ip_sum(b.at + 14);
+		b.at[24] = (uint8_t)(sum >> 8);
+		b.at[25] = (uint8_t)sum;
+	}
+	put_be(&b, 0x30391389, 4); /* ports 12345, 5001 */
+	if (s->udp) {
+		put_be(&b, l4, 2);
+		put_be(&b, s->checksum, 2);
+	} else {
+		put_be(&b, s->seq, 4);
+		put_be(&b, 99, 4);
+		put_be(&b, 0x5000 | s->flags, 2);
+		put_be(&b, 0x7210, 2);
+		put_be(&b, s->checksum, 2);
+		put_be(&b, 0, 2);
+	}
+	for (size_t i = 0; i < s->len; i++)
+		put_be(&b, payload_byte(s->from + i), 1);
+	return b;
+}
+
+/* In memory of exactly that size, so that the sanitizer sees a step beyond. */
+static struct frame_mark mark_of(const struct bytes *b, size_t len, uint32_t tag,
+				 enum frame_blur blur)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	struct frame frame = {.bytes = copy, .len = len, .tag = tag};
+	struct frame_mark mark;
+
+	assert_non_null(copy);
+	memcpy(copy, b->at, len);
+	frame_mark(&frame, blur, &mark);
+	free(copy);
+	return mark;
+}
+
+static struct frame_mark mark(const struct bytes *b)
+{
+	return mark_of(b, b->len, 0, FRAME_EXACT);
+}
+
+static const struct segment kinds[] = {
+	{.id = 7, .flags = ACK, .seq = 1000, .len = 100},
+	{.ipv6 = true, .flags = ACK, .seq = 1000, .len = 100},
+	{.udp = true, .id = 7, .len = 100},
+	{.ipv6 = true, .udp = true, .len = 100},
+};
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+static void test_checksum_left_out(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < KINDS; i++) {
+		struct segment other = kinds[i];
+		struct bytes a = build(&kinds[i]);
+		struct bytes b;
+
+		other.checksum = 0x1234;
+		b = build(&other);
+		assert_int_equal(mark(&a).key, mark(&b).key);
+	}
+}
+
+/* Every byte counts but for the checksum's two. */
+static void test_each_byte_counts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < KINDS; i++) {
+		struct bytes a = build(&kinds[i]);
+		uint64_t key = mark(&a).key;
+		unsigned same = 0;
+
+		for (size_t at = 0; at < a.len; at++) {
+			a.at[at] ^= 1;
+			same += mark(&a).key == key;
+			a.at[at] ^= 1;
+		}
+		assert_int_equal(same, 2);
+		assert_int_not_equal(mark_of(&a, a.len - 1, 0, FRAME_EXACT).key, key);
+	}
+}
+
+/* Changed payload, TTL, or a cut: another content, but it is known by its name. */
+static void test_loose(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < KINDS; i++) {
+		struct bytes a = build(&kinds[i]);
+		uint64_t loose = mark(&a).loose;
+
+		assert_int_equal(mark_of(&a, a.len - 30, 0, FRAME_EXACT).loose, loose);
+		a.at[a.len - 1] ^= 1;
+		a.at[kinds[i].ipv6 ? 21 : 22]--;
+		assert_int_equal(mark(&a).loose, loose);
+		a.at[0] ^= 4;
+		assert_int_not_equal(mark(&a).loose, loose);
+	}
+}
+
+static struct bytes tagged(const struct bytes *b, uint32_t tag)
+{
+	struct bytes new = {.len = 0};
+
+	put(&new, b->at, 12);
+	put_be(&new, tag, 4);
+	put(&new, b->at + 12, b->len - 12);
+	return new;
+}
+
+static void test_tags(void **state)
+{
+	struct bytes plain = build(&kinds[0]);
+	struct bytes once = tagged(&plain, 0x81000005);
+	struct bytes twice = tagged(&once, 0x88a80064);
+	struct frame_mark inside = mark(&once);
+	struct frame_mark outside = mark_of(&plain, plain.len, 0x81000005, FRAME_EXACT);
+	struct frame_mark both = mark_of(&once, once.len, 0x88a80064, FRAME_EXACT);
+
+	(void)state;
+	assert_int_equal(inside.key, outside.key);
+	assert_int_equal(inside.key, mark(&plain).key);
+	assert_int_equal(inside.tag, 0x81000005);
+	assert_int_equal(outside.tag, 0x81000005);
+	assert_int_equal(mark(&plain).tag, 0);
+	assert_int_equal(mark(&twice).tag, 0x88a80064);
+	assert_int_equal(mark(&twice).key, both.key);
+	assert_int_not_equal(both.key, inside.key); /* the inner tag is content */
+	assert_int_equal(both.loose, inside.loose);
+}
+
+/* RFC 4302: its length is counted otherwise than that of the other headers. */
+static void test_ipv6_authentication(void **state)
+{
+	struct bytes a = build(&kinds[1]);
+	struct bytes b = {.len = 0};
+
+	(void)state;
+	a.at[20] = 51;
+	put(&b, a.at, 54);
+	put(&b, "\x06\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24);
+	put(&b, a.at + 54, a.len - 54);
+	a = b;
+	a.at[54 + 24 + 17] ^= 0xff; /* its checksum */
+	assert_int_equal(mark(&a).key, mark(&b).key);
+}
+
+/* An ESP header behind two extension headers isn't taken for a transport header. */
+static void test_ipv6_extensions(void **state)
+{
+	struct bytes a = build(&kinds[1]);
+	struct bytes b = {.len = 0};
+
+	(void)state;
+	a.at[20] = 0; /* hop by hop */
+	put(&b, a.at, 54);
+	put(&b, "\x3c\0\0\0\0\0\0\0", 8);		     /* options */
+	put(&b, "\x06\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16); /* TCP follows */
+	put(&b, a.at + 54, a.len - 54);
+	a = b;
+	a.at[54 + 24 + 16] ^= 0xff; /* its checksum */
+	assert_int_equal(mark(&a).key, mark(&b).key);
+	b.at[62] = 50;
+	a.at[62] = 50;
+	assert_int_not_equal(mark(&a).key, mark(&b).key);
+}
+
+static void cut_and_compare(struct segment whole, uint8_t gso_type, uint16_t size,
+			    enum frame_blur blur, uint32_t tag)
+{
+	struct bytes super = build(&whole);
+	uint8_t *copy = malloc(super.len);
+	struct frame frame = {.bytes = copy,
+			      .len = super.len,
+			      .tag = tag,
+			      .gso_type = gso_type,
+			      .gso_size = size};
+	struct frame_cut cut;
+	struct frame_mark got;
+	size_t len, number = 0;
+
+	assert_non_null(copy);
+	memcpy(copy, super.at, super.len);
+	assert_true(frame_cut_begin(&cut, &frame, blur));
+	for (size_t at = 0; at < whole.len; at += size, number++) {
+		struct segment s = whole;
+		struct bytes want;
+
+		s.from = at;
+		s.len = whole.len - at < size ? whole.len - at : size;
+		s.seq = whole.seq + (unsigned)at;
+		s.id = (whole.id + (unsigned)number) & 0xffff;
+		if (at > 0)
+			s.flags &= ~(unsigned)CWR;
+		if (at + s.len < whole.len)
+			s.flags &= ~(unsigned)(FIN | PSH);
+		want = build(&s);
+		assert_true(frame_cut_next(&cut, &got, &len));
+		assert_int_equal(len, want.len);
+		assert_int_equal(got.tag, tag);
+		assert_int_equal(got.key, mark_of(&want, want.len, 0, blur).key);
+		assert_int_equal(got.loose, mark_of(&want, want.len, 0, blur).loose);
+	}
+	assert_false(frame_cut_next(&cut, &got, &len));
+	free(copy);
+}
+
+static void test_cut(void **state)
+{
+	struct segment tcp = {
+		.id = 0xfffe, .flags = ACK | PSH | FIN | CWR, .seq = 0xffffff00, .len = 3000};
+	struct segment udp = {.udp = true, .id = 3, .len = 2345};
+
+	(void)state;
+	cut_and_compare(tcp, GSO_TCPV4, 1448, FRAME_EXACT, 0);
+	cut_and_compare(tcp, GSO_TCPV4 | 0x80, 1000, FRAME_EXACT, 0x81000005);
+	cut_and_compare(tcp, GSO_TCPV4, 7, FRAME_TCP_ID, 0); /* shorter than the headers */
+	cut_and_compare(tcp, GSO_TCPV4, 5000, FRAME_TCP_ID, 0);
+	cut_and_compare(udp, GSO_UDP, 1000, FRAME_EXACT, 0);
+	tcp.ipv6 = udp.ipv6 = true;
+	cut_and_compare(tcp, GSO_TCPV6, 1428, FRAME_TCP_ID, 0);
+	cut_and_compare(udp, GSO_UDP, 1000, FRAME_EXACT, 0);
+}
+
+static void test_blur(void **state)
+{
+	struct segment a = kinds[0];
+	struct segment b = kinds[0];
+	struct bytes x, y;
+
+	(void)state;
+	b.id++;
+	x = build(&a);
+	y = build(&b);
+	assert_int_not_equal(mark(&x).key, mark(&y).key);
+	assert_int_equal(mark_of(&x, x.len, 0, FRAME_TCP_ID).key,
+			 mark_of(&y, y.len, 0, FRAME_TCP_ID).key);
+}
+
+/* Cut short at every length, and with every byte in turn set to 0 and 255: nothing is read or
+ * written beyond the frame (the sanitizer watches), and cutting ends. */
+static void abuse(const struct bytes *b, size_t len, uint8_t gso_type)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	struct frame frame = {.bytes = copy, .len = len, .gso_type = gso_type, .gso_size = 16};
+	struct frame_cut cut;
+	struct frame_mark m;
+	size_t part, sum = 0;
+
+	assert_non_null(copy);
+	memcpy(copy, b->at, len);
+	if (frame_cut_begin(&cut, &frame, FRAME_TCP_ID)) {
+		while (frame_cut_next(&cut, &m, &part))
+			sum++;
+		assert_in_range(sum, 1, len / 16 + 1);
+	}
+	free(copy);
+	mark_of(b, len, 0, FRAME_TCP_ID);
+}
+
+static void test_malformed(void **state)
+{
+	static const uint8_t types[] = {GSO_TCPV4, GSO_TCPV6, GSO_UDP, 77};
+
+	(void)state;
+	for (size_t i = 0; i < KINDS * sizeof(types); i++) {
+		struct bytes plain = build(&kinds[i / sizeof(types)]);
+		struct bytes b = tagged(&plain, 0x81000005);
+		uint8_t type = types[i % sizeof(types)];
+
+		for (size_t len = 0; len < b.len; len++)
+			abuse(&b, len, type);
+		for (size_t at = 12; at < 100; at++) {
+			uint8_t byte = b.at[at];
+
+			b.at[at] = 0;
+			abuse(&b, b.len, type);
+			b.at[at] = 255;
+			abuse(&b, b.len, type);
+			b.at[at] = byte;
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_checksum_left_out),
+		cmocka_unit_test(test_each_byte_counts),
+		cmocka_unit_test(test_loose),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_ipv6_extensions),
+		cmocka_unit_test(test_ipv6_authentication),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_blur),
+		cmocka_unit_test(test_malformed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

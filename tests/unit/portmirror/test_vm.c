@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds processes that look like machines, in a network namespace of the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "portmirror/vm.h"
+
+#define MAX_HOLDERS 4
+
+struct holder {
+	pid_t pid;
+	int stdin; /* closing it ends the process */
+};
+
+struct world {
+	char *program; /* test-tap-holder */
+	struct holder holders[MAX_HOLDERS];
+	size_t count;
+};
+
+static void run_holder(const char *program, const char *taps, const char *foreign,
+		       const char *const *argv, int in, int out)
+{
+	char taps_env[128], foreign_env[32];
+	char *env[] = {taps_env, foreign ? foreign_env : NULL, NULL};
+
+	snprintf(taps_env, sizeof(taps_env), "TAPS=%s", taps);
+	snprintf(foreign_env, sizeof(foreign_env), "FOREIGN=%s", foreign ? foreign : "");
+	dup2(in, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	execve(program, (char **)(uintptr_t)argv, env);
+	_exit(1);
+}
+
+/* Starts one and waits until it holds its taps; skips the test where none can be made. */
+static pid_t start(struct world *w, const char *taps, const char *foreign, const char *const *argv)
+{
+	struct holder *h = &w->holders[w->count];
+	int in[2], out[2], status = 0;
+	char ready[5];
+
+	assert_true(w->count < MAX_HOLDERS);
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	h->pid = fork();
+	assert_true(h->pid >= 0);
+	if (h->pid == 0)
+		run_holder(w->program, taps, foreign, argv, in[0], out[1]);
+	close(in[0]);
+	close(out[1]);
+	h->stdin = in[1];
+	w->count++;
+	if (read(out[0], ready, sizeof(ready)) != sizeof(ready)) {
+		w->count--;
+		close(in[1]);
+		close(out[0]);
+		waitpid(h->pid, &status, 0);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+			skip(); /* no /dev/net/tun, or no right to it */
+		fail_msg("%s can't be started", w->program);
+	}
+	close(out[0]);
+	return h->pid;
+}
+
+static int stop_all(void **state)
+{
+	struct world *w = *state;
+
+	for (; w->count > 0; w->count--) {
+		close(w->holders[w->count - 1].stdin);
+		waitpid(w->holders[w->count - 1].pid, NULL, 0);
+	}
+	return 0;
+}
+
+static void find(struct vms *vms)
+{
+	struct err e = {0};
+
+	if (vms_find("/proc", vms, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void assert_nic(const struct vm *vm, size_t nic, const char *port, int last_of_mac)
+{
+	const uint8_t mac[] = {0x52, 0x54, 0, 0, 0, (uint8_t)last_of_mac};
+
+	assert_true(nic < vm->nnics);
+	assert_string_equal(vm->nics[nic].port, port);
+	assert_int_equal(vm->nics[nic].has_mac, last_of_mac > 0);
+	if (last_of_mac > 0)
+		assert_memory_equal(vm->nics[nic].mac, mac, sizeof(mac));
+}
+
+static void a_machine_has_its_nics_in_order(void **state)
+{
+	/* vnet7 has two queues, vnet10 and vnet9 were plugged in later. */
+	static const char *const argv[] = {"/usr/bin/qemu-system-x86_64",
+					   "-name",
+					   "guest=web 1,debug-threads=on",
+					   "-netdev",
+					   "{\"type\":\"tap\",\"fds\":\"30:31\",\"id\":\"a\"}",
+					   "-device",
+					   "x,netdev=a,mac=52:54:00:00:00:01",
+					   "-netdev",
+					   "tap,fd=20,id=b",
+					   "-device",
+					   "x,netdev=b,mac=52:54:00:00:00:02",
+					   "-netdev",
+					   "tap,ifname=vnet3,id=c",
+					   NULL};
+	struct vms vms cleanup(vms_free) = {0};
+	pid_t pid = start(*state, "20=vnet1 25=vnet10 26=vnet9 27=vnet3 28= 30=vnet7 31=vnet7",
+			  NULL, argv);
+
+	find(&vms);
+	assert_int_equal(vms.count, 1);
+	assert_int_equal(vms.items[0].pid, pid);
+	assert_string_equal(vms.items[0].name, "web 1");
+	assert_string_equal(vms.items[0].monitor, "qemu");
+	assert_int_equal(vms.items[0].nnics, 5);
+	assert_nic(&vms.items[0], 0, "vnet7", 1);
+	assert_nic(&vms.items[0], 1, "vnet1", 2);
+	assert_nic(&vms.items[0], 2, "vnet3", 0);
+	assert_nic(&vms.items[0], 3, "vnet9", 0);
+	assert_nic(&vms.items[0], 4, "vnet10", 0);
+}
+
+static void what_is_left_over_belongs_together(void **state)
+{
+	static const char *const argv[] = {"qemu-system-x86_64",
+					   "-netdev",
+					   "bridge,id=a",
+					   "-device",
+					   "x,netdev=a,mac=52:54:00:00:00:01",
+					   "-netdev",
+					   "tap,ifname=tap1,id=b",
+					   NULL};
+	struct vms vms cleanup(vms_free) = {0};
+	char name[32];
+	pid_t pid = start(*state, "20=tap1 21=tap0", NULL, argv);
+
+	find(&vms);
+	assert_int_equal(vms.count, 1);
+	snprintf(name, sizeof(name), "pid-%d", (int)pid);
+	assert_string_equal(vms.items[0].name, name);
+	assert_false(vms.items[0].named);
+	assert_int_equal(vms.items[0].nnics, 2);
+	assert_nic(&vms.items[0], 0, "tap0", 1);
+	assert_nic(&vms.items[0], 1, "tap1", 0);
+}
+
+static void machines_are_sorted_by_name(void **state)
+{
+	static const char *const b[] = {"kvm", "-name", "b", NULL};
+	static const char *const a[] = {"kvm", "-name", "a", NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "20=tap0", NULL, b);
+	start(*state, "20=tap1", NULL, a);
+	find(&vms);
+	assert_int_equal(vms.count, 2);
+	assert_string_equal(vms.items[0].name, "a");
+	assert_string_equal(vms.items[1].name, "b");
+}
+
+static void a_tap_belongs_to_the_machine_that_has_a_name(void **state)
+{
+	static const char *const manager[] = {"/usr/sbin/libvirtd", NULL};
+	static const char *const vm[] = {"kvm", "-name", "web1", NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "20=tap0 21=tap1", NULL, manager);
+	start(*state, "20=tap0", NULL, vm);
+	start(*state, "20=tap0", NULL, manager);
+	find(&vms);
+	assert_int_equal(vms.count, 2);
+	assert_int_equal(vms.items[0].nnics, 1); /* the manager keeps the other */
+	assert_nic(&vms.items[0], 0, "tap1", 0);
+	assert_string_equal(vms.items[1].name, "web1");
+	assert_nic(&vms.items[1], 0, "tap0", 0);
+}
+
+static void taps_of_another_namespace_are_left_out(void **state)
+{
+	static const char *const evil[] = {"kvm", "-name", "web1", NULL};
+	static const char *const good[] = {"kvm", "-name", "web2", NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "20=tap0", "stay", evil);
+	start(*state, "20=tap0", "back", evil); /* the process is in our namespace, its tap isn't */
+	start(*state, "20=tap0", NULL, good);
+	find(&vms);
+	assert_int_equal(vms.count, 1);
+	assert_string_equal(vms.items[0].name, "web2");
+}
+
+static void nothing_is_found_where_nothing_is(void **state)
+{
+	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
+	struct vms vms cleanup(vms_free) = {0}, untouched = {.count = 7};
+	struct err e = {0};
+
+	start(*state, "20=", NULL, argv);
+	find(&vms);
+	assert_int_equal(vms.count, 0);
+	assert_int_equal(vms_find("/nonexistent", &untouched, &e), -ENOENT);
+	assert_string_equal(e.text, "can't open /nonexistent: No such file or directory");
+	assert_int_equal(untouched.count, 7);
+}
+
+int main(int argc, char **argv)
+{
+	struct world world = {.program = argc > 1 ? argv[1] : NULL};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate_setup_teardown(a_machine_has_its_nics_in_order, NULL,
+							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(what_is_left_over_belongs_together, NULL,
+							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(machines_are_sorted_by_name, NULL,
+							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(
+			a_tap_belongs_to_the_machine_that_has_a_name, NULL, stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(taps_of_another_namespace_are_left_out,
+							 NULL, stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(nothing_is_found_where_nothing_is, NULL,
+							 stop_all, &world),
+	};
+
+	if (!world.program) {
+		fprintf(stderr, "usage: %s TAP-HOLDER\n", argv[0]);
+		return 2;
+	}
+	if (unshare(CLONE_NEWNET) < 0) {
+		fprintf(stderr, "skipped: can't make a network namespace: %s\n", strerror(errno));
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
