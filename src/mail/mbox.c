@@ -195,7 +195,7 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 {
 	const char *end = w->bytes + w->len;
 	uint64_t length = UINT64_MAX;
-	bool mozilla = strncmp(c->line, "From - ", 7) == 0;
+	bool mozilla = c->next - c->line >= 7 && memcmp(c->line, "From - ", 7) == 0;
 
 	if ((size_t)(end - c->next) > HEAD_MAX)
 		end = c->next + HEAD_MAX;
