@@ -8,7 +8,8 @@ export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 # Every Debian package that anything here uses, by what it is for.
 declare -rA PACKAGES=(
 	[portmirror]='gcc libc6-dev meson ninja-build pkg-config
-	              libbpf-dev libmnl-dev libjansson-dev libyaml-dev libpcap-dev libxxhash-dev'
+	              libbpf-dev libmnl-dev libjansson-dev libyaml-dev libpcap-dev libxxhash-dev
+	              libexpat1-dev libmicrohttpd-dev libseccomp-dev'
 	[programs]='libssl-dev libarchive-dev libgsasl-dev' # what the others are linked with
 	[unit]='libcmocka-dev'
 	[lint]='clang clang-format clang-tidy shellcheck'
