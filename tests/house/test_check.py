@@ -24,7 +24,7 @@ def test_tally_reads_meson(tmp_path):
                    '{"name": "b", "result": "FAIL"}\n'
                    '{"name": "c", "result": "TIMEOUT"}\n'
                    '{"name": "d", "result": "SKIP", "stdout": "so\\nno bridge here\\n"}\n')
-    assert tally(log) == ['1 2 1', 'd: no bridge here']
+    assert tally(log) == ['1 2 1', 'failed: b', 'failed: c', 'skipped: d: no bridge here']
 
 
 def test_tally_reads_pytest(tmp_path):
@@ -37,13 +37,15 @@ def test_tally_reads_pytest(tmp_path):
     result = run('/usr/bin/python3', '-m', 'pytest', '-p', 'no:cacheprovider',
                  f'--rootdir={tmp_path}', f'--junitxml={tmp_path}/x.xml', test)
     assert result.returncode == 1
-    assert tally(tmp_path / 'x.xml') == ['1 2 1', 'test_x: test_late: no bridge here']
+    assert tally(tmp_path / 'x.xml') == ['1 2 1', 'failed: test_x: test_bad', 'failed: test_x: test_broken',
+                                         'skipped: test_x: test_late: no bridge here']
 
 
 def test_tally_counts_what_it_cannot_read_as_failed(tmp_path):
     (tmp_path / 'cut.xml').write_text('<testsuites><testsuite')
     (tmp_path / 'cut.json').write_text('{"name": ')
-    assert tally(tmp_path / 'cut.xml', tmp_path / 'cut.json', tmp_path / 'none.xml') == ['0 3 0']
+    files = [tmp_path / name for name in ('cut.json', 'cut.xml', 'none.xml')]
+    assert tally(*files) == ['0 3 0', *(f'failed: {file}' for file in files)]
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def test_a_suite_can_fail(tree, suite, path, text):
     (tree / path).write_text(text)
     result = check(tree, suite)
     assert result.returncode == 1, result.stdout + result.stderr
-    assert ' 0 failed' not in result.stdout.splitlines()[-1]
+    *_, named, counts = result.stdout.splitlines()
+    assert named.startswith('failed: ') and ' 0 failed' not in counts
 
 
 def test_lint_forgets_when_a_file_changes(tree):
