@@ -22,6 +22,7 @@ declare -rA PACKAGES=(
 	[exec]='gdb strace tmux util-linux libcap2-bin libc6-dev musl-tools busybox-static sudo openssh-client
 	        iputils-ping procps libc6-dbg uidmap at cron fuse3 pkexec dbus libc6-dev-i386 lib32gcc-12-dev golang-go
 	        pulseaudio'
+	[coverage]='gcovr'
 	[bench]='gdb postfix'
 )
 

@@ -153,7 +153,7 @@ def test_an_unknown_suite_is_refused(tree):
 def test_help_names_every_suite():
     result = run(TOP / 'check', '--help')
     assert result.returncode == 0
-    for suite in ('format', 'lint', 'analyze', 'unit', 'sanitize', 'house', 'fuzz', 'soak'):
+    for suite in ('format', 'lint', 'analyze', 'unit', 'sanitize', 'house', 'fuzz', 'soak', 'coverage'):
         assert f' {suite} ' in result.stdout
 
 
