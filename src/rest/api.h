@@ -35,6 +35,10 @@ struct rest_request {
 	const char *body;
 	size_t len;
 	bool expired; /* a held request whose time has passed: answer as things are */
+	/* What a held request remembers from one asking to the next, so that it never creates
+	 * twice: a number that the server keeps for it, 0 at first. NULL: this caller can't hold
+	 * (an Expect that needs it is refused with 417). Nothing is to be freed. */
+	uint64_t *ticket;
 };
 
 #define REST_HEADERS_MAX 10
@@ -94,7 +98,8 @@ struct rest_job *rest_job_new(struct rest_api *api, void (*cancel)(void *data), 
 uint64_t rest_job_number(const struct rest_job *job);
 /* share: 0 to 1. */
 void rest_job_progress(struct rest_job *job, double share);
-/* The end. resource (taken over) has its _type and everything; type: what it is. */
+/* The end. resource (taken over; may be NULL) has its _type and everything. The job is the api's
+ * from now on; after its cancel() was called, too. */
 void rest_job_done(struct rest_job *job, unsigned status, json_t *resource);
 void rest_job_failed(struct rest_job *job, const struct rest_fault *fault);
 
