@@ -150,7 +150,9 @@ struct cure {
 static void each_reason(struct work *w, const struct session_state *st, enum severity severity,
 			const struct cure *cure)
 {
-	const char *name = severity == SEVERITY_ERROR ? "session-failed" : "session-not-whole";
+	const char *name = severity == SEVERITY_ERROR  ? "session-failed"
+			   : severity == SEVERITY_HINT ? "session-suspended"
+						       : "session-not-whole";
 	const char *at = st->reasons;
 
 	while (at && *at) {
@@ -169,6 +171,7 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 	static const struct cure mend = {"mend the file, then: portmirror apply", NULL};
 	static const struct cure again = {"portmirror rm ", ", and add it as it should be"};
 	static const struct cure look = {"portmirror show ", ""};
+	static const struct cure restore = {"portmirror restore ", ""};
 	static const struct cure wait = {
 		"start the machine or make the device, then: portmirror apply", NULL};
 
@@ -176,6 +179,8 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 		each_reason(w, st, SEVERITY_ERROR, &mend);
 	} else if (st->state == STATE_FAILED) {
 		each_reason(w, st, SEVERITY_ERROR, &again);
+	} else if (st->state == STATE_SUSPENDED) {
+		each_reason(w, st, SEVERITY_HINT, &restore);
 	} else {
 		each_reason(w, st, SEVERITY_WARNING, st->stuck ? &look : &wait);
 		if (st->pending > 0)

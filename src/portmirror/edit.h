@@ -33,6 +33,6 @@ int edit_remove(struct engine *engine, struct sessions *sessions, const char *co
 
 /* Suspends a session, or lets it go on: it stays saved, and copies nothing meanwhile. */
 int edit_suspend(struct engine *engine, struct sessions *sessions, const char *name, bool suspended,
-		 struct outcome *outcome, struct err *e);
+		 const struct edit *edit, struct outcome *outcome, struct err *e);
 
 #endif

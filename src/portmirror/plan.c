@@ -20,7 +20,7 @@
 
 const char *state_name(enum state state)
 {
-	static const char *const names[] = {"whole", "partial", "waiting", "failed"};
+	static const char *const names[] = {"whole", "partial", "waiting", "suspended", "failed"};
 
 	return names[state];
 }
@@ -114,7 +114,8 @@ static bool keeps_action(const struct work *w, const struct tc_action *action)
 	st = &w->plan->states[owner];
 	if (w->in->sessions->items[owner].broken)
 		return true;
-	return st->state != STATE_FAILED && st->to_ifindex == 0 && action->to_ifindex == 0;
+	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED && st->to_ifindex == 0 &&
+	       action->to_ifindex == 0;
 }
 
 bool plan_keeps(const struct work *w, const struct tc_filter *filter)

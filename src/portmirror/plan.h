@@ -77,7 +77,7 @@ struct plan_program {
 	uint32_t loaded; /* the id of the same program, loaded already; 0: none */
 };
 
-enum state { STATE_WHOLE, STATE_PARTIAL, STATE_WAITING, STATE_FAILED };
+enum state { STATE_WHOLE, STATE_PARTIAL, STATE_WAITING, STATE_SUSPENDED, STATE_FAILED };
 const char *state_name(enum state state);
 
 /* What became of a session. */

@@ -187,6 +187,11 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 		plan_say(w, state, STATE_FAILED, "%s", saved->broken);
 		return;
 	}
+	if (saved->session.suspended) { /* it wants nothing, and nothing is looked up for it */
+		plan_say(w, state, STATE_SUSPENDED,
+			 "suspended: nothing is copied until it is restored");
+		return;
+	}
 	st->to_ifindex = resolve_to(w, state, &saved->session);
 	resolve_from(w, state, &saved->session, st->to_ifindex);
 }

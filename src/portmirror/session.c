@@ -242,6 +242,11 @@ static int read_isolate(struct reader *r, const json_t *value)
 	return read_bool(r, value, &r->s.isolate);
 }
 
+static int read_suspended(struct reader *r, const json_t *value)
+{
+	return read_bool(r, value, &r->s.suspended);
+}
+
 static int read_runtime(struct reader *r, const json_t *value)
 {
 	return read_bool(r, value, &r->s.runtime);
@@ -251,10 +256,10 @@ static const struct {
 	const char *name;
 	int (*read)(struct reader *r, const json_t *value);
 } keys[] = {
-	{"_type", read_mirror},	   {"name", read_name},	    {"mode", read_mirror},
-	{"from", read_from},	   {"to", read_to},	    {"direction", read_direction},
-	{"filter", read_filter},   {"attach", read_attach}, {"isolate", read_isolate},
-	{"runtime", read_runtime},
+	{"_type", read_mirror},	       {"name", read_name},	  {"mode", read_mirror},
+	{"from", read_from},	       {"to", read_to},		  {"direction", read_direction},
+	{"filter", read_filter},       {"attach", read_attach},	  {"isolate", read_isolate},
+	{"suspended", read_suspended}, {"runtime", read_runtime},
 };
 
 static int unknown_key(const struct reader *r, const char *key)
@@ -390,9 +395,21 @@ json_t *session_object(const struct session *s, bool all)
 		put(&object, "attach", json_string(attach_name(s->attach)));
 	if (all || s->isolate)
 		put(&object, "isolate", json_boolean(s->isolate));
+	if (all || s->suspended)
+		put(&object, "suspended", json_boolean(s->suspended));
 	if (all)
 		put(&object, "runtime", json_boolean(s->runtime));
 	return object;
+}
+
+int session_copy(const struct session *s, struct session *copy, struct err *e)
+{
+	json_t *object cleanup(json_free_at) = session_object(s, true);
+	char field[SESSION_FIELD];
+
+	if (!object)
+		return err_set(e, -ENOMEM, "out of memory");
+	return session_read(object, NULL, copy, field, e);
 }
 
 static bool has_from(const struct session *s, const struct selector *wanted)
@@ -407,8 +424,9 @@ bool session_equal(const struct session *a, const struct session *b)
 {
 	if (strcmp(a->name, b->name) != 0 || a->nfrom != b->nfrom ||
 	    !selector_equal(&a->to, &b->to) || a->direction != b->direction ||
-	    a->attach != b->attach || a->isolate != b->isolate || a->runtime != b->runtime ||
-	    !a->filter != !b->filter || (a->filter && strcmp(a->filter, b->filter) != 0))
+	    a->attach != b->attach || a->isolate != b->isolate || a->suspended != b->suspended ||
+	    a->runtime != b->runtime || !a->filter != !b->filter ||
+	    (a->filter && strcmp(a->filter, b->filter) != 0))
 		return false;
 	for (size_t i = 0; i < a->nfrom; i++)
 		if (!has_from(b, &a->from[i]))

@@ -32,10 +32,12 @@ struct session {
 	enum attach attach;
 	char *filter; /* pcap-filter(7), NULL for all frames */
 	bool isolate;
-	bool runtime; /* where it is kept: /run instead of /etc */
+	bool suspended; /* saved, but copies nothing now */
+	bool runtime;	/* where it is kept: /run instead of /etc */
 };
 
 void session_free(struct session *s); /* what it holds, not s itself; zeroed afterwards */
+int session_copy(const struct session *s, struct session *copy, struct err *e);
 
 /* A name: letters, digits, '.', '_', '-'; starts with a letter or digit; at most 63 bytes. */
 int session_check_name(const char *name, struct err *e);
@@ -50,9 +52,9 @@ const char *attach_name(enum attach attach);
  * error is about ("from[1]"), so that the caller can find its line. The name may be absent where
  * fallback is given (a file's name); where both are there they must be equal.
  * Keys: _type ("mirror"), name, mode ("mirror"), from (an array of selectors, or one selector),
- * to (a selector, or an array of one), direction, filter, attach, isolate, runtime. Any other is
- * refused, with a hint at the key that was probably meant. null is as good as an absent key. No
- * source may be there twice, or be the destination.
+ * to (a selector, or an array of one), direction, filter, attach, isolate, suspended, runtime. Any
+ * other is refused, with a hint at the key that was probably meant. null is as good as an absent
+ * key. No source may be there twice, or be the destination.
  */
 #define SESSION_FIELD 64
 int session_read(const json_t *object, const char *fallback, struct session *s, char *field,

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "portmirror/cli/app.h"
+#include "portmirror/edit.h"
 
 static int set(json_t *object, const char *key, const char *text)
 {
@@ -76,128 +77,25 @@ static int read_options(const struct cli_call *call, struct session *session)
 	return EXIT_OK;
 }
 
-/* Why the session can't be added as things stand; NULL: it can. */
-static const char *objection(const struct cli_call *call, const struct session_state *st)
-{
-	if (st->state == STATE_FAILED || st->stuck)
-		return st->reasons;
-	if (cli_has(call, "strict") && st->waiting > 0)
-		return st->reasons;
-	return NULL;
-}
-
-static int print_plan(const struct cli_call *call, const struct view *view)
-{
-	const struct plan *plan = &view->plan;
-
-	if (app_json(call))
-		return app_print_json(call, json_pack("{s:o}", "planned",
-						      app_ops(plan, plan->ops, plan->nops)));
-	app_print_ops(plan, plan->ops, plan->nops, "would ");
-	if (plan->nops == 0)
-		printf("nothing would change in the kernel\n");
-	return EXIT_OK;
-}
-
-/* Takes everything back. */
-static void undo(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
-		 const char *name)
-{
-	struct outcome outcome cleanup(outcome_free) = {0};
-	struct saved *saved = sessions_find(sessions, name);
-	struct err e = {0};
-
-	if (saved && store_remove(&engine->store, &saved->session, &e) < 0)
-		app_fail(call, &e);
-	sessions_drop(sessions, name);
-	if (engine_apply(engine, sessions, NULL, NULL, &outcome, &e) < 0)
-		app_fail(call, &e);
-}
-
-static int report(const struct cli_call *call, const struct outcome *outcome, const char *name)
-{
-	const struct session_state *st = plan_state(&outcome->view.plan, name);
-	const struct nl_link *to;
-
-	app_complain_states(call, outcome, NULL);
-	if (!st)
-		return EXIT_FAILED;
-	if (app_json(call))
-		return app_print_json(
-			call,
-			json_pack("{s:o, s:o}", "session", app_session_object(&outcome->view, st),
-				  "done",
-				  app_ops(&outcome->view.plan, outcome->done, outcome->ndone)));
-	to = nl_link_by_index(&outcome->view.host.links, st->to_ifindex);
-	printf("%s: %s", name, state_name(app_state(st)));
-	if (to && st->from.count > 0)
-		printf(", %zu port%s mirrored to %s", st->from.count,
-		       st->from.count == 1 ? "" : "s", to->name);
-	printf("\n");
-	return EXIT_OK;
-}
-
-static int carry_out(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
-		     const char *name, struct view *first)
-{
-	struct outcome outcome cleanup(outcome_free) = {0};
-	const struct session_state *st;
-	const char *refusal;
-	struct err e = {0};
-
-	if (store_save(&engine->store, &sessions_find(sessions, name)->session, &e) < 0)
-		return app_fail(call, &e);
-	if (engine_apply(engine, sessions, name, first, &outcome, &e) < 0) {
-		app_fail(call, &e);
-		undo(call, engine, sessions, name);
-		return EXIT_FAILED;
-	}
-	refusal = outcome_refusal(&outcome, name);
-	st = plan_state(&outcome.view.plan, name);
-	if (!refusal && st && objection(call, st))
-		refusal = st->reasons;
-	if (refusal) {
-		cli_complain(call, "%s: %s; nothing was changed", name, refusal);
-		outcome_free(&outcome);
-		undo(call, engine, sessions, name);
-		return EXIT_FAILED;
-	}
-	return report(call, &outcome, name);
-}
-
 static int add(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
 	       struct session *session)
 {
+	struct edit edit = {.dry = cli_has(call, "dry-run"), .strict = cli_has(call, "strict")};
+	struct outcome outcome cleanup(outcome_free) = {0};
 	char name[SESSION_NAME_MAX + 1];
-	const struct session_state *st;
-	struct view view cleanup(view_free) = {0};
-	const char *why;
 	struct err e = {0};
+	int r;
 
 	memcpy(name, session->name, sizeof(name));
-	if (sessions_find(sessions, name)) {
-		cli_complain(call,
-			     "there is a session named %s already; remove it first: "
-			     "portmirror rm %s",
-			     name, name);
+	r = edit_put(engine, sessions, session, false, &edit, &outcome, &e);
+	if (r == -EEXIST) {
+		cli_complain(call, "%s; remove it first: portmirror rm %s", e.text, name);
 		return EXIT_FAILED;
 	}
-	if (sessions_put(sessions, session) < 0) {
-		cli_complain(call, "out of memory");
-		return EXIT_FAILED;
-	}
-	if (engine_look(engine, sessions, name, &view, &e) < 0)
+	if (r < 0)
 		return app_fail(call, &e);
-	st = plan_state(&view.plan, name);
-	why = st ? objection(call, st) : NULL;
-	if (why) {
-		cli_complain(call, "%s: %.*s; nothing was changed", name, (int)strcspn(why, "\n"),
-			     why);
-		return EXIT_FAILED;
-	}
-	if (cli_has(call, "dry-run"))
-		return print_plan(call, &view);
-	return carry_out(call, engine, sessions, name, &view);
+	return edit.dry ? app_print_plan(call, &outcome.view.plan)
+			: app_report(call, &outcome, name);
 }
 
 int verb_add(const struct cli_call *call)

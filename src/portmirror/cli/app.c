@@ -288,3 +288,37 @@ bool app_complain_states(const struct cli_call *call, const struct outcome *outc
 	}
 	return bad;
 }
+
+int app_print_plan(const struct cli_call *call, const struct plan *plan)
+{
+	if (app_json(call))
+		return app_print_json(call, json_pack("{s:o}", "planned",
+						      app_ops(plan, plan->ops, plan->nops)));
+	app_print_ops(plan, plan->ops, plan->nops, "would ");
+	if (plan->nops == 0)
+		printf("nothing would change in the kernel\n");
+	return EXIT_OK;
+}
+
+int app_report(const struct cli_call *call, const struct outcome *outcome, const char *name)
+{
+	const struct session_state *st = plan_state(&outcome->view.plan, name);
+	const struct nl_link *to;
+
+	app_complain_states(call, outcome, NULL);
+	if (!st)
+		return EXIT_FAILED;
+	if (app_json(call))
+		return app_print_json(
+			call,
+			json_pack("{s:o, s:o}", "session", app_session_object(&outcome->view, st),
+				  "done",
+				  app_ops(&outcome->view.plan, outcome->done, outcome->ndone)));
+	to = nl_link_by_index(&outcome->view.host.links, st->to_ifindex);
+	printf("%s: %s", name, state_name(app_state(st)));
+	if (to && st->from.count > 0)
+		printf(", %zu port%s mirrored to %s", st->from.count,
+		       st->from.count == 1 ? "" : "s", to->name);
+	printf("\n");
+	return EXIT_OK;
+}

@@ -14,11 +14,13 @@
 /* The verbs: each returns an exit code. */
 int verb_add(const struct cli_call *call);
 int verb_apply(const struct cli_call *call);
+int verb_bypass(const struct cli_call *call);
 int verb_check(const struct cli_call *call);
 int verb_doctor(const struct cli_call *call);
 int verb_export(const struct cli_call *call);
 int verb_list(const struct cli_call *call);
 int verb_ports(const struct cli_call *call);
+int verb_restore(const struct cli_call *call);
 int verb_rm(const struct cli_call *call);
 int verb_show(const struct cli_call *call);
 int verb_stats(const struct cli_call *call);
@@ -67,5 +69,11 @@ void app_complain_lines(const struct cli_call *call, const char *name, const cha
  * NULL). Returns true where any session failed or the kernel refused anything. */
 bool app_complain_states(const struct cli_call *call, const struct outcome *outcome,
 			 const char *skip);
+
+/* The plan of a dry run. Returns an exit code. */
+int app_print_plan(const struct cli_call *call, const struct plan *plan);
+
+/* What an edit of one session has led to. Returns an exit code. */
+int app_report(const struct cli_call *call, const struct outcome *outcome, const char *name);
 
 #endif

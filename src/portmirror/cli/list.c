@@ -9,7 +9,8 @@
 
 static enum paint paint_of(enum state state)
 {
-	static const enum paint paints[] = {PAINT_GREEN, PAINT_YELLOW, PAINT_YELLOW, PAINT_RED};
+	static const enum paint paints[] = {PAINT_GREEN, PAINT_YELLOW, PAINT_YELLOW, PAINT_YELLOW,
+					    PAINT_RED};
 
 	return paints[state];
 }
@@ -134,8 +135,9 @@ static void print_one(const struct view *view, const struct session_state *st, c
 	line("filter", s->filter ? s->filter : "(all frames)");
 	line("attach", attach_name(s->attach));
 	line("isolate", s->isolate ? "yes" : "no");
+	line("suspended", s->suspended ? "yes" : "no");
 	line("ports", st->from.count ? buf_text(&ports) : "(none now)");
-	line("destination", to ? to->name : "(not there now)");
+	line("destination", to ? to->name : "(none now)");
 	if (st->in_kernel)
 		printf("%-12s mirred %u\n", "action", st->action);
 }

@@ -96,11 +96,33 @@ static const struct cli_verb verbs[] = {
 		.run = verb_rm,
 	},
 	{
+		.name = "bypass",
+		.arguments = "NAME",
+		.least = 1,
+		.most = 1,
+		.summary = "suspend a session: it stays saved and copies nothing",
+		.text = "Lasts, over a boot too, until restore.\n\nExample:\n  portmirror bypass "
+			"ids\n",
+		.options = dry_options,
+		.run = verb_bypass,
+	},
+	{
+		.name = "restore",
+		.arguments = "NAME",
+		.least = 1,
+		.most = 1,
+		.summary = "let a suspended session go on",
+		.text = "Example:\n  portmirror restore ids\n",
+		.options = dry_options,
+		.run = verb_restore,
+	},
+	{
 		.name = "list",
 		.arguments = "",
 		.summary = "the sessions and how they stand",
 		.text = "States: whole (all that is named is mirrored), partial, waiting (for a "
-			"source or the\ndestination), failed.\n\nExample:\n  portmirror list\n",
+			"source or the\ndestination), suspended, failed.\n\nExample:\n  portmirror "
+			"list\n",
 		.run = verb_list,
 	},
 	{

@@ -92,7 +92,8 @@ static json_t *sessions_array(const struct stats *stats, bool rates)
 
 static enum paint state_paint(enum state state)
 {
-	static const enum paint paints[] = {PAINT_GREEN, PAINT_YELLOW, PAINT_YELLOW, PAINT_RED};
+	static const enum paint paints[] = {PAINT_GREEN, PAINT_YELLOW, PAINT_YELLOW, PAINT_YELLOW,
+					    PAINT_RED};
 
 	return paints[state];
 }

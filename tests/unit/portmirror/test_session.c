@@ -228,14 +228,15 @@ static void the_object_keeps_its_order(void **state)
 	assert_yaml(&plain, false, "name: ids\nfrom:\n  - vm:web1\nto: port:ids0\n");
 	assert_yaml(&plain, true,
 		    "!mirror\nname: ids\nmode: mirror\nfrom:\n  - vm:web1\nto: port:ids0\n"
-		    "direction: both\nfilter: null\nattach: auto\nisolate: false\nruntime: "
-		    "false\n");
-	read_session("{\"runtime\":true,\"isolate\":true,\"attach\":\"clsact\",\"filter\":\"arp\","
+		    "direction: both\nfilter: null\nattach: auto\nisolate: false\n"
+		    "suspended: false\nruntime: false\n");
+	read_session("{\"runtime\":true,\"suspended\":true,\"isolate\":true,"
+		     "\"attach\":\"clsact\",\"filter\":\"arp\","
 		     "\"direction\":\"received\",\"to\":\"port:ids0\",\"from\":\"vm:web1\"}",
 		     "ids", &full);
 	assert_yaml(&full, false,
 		    "name: ids\nfrom:\n  - vm:web1\nto: port:ids0\ndirection: received\nfilter: "
-		    "arp\nattach: clsact\nisolate: true\n");
+		    "arp\nattach: clsact\nisolate: true\nsuspended: true\n");
 }
 
 static void what_is_written_is_read_back(void **state)
@@ -272,6 +273,7 @@ static void equal_minds_everything_but_the_order(void **state)
 		"{\"from\":[\"vm:a\",\"vm:b\"],\"to\":\"port:x\",\"attach\":\"clsact\"}",
 		"{\"from\":[\"vm:a\",\"vm:b\"],\"to\":\"port:x\",\"filter\":\"arp\"}",
 		"{\"from\":[\"vm:a\",\"vm:b\"],\"to\":\"port:x\",\"isolate\":true}",
+		"{\"from\":[\"vm:a\",\"vm:b\"],\"to\":\"port:x\",\"suspended\":true}",
 		"{\"from\":[\"vm:a\",\"vm:b\"],\"to\":\"port:x\",\"runtime\":true}",
 	};
 	struct session s cleanup(session_free) = {0};
