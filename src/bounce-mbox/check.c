@@ -2,13 +2,13 @@
 /* What a server would say, before it is sent anything. */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "bounce-mbox/dial.h"
 #include "bounce-mbox/link.h"
 #include "bounce-mbox/report.h"
 #include "bounce-mbox/run.h"
@@ -35,21 +35,9 @@ static void no_job(struct link_owner *owner, struct job *job, const struct smtp_
 
 static int greet(struct link *l, struct link_owner *owner, struct limits *limits, struct err *e)
 {
-	int r = link_open(l, e);
+	int r = dial(l, owner, e);
 
-	while (r == 0 && link_is_open(l) && !link_takes(l)) {
-		struct pollfd fd = {link_fd(l), link_events(l), 0};
-
-		r = link_flush(l, e);
-		if (r == 0)
-			(void)poll(&fd, 1, 100);
-		owner->now = sender_now();
-		if (r == 0 && link_is_open(l))
-			r = link_hear(l, e);
-		if (r == 0 && owner->now > link_deadline(l))
-			r = err_set(e, -ETIMEDOUT, "it does not answer");
-	}
-	if (r == 0 && link_is_open(l)) {
+	if (r == 0) {
 		limits->size = link_size_max(l);
 		limits->eight_bit = link_is_eight_bit(l);
 	}

@@ -16,6 +16,13 @@
 #include "base/mem.h"
 #include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/syncer.h"
+#include "mail/imap_line.h"
+
+/* Message-IDs are cut at 1,000 bytes. */
+#define ID_TEXT_MAX 1100
+/* The time is noted so often, in seconds. */
+#define MARK_EVERY  60
+#define DAY_SECONDS 86400
 
 struct journal {
 	int fd;
@@ -25,7 +32,10 @@ struct journal {
 	struct buf lines;
 	struct journal_table table;
 	struct journal_ids old;
+	struct journal_ids uids; /* "VALIDITY UID\nID" of what IMAP servers took */
 	struct journal_sums sums;
+	int64_t opened, marked; /* seconds since 1970: when it was, when a line last said */
+	uint32_t recent[DAY_PARTS];
 	struct syncer *syncer;
 };
 
@@ -82,11 +92,45 @@ void journal_intent(struct journal *j, const struct prepared *p, bool again)
 
 void journal_go(struct journal *j, const struct prepared *p)
 {
+	int64_t now = time(NULL);
+	char text[24];
+
+	if (now < j->marked || now - j->marked >= MARK_EVERY) {
+		snprintf(text, sizeof(text), "%lld", (long long)now);
+		add_line(j, "at", NULL, text);
+		j->marked = now;
+	}
 	add_line(j, "go", p->key, "");
+}
+
+void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS])
+{
+	memcpy(parts, j->recent, sizeof(j->recent));
+}
+
+/* Notes the UID that a server gave. */
+static int add_uid(struct journal *j, const char *id, const char *words)
+{
+	char text[ID_TEXT_MAX];
+	uint32_t validity, uid;
+
+	if (!*id || !imap_append_uid(words, strlen(words), 0, &validity, &uid))
+		return 0;
+	snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 "\n%s", validity, uid, id);
+	return journal_ids_add(&j->uids, text, strlen(text));
+}
+
+bool journal_has_uid(const struct journal *j, const char *id, uint32_t validity, uint32_t uid)
+{
+	char text[ID_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 "\n%s", validity, uid, id);
+	return journal_ids_have(&j->uids, text);
 }
 
 void journal_done(struct journal *j, const struct prepared *p, const char *words)
 {
+	j->lines.failed = j->lines.failed || add_uid(j, p->id, words) < 0;
 	add_line(j, "done", p->key, words);
 }
 
@@ -213,7 +257,7 @@ static void start_run(struct journal *j, const char *words)
 	if (!rest)
 		return;
 	j->same_boot = strlen(j->boot) == len && memcmp(words, j->boot, len) == 0;
-	(void)strtoll(rest, &end, 10);
+	j->marked = strtoll(rest, &end, 10);
 	j->sums.total = strtoull(end, &end, 10);
 	snprintf(j->sums.target, sizeof(j->sums.target), "%s", *end == ' ' ? end + 1 : end);
 }
@@ -265,6 +309,17 @@ static void apply(struct journal_entry *entry, const char *what, const char *wor
 	}
 }
 
+/* A message left within MARK_EVERY of the last mark. */
+static void count_recent(struct journal *j)
+{
+	int64_t age = j->opened - j->marked - MARK_EVERY;
+
+	if (age < 0)
+		age = 0;
+	if (age < DAY_SECONDS)
+		j->recent[age / (DAY_SECONDS / DAY_PARTS)]++;
+}
+
 /* A line of ours, without checksum and newline: -EBADMSG where it makes no sense. */
 static int read_line(struct journal *j, char *line)
 {
@@ -279,6 +334,10 @@ static int read_line(struct journal *j, char *line)
 		start_run(j, words);
 		return 0;
 	}
+	if (strcmp(line, "at") == 0) {
+		j->marked = strtoll(words, NULL, 10);
+		return 0;
+	}
 	if (!key_of(words, key))
 		return -EBADMSG;
 	words += (size_t)2 * KEY_BYTES;
@@ -286,7 +345,15 @@ static int read_line(struct journal *j, char *line)
 	entry = journal_table_at(&j->table, key, *line == 'i' || *line == 'a' ? words : "");
 	if (!entry)
 		return -ENOMEM;
+	if (strcmp(line, "done") == 0 && entry->id && add_uid(j, entry->id, words) < 0)
+		return -ENOMEM;
+	if (strcmp(line, "go") == 0)
+		count_recent(j);
 	apply(entry, line, words);
+	if (entry->intended + entry->gone + entry->doubt == 0) { /* nobody will ask for it */
+		free(entry->id);
+		entry->id = NULL;
+	}
 	return 0;
 }
 
@@ -395,6 +462,7 @@ static struct journal *start(const char *path, const char *boot)
 	if (!j)
 		return NULL;
 	j->fd = -1;
+	j->opened = time(NULL);
 	j->path = strdup(path);
 	snprintf(j->boot, sizeof(j->boot), "%s", boot);
 	if (j->path)
@@ -462,5 +530,6 @@ void journal_close(struct journal *j)
 	buf_free(&j->lines);
 	journal_table_free(&j->table);
 	journal_ids_free(&j->old);
+	journal_ids_free(&j->uids);
 	free(j);
 }

@@ -3,6 +3,7 @@
  * What was sent, so that it is never sent twice. A text file to which lines are only added:
  *
  *	@SUM run BOOT TIME TOTAL TARGET		a run starts
+ *	@SUM at TIME				what follows left then or later
  *	@SUM intent KEY ID			durable before any of the message's last bytes leave
  *	@SUM again KEY ID			the same, of one that was in doubt
  *	@SUM go KEY				written (not waited for) before they do
@@ -21,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bounce-mbox/pace.h"
 #include "bounce-mbox/prepare.h"
 
 struct err;
@@ -54,6 +56,14 @@ void journal_doubts(const struct journal *j, void (*each)(const char *id, void *
 /* Whether the next message of that key was dealt with by an earlier run. Copies of one message are
  * counted: each call stands for one more copy in the archive. */
 enum journal_state journal_meet(struct journal *j, const struct prepared *p);
+
+/* How many messages left in the last 24 hours before it was opened: the newest part of them first.
+ */
+void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS]);
+
+/* Whether "done" was said of a message of that Message-ID with "[APPENDUID VALIDITY UID]", in this
+ * run or an earlier one. */
+bool journal_has_uid(const struct journal *j, const char *id, uint32_t validity, uint32_t uid);
 
 /* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. */
 void journal_run(struct journal *j, uint64_t total, const char *target);

@@ -43,6 +43,14 @@ static int grow(struct journal_table *t)
 	return 0;
 }
 
+static struct journal_entry *with_id(struct journal_entry *entry, const char *id)
+{
+	if (entry->id || !id || !*id)
+		return entry;
+	entry->id = strdup(id);
+	return entry->id ? entry : NULL;
+}
+
 struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
 				       const char *id)
 {
@@ -53,18 +61,13 @@ struct journal_entry *journal_table_at(struct journal_table *t, const unsigned c
 	if (t->slot_count > 0) {
 		slot = find_slot(t, new.key);
 		if (t->slots[slot] != 0)
-			return &t->items[t->slots[slot] - 1];
+			return with_id(&t->items[t->slots[slot] - 1], id);
 	}
 	if (!id || grow(t) < 0 || array_room(&t->items, &t->room, t->count, sizeof(*t->items)) < 0)
 		return NULL;
-	if (*id) {
-		new.id = strdup(id);
-		if (!new.id)
-			return NULL;
-	}
 	t->items[t->count] = new;
 	t->slots[find_slot(t, new.key)] = (uint32_t)++t->count;
-	return &t->items[t->count - 1];
+	return with_id(&t->items[t->count - 1], id);
 }
 
 void journal_table_free(struct journal_table *t)

@@ -10,7 +10,7 @@
 /* The copies of one message, counted. The key's first half is enough to tell messages apart. */
 struct journal_entry {
 	uint64_t key[2];
-	char *id; /* may be NULL */
+	char *id; /* NULL: none, or forgotten */
 	uint32_t intended, gone, sent, doubt, refused, met;
 };
 

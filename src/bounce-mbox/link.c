@@ -30,7 +30,7 @@ struct link {
 	struct sasl_login login;
 	int64_t heard, retry_at;
 	unsigned failures, carried;
-	bool ready, quitting;
+	bool ready, quitting, fetching;
 	struct job *giving; /* whose body is wanted */
 	struct stream stream;
 	bool streaming;
@@ -54,7 +54,7 @@ static void close_all(struct link *l)
 	l->sasl = NULL;
 	l->net = NULL;
 	l->giving = NULL;
-	l->ready = l->quitting = l->streaming = false;
+	l->ready = l->quitting = l->streaming = l->fetching = false;
 	l->carried = 0;
 }
 
@@ -103,6 +103,14 @@ static int prepare_login(struct link *l, struct err *e)
 	return sasl_new(&l->sasl, &l->login, e);
 }
 
+/* What the journal knows of the UIDs that the server gave. */
+static bool is_taken(void *data, const char *message_id, uint32_t validity, uint32_t uid)
+{
+	const struct run *run = data;
+
+	return run->journal && journal_has_uid(run->journal, message_id, validity, uid);
+}
+
 static int open_all(struct link *l, struct err *e)
 {
 	const struct options *o = l->owner->run->options;
@@ -118,7 +126,7 @@ static int open_all(struct link *l, struct err *e)
 	enum smtp_tls tls = *o->target.path	 ? SMTP_TLS_OFF
 			    : l->owner->tls_seen ? SMTP_TLS_REQUIRED
 						 : o->tls;
-	struct imap_setup imap = {tls, o->target.encrypted, l->sasl};
+	struct imap_setup imap = {tls, o->target.encrypted, l->sasl, is_taken, l->owner->run};
 	struct smtp_setup smtp = {
 		.lmtp = o->target.kind == TARGET_LMTP,
 		.hello = o->hello,
@@ -387,6 +395,11 @@ static int hear_event(struct link *l, enum smtp_event event, const struct smtp_t
 			l->failures = 0;
 		tell_done(l, told, false);
 		return 0;
+	case SMTP_MAIL:
+		return l->owner->piece(l->owner, told->piece, told->len, told->last, e);
+	case SMTP_NO_MORE:
+		l->owner->fetched = true;
+		return 0;
 	case SMTP_CLOSED:
 	case SMTP_WAIT:
 		break;
@@ -417,7 +430,7 @@ static int hear_events(struct link *l, struct err *e)
 
 static int over(struct link *l, struct err *e)
 {
-	bool idle = talk_open_count(&l->talk) == 0;
+	bool idle = talk_open_count(&l->talk) == 0 && !l->fetching;
 
 	if (l->quitting || (idle && l->ready)) { /* nothing is lost by that */
 		close_all(l);
@@ -462,8 +475,15 @@ int link_hear(struct link *l, struct err *e)
 	}
 }
 
+int link_fetch(struct link *l, const char *below, struct err *e)
+{
+	l->fetching = true;
+	return imap_fetch(l->talk.imap, below) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
 int link_flush(struct link *l, struct err *e)
 {
+	talk_flush(&l->talk);
 	for (;;) {
 		size_t len;
 		const char *bytes = talk_output(&l->talk, &len);
@@ -521,7 +541,7 @@ int64_t link_deadline(const struct link *l)
 		return INT64_MAX;
 	if (l->quitting)
 		return l->heard + 2 * SECOND;
-	if (l->ready && talk_open_count(&l->talk) == 0)
+	if (l->ready && talk_open_count(&l->talk) == 0 && !l->fetching)
 		return INT64_MAX;
 	return l->heard + patience;
 }

@@ -38,6 +38,10 @@ struct link_owner {
 	struct job *jobs; /* a message's id is its index here */
 	void (*done)(struct link_owner *owner, struct job *job, const struct smtp_told *told,
 		     bool blame);
+	/* For link_fetch() only; an error ends the link. */
+	int (*piece)(struct link_owner *owner, const char *bytes, size_t len, bool last,
+		     struct err *e);
+	bool fetched; /* all of it */
 	bool tls_seen;
 	char *secret; /* as last got */
 	int64_t now;
@@ -67,6 +71,9 @@ int link_go_on(struct link *l, struct err *e);
 int link_hear(struct link *l, struct err *e);
 /* Sends what there is to send, as far as it goes. */
 int link_flush(struct link *l, struct err *e);
+/* Asks an IMAP server for all mail, in the mailbox below only unless that is NULL; piece() gets it.
+ */
+int link_fetch(struct link *l, const char *below, struct err *e);
 /* Says QUIT; it closes when the server has answered. */
 void link_quit(struct link *l);
 /* Breaks it off. What is on the way is told. failed: as the server's fault. */

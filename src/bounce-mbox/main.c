@@ -13,13 +13,13 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/sig.h"
+#include "bounce-mbox/account.h"
 #include "bounce-mbox/journal.h"
 #include "bounce-mbox/rejects.h"
 #include "bounce-mbox/report.h"
-#include "bounce-mbox/run.h"
+#include "bounce-mbox/setup.h"
 #include "bounce-mbox/store.h"
 #include "bounce-mbox/verify.h"
-#include "mail/header.h"
 
 static const struct cli_option options[] = {
 	{.name = "port", .value = "PORT", .help = "use PORT of the server (25)", .letter = 'p'},
@@ -40,8 +40,8 @@ static const struct cli_option options[] = {
 	{.name = "check", .help = "tell what the server would refuse, and how long it will take"},
 	{.name = "status", .help = "tell what a journal, the only argument, says"},
 	{.name = "verify",
-	 .value = "EXPORT",
-	 .help = "compare the archive, the only argument, with what was exported again"},
+	 .value = "EXPORT|URL",
+	 .help = "compare the archive with what was exported again, or with an imap:// account"},
 	{.name = "resend-doubtful", .help = "send again what an earlier run may have sent"},
 	{.name = "rejects", .value = "FILE", .help = "append what is refused to FILE, an mbox"},
 	{.name = "format",
@@ -92,194 +92,12 @@ static const struct cli_option options[] = {
 	{0},
 };
 
-struct setup {
-	struct options options;
-	struct store_wishes wishes;
-	struct mail_names remove;
-	int64_t interval, backoff;
-	unsigned per_day;
-	char hello[256];
-};
-
 static int64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * SECOND + t.tv_nsec / 1000;
-}
-
-static bool seconds_of(const struct cli_call *call, const char *name, int64_t *microseconds)
-{
-	const char *text = cli_get(call, name);
-	char *end;
-	double n;
-
-	if (!text)
-		return true;
-	n = strtod(text, &end);
-	if (end == text || *end || !(n >= 0) || n > 1e6) {
-		cli_misused(call, "--%s: \"%s\" is no number of seconds", name, text);
-		return false;
-	}
-	*microseconds = (int64_t)(n * 1e6);
-	return true;
-}
-
-/* What the words of an option may be: the index of its value; -1 and a complaint. */
-static int choice(const struct cli_call *call, const char *name, const char *const *words,
-		  int otherwise)
-{
-	const char *text = cli_get(call, name);
-
-	if (!text)
-		return otherwise;
-	for (int i = 0; words[i]; i++)
-		if (strcmp(words[i], text) == 0)
-			return i;
-	cli_misused(call, "--%s: \"%s\" is none of those there are", name, text);
-	return -1;
-}
-
-static bool read_pace(const struct cli_call *call, struct setup *s)
-{
-	const char *name = cli_get(call, "provider"), *rate = cli_get(call, "rate");
-	const struct provider *provider = name ? provider_find(name) : NULL;
-	int64_t by_rate = 0;
-	struct err e = {0};
-
-	if (name && !provider) {
-		cli_misused(call, "--provider: \"%s\" is not known", name);
-		return false;
-	}
-	/* the post's half second spares SMTP servers; an IMAP account is the user's own */
-	s->interval = rate || s->options.target.kind == TARGET_IMAP ? 0 : SECOND / 2;
-	s->backoff = 5 * SECOND;
-	if (provider) {
-		s->interval = provider->interval;
-		s->per_day = provider->per_day;
-		s->options.per_connection = provider->per_connection;
-	}
-	if (!seconds_of(call, "delay", &s->interval) || !seconds_of(call, "backoff", &s->backoff))
-		return false;
-	if (rate && pace_rate_parse(rate, &by_rate, &e) < 0) {
-		cli_misused(call, "--rate: %s", e.text);
-		return false;
-	}
-	if (by_rate > s->interval)
-		s->interval = by_rate;
-	return true;
-}
-
-static bool read_login(const struct cli_call *call, struct options *o)
-{
-	static const char *const sources[] = {"password-file", "password-command", "token-file",
-					      "token-command"};
-	unsigned given = 0;
-
-	o->user = cli_get(call, "user");
-	if (!o->user && *o->target.user)
-		o->user = o->target.user;
-	if (!o->user && o->target.kind == TARGET_IMAP)
-		o->user = o->recipient; /* whose mailboxes they are */
-	for (size_t i = 0; i < COUNT(sources); i++) {
-		const char *value = cli_get(call, sources[i]);
-
-		if (!value)
-			continue;
-		given++;
-		o->token = i >= 2;
-		*(i % 2 ? &o->secret.command : &o->secret.file) = value;
-	}
-	if (given > 1) {
-		cli_misused(call, "one password is enough");
-		return false;
-	}
-	if (given > 0 && !o->user) {
-		cli_misused(call, "whose password is it? give --user");
-		return false;
-	}
-	o->secret.prompt = "Password";
-	o->mechanism = cli_get(call, "auth");
-	return true;
-}
-
-static bool read_message(const struct cli_call *call, struct setup *s)
-{
-	static const char *const orders[] = {"oldest", "archive", NULL};
-	const char *format = cli_get(call, "format"), *repair = cli_get(call, "repair");
-	const char *temporary = getenv("TMPDIR");
-	struct err e = {0};
-	int order = choice(call, "order", orders, 0);
-	int r = mail_names_add(&s->remove, mail_thunderbird_names, &e);
-
-	if (order < 0)
-		return false;
-	if (r == 0)
-		r = mail_names_add(&s->remove, REJECTS_FIELD, &e);
-	for (size_t i = 0; i < cli_count(call, "remove") && r == 0; i++)
-		r = mail_names_add(&s->remove, cli_nth(call, "remove", i), &e);
-	if (r == 0 && format)
-		r = mbox_format_parse(format, &s->wishes.format, &e);
-	if (r == 0 && repair)
-		r = mail_repair_parse(repair, &s->options.cleaning.repair, &e);
-	if (r < 0) {
-		cli_misused(call, "%s", e.text);
-		return false;
-	}
-	s->options.cleaning.remove = &s->remove;
-	s->wishes.as_it_stands = order == 1;
-	s->wishes.with_expunged = cli_has(call, "with-expunged");
-	s->wishes.temporary = temporary && *temporary ? temporary : "/var/tmp";
-	return true;
-}
-
-static bool read_address(const struct cli_call *call, const char *what, const char *address)
-{
-	const char *at = strrchr(address, '@');
-
-	if (at && at > address && at[1] && !strpbrk(address, "<> \t\r\n"))
-		return true;
-	cli_misused(call, "\"%s\" is no address for the %s", address, what);
-	return false;
-}
-
-static bool read_options(const struct cli_call *call, struct setup *s)
-{
-	static const char *const modes[] = {"off", "optional", "required", NULL};
-	struct options *o = &s->options;
-	long connections = 1, timeout = 300;
-	struct err e = {0};
-	int tls = choice(call, "tls", modes, SMTP_TLS_OPTIONAL);
-
-	o->path = call->args[0];
-	o->recipient = call->args[1];
-	o->sender = cli_get(call, "sender") ? cli_get(call, "sender") : o->recipient;
-	if (tls < 0)
-		return false;
-	if (target_parse(call->args[2], cli_get(call, "port"), &o->target, &e) < 0) {
-		cli_misused(call, "%s", e.text);
-		return false;
-	}
-	/* an account's name is enough for IMAP */
-	if (o->target.kind != TARGET_IMAP &&
-	    (!read_address(call, "recipient", o->recipient) ||
-	     (*o->sender && !read_address(call, "sender", o->sender))))
-		return false;
-	if (!cli_number(call, "connections", 1, 64, &connections) ||
-	    !cli_number(call, "timeout", 1, 86400, &timeout))
-		return false;
-	if (gethostname(s->hello, sizeof(s->hello) - 1) < 0)
-		snprintf(s->hello, sizeof(s->hello), "localhost");
-	o->hello = cli_get(call, "hello") ? cli_get(call, "hello") : s->hello;
-	o->folder = cli_get(call, "folder");
-	o->tls = (enum smtp_tls)tls;
-	o->ca_file = cli_get(call, "tls-ca");
-	o->resent = cli_has(call, "resent");
-	o->resend_doubtful = cli_has(call, "resend-doubtful");
-	o->connections = (unsigned)connections;
-	o->timeout = (int)timeout;
-	return read_pace(call, s) && read_login(call, o) && read_message(call, s);
 }
 
 /* The kernel's boot id; "unknown" is never the same as another. */
@@ -336,6 +154,15 @@ static int status(const struct cli_call *call)
 	return EXIT_OK;
 }
 
+/* What earlier runs sent today counts too. */
+static void recall(struct run *run)
+{
+	uint32_t parts[DAY_PARTS];
+
+	journal_recent(run->journal, parts);
+	pace_recall(&run->pace, now_us(), parts);
+}
+
 static int open_journal(const struct cli_call *call, struct run *run, bool dry, struct err *e)
 {
 	const char *path = cli_get(call, "journal");
@@ -352,6 +179,7 @@ static int open_journal(const struct cli_call *call, struct run *run, bool dry, 
 	r = journal_open(&run->journal, path, boot, e);
 	if (r < 0)
 		return r;
+	recall(run);
 	journal_sums(run->journal, &sums);
 	if (sums.healed)
 		report_note(run->report, "the journal's end was torn and has been healed");
@@ -454,35 +282,67 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	return r == 0 && run.tally.aside + run.tally.failed == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
+static bool is_account(const char *text)
+{
+	return strncmp(text, "imap://", 7) == 0 || strncmp(text, "imaps://", 8) == 0;
+}
+
+static int compare_export(const struct cli_call *call, const struct setup *s, struct store *archive,
+			  struct report *report, struct err *e)
+{
+	struct store export = {.fd = -1};
+	int r = store_open(&export, cli_get(call, "verify"), &s->wishes, e);
+
+	if (r == 0)
+		r = verify(archive, verify_store, &export, &s->options.cleaning, report, e);
+	store_free(&export);
+	return r;
+}
+
+static int compare_account(const struct setup *s, struct store *archive, struct report *report,
+			   struct err *e)
+{
+	int stop_fd cleanup(fd_close_at) = sig_watch();
+	struct run run = {.options = &s->options,
+			  .report = report,
+			  .stop_fd = stop_fd,
+			  .pace = {.backoff = s->backoff}};
+	struct account account = {&run, s->wishes.temporary};
+
+	return verify(archive, account_walk, &account, &s->options.cleaning, report, e);
+}
+
 static int compare(const struct cli_call *call)
 {
+	const char *with = cli_get(call, "verify");
+	bool online = is_account(with);
 	struct setup s = {0};
-	struct store archive = {.fd = -1}, export = {.fd = -1};
+	struct store archive = {.fd = -1};
 	struct report *report = NULL;
 	struct err e = {0};
 	int code = EXIT_FAILED, r;
 
-	if (call->nargs != 1)
-		return cli_misused(call, "--verify takes one argument, the archive");
-	if (!read_message(call, &s)) {
-		mail_names_free(&s.remove);
+	if (call->nargs > (online ? 2 : 1))
+		return cli_misused(call,
+				   "--verify takes the archive, and for IMAP the account's name");
+	if (online ? !setup_target(call, &s, call->nargs > 1 ? call->args[1] : NULL, with)
+		   : !setup_messages(call, &s)) {
+		setup_free(&s);
 		return EXIT_USAGE;
 	}
 	r = report_new(&report, cli_has(call, "json"), cli_has(call, "quiet"));
 	if (r == 0)
 		r = store_open(&archive, call->args[0], &s.wishes, &e);
 	if (r == 0)
-		r = store_open(&export, cli_get(call, "verify"), &s.wishes, &e);
-	if (r == 0)
-		r = verify(&archive, &export, &s.options.cleaning, report, &e);
+		r = online ? compare_account(&s, &archive, report, &e)
+			   : compare_export(call, &s, &archive, report, &e);
 	if (r < 0)
 		cli_complain(call, "%s", e.text);
 	else
 		code = r == 0 ? EXIT_OK : EXIT_FAILED;
 	report_free(report);
 	store_free(&archive);
-	store_free(&export);
-	mail_names_free(&s.remove);
+	setup_free(&s);
 	return code;
 }
 
@@ -501,7 +361,7 @@ static int bounce(const struct cli_call *call)
 		return compare(call);
 	if (call->nargs != 3)
 		return cli_misused(call, "give an mbox file, a recipient and an SMTP server");
-	if (!read_options(call, &s))
+	if (!setup_target(call, &s, call->args[1], call->args[2]))
 		goto end;
 	code = EXIT_FAILED;
 	stop_fd = sig_watch();
@@ -516,7 +376,7 @@ static int bounce(const struct cli_call *call)
 end:
 	report_free(report);
 	store_free(&store);
-	mail_names_free(&s.remove);
+	setup_free(&s);
 	return code;
 }
 
@@ -530,7 +390,8 @@ static const char text[] =
 	"lmtp://.\n"
 	"\n"
 	"  bounce-mbox -j sent.journal Inbox me@new.example mx.new.example\n"
-	"  bounce-mbox --status sent.journal\n";
+	"  bounce-mbox --status sent.journal\n"
+	"  bounce-mbox --verify imaps://imap.new.example Inbox me@new.example\n";
 
 int main(int argc, char **argv)
 {

@@ -10,7 +10,10 @@
 #include "base/mem.h"
 #include "mail/reply.h"
 
-#define DAY	    (86400 * SECOND)
+#define DAY  (86400 * SECOND)
+#define PART (DAY / DAY_PARTS)
+/* The day, and what is left of the part that it starts in. */
+#define RING	    (DAY_PARTS + 1)
 #define PAUSE_MAX   (900 * SECOND)
 #define QUOTA_PAUSE (3600 * SECOND)
 
@@ -60,22 +63,64 @@ int pace_rate_parse(const char *text, int64_t *interval, struct err *e)
 		       text);
 }
 
+static size_t place_of(int64_t part)
+{
+	int64_t at = part % RING;
+
+	return (size_t)(at < 0 ? at + RING : at); /* before the clock's start */
+}
+
+/* How long until fewer than per_day of them lie in the last 24 hours. */
+static int64_t quota_wait(const struct pace *p, int64_t now)
+{
+	uint64_t sum = 0;
+
+	/* the newest ones fill the allowance: it is free again when the last of these leaves */
+	for (int64_t age = 0; age < RING; age++) {
+		sum += p->parts[place_of(p->part - age)];
+		if (sum >= p->per_day)
+			return (p->part - age + 1) * PART + DAY - now;
+	}
+	return 0;
+}
+
+bool pace_is_used_up(const struct pace *p, int64_t now)
+{
+	return p->per_day > 0 && quota_wait(p, now) > 0;
+}
+
 int64_t pace_wait(const struct pace *p, int64_t now)
 {
-	int64_t until = p->next;
+	int64_t wait = p->next > now ? p->next - now : 0;
+	int64_t quota = p->per_day > 0 ? quota_wait(p, now) : 0;
 
-	if (p->per_day > 0 && p->today >= p->per_day && p->day + DAY > until)
-		until = p->day + DAY;
-	return until > now ? until - now : 0;
+	return quota > wait ? quota : wait;
+}
+
+/* Forgets what is a day old. */
+static void move_on(struct pace *p, int64_t now)
+{
+	int64_t part = now / PART;
+
+	if (part - p->part >= RING)
+		memset(p->parts, 0, sizeof(p->parts));
+	else
+		while (p->part < part)
+			p->parts[place_of(++p->part)] = 0;
+	p->part = part;
+}
+
+void pace_recall(struct pace *p, int64_t now, const uint32_t parts[DAY_PARTS])
+{
+	move_on(p, now);
+	for (int64_t age = 0; age < DAY_PARTS; age++)
+		p->parts[place_of(p->part - age)] += parts[age];
 }
 
 void pace_took(struct pace *p, int64_t now)
 {
-	if (now >= p->day + DAY || p->today == 0) {
-		p->day = now;
-		p->today = 0;
-	}
-	p->today++;
+	move_on(p, now);
+	p->parts[place_of(p->part)]++;
 	p->next = now + p->interval;
 }
 

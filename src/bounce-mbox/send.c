@@ -219,8 +219,22 @@ static void wait_for_news(struct sender *s)
 		stop(s);
 }
 
+static void tell_used_up(struct sender *s)
+{
+	struct pace *pace = &s->run->pace;
+	bool used_up = pace_is_used_up(pace, s->owner.now);
+
+	if (used_up && !s->told_used_up)
+		report_note(s->run->report,
+			    "the %u messages of a day are sent; going on in %.1f hours",
+			    pace->per_day,
+			    (double)pace_wait(pace, s->owner.now) / (3600.0 * SECOND));
+	s->told_used_up = used_up;
+}
+
 static void rest_links(struct sender *s)
 {
+	tell_used_up(s);
 	if (pace_wait(&s->run->pace, s->owner.now) < IDLE_MAX)
 		return;
 	for (unsigned i = 0; i < s->nlinks; i++)

@@ -85,6 +85,8 @@ int store_add_mbox(struct store *a, const char *name, const char *path, int copy
 int store_add_file(struct store *a, size_t folder, const char *name, struct err *e);
 int store_add_tree(struct store *a, const char *path, const struct store_wishes *wishes,
 		   struct err *e);
+/* A descriptor of an unlinked file in the folder. */
+int store_temporary(const char *folder, int *fd, struct err *e);
 /* A descriptor of an unlinked file with the unpacked bytes of fd; -1 where fd is not packed (and
  * spool is not set). */
 int store_unpack(int fd, const char *name, bool spool, const char *temporary, int *copy,

@@ -79,6 +79,13 @@ static inline uint64_t talk_size_max(const struct talk *t)
 	return t->imap ? imap_size_max(t->imap) : smtp_size_max(t->smtp);
 }
 
+/* No more messages for now. */
+static inline void talk_flush(struct talk *t)
+{
+	if (t->imap)
+		imap_flush(t->imap);
+}
+
 static inline int talk_quit(struct talk *t)
 {
 	return t->imap ? imap_quit(t->imap) : smtp_quit(t->smtp);

@@ -35,7 +35,7 @@ static bool packed(const char *start, ssize_t len)
 	return false;
 }
 
-static int temporary_file(const char *folder, int *fd, struct err *e)
+int store_temporary(const char *folder, int *fd, struct err *e)
 {
 	char *path cleanup(free_at) = NULL;
 
@@ -107,7 +107,7 @@ int store_unpack(int fd, const char *name, bool spool, const char *temporary, in
 	*copy = -1;
 	if (!spool && !packed(start, pread(fd, start, sizeof(start), 0)))
 		return 0;
-	r = temporary_file(temporary, &to, e);
+	r = store_temporary(temporary, &to, e);
 	if (r < 0)
 		return r;
 	reader = archive_read_new();

@@ -104,23 +104,34 @@ static int add_export(struct comparison *c, const unsigned char *key, const char
 	return 0;
 }
 
-static int add_all(struct comparison *c, struct store *store, const struct cleaning *cleaning,
-		   int (*add)(struct comparison *c, const unsigned char *key, const char *id),
-		   struct err *e)
+/* Where the messages that are looked at go. */
+struct side {
+	struct comparison *c;
+	const struct cleaning *cleaning;
+	struct prepared p;
+	int (*add)(struct comparison *c, const unsigned char *key, const char *id);
+};
+
+static int add_one(void *data, struct store *store, const struct item *item, struct err *e)
 {
-	struct prepared p = {0};
+	struct side *side = data;
+	unsigned char key[KEY_BYTES];
+	int r = prepare(&side->p, store, item, side->cleaning, e);
+
+	if (r == 0)
+		r = content_key(store, item, side->cleaning, key, e);
+	if (r == 0 && side->add(side->c, key, side->p.id) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	return r;
+}
+
+int verify_store(void *store, verify_visit *visit, void *data, struct err *e)
+{
+	struct store *a = store;
 	int r = 0;
 
-	for (size_t i = 0; i < store->count && r == 0; i++) {
-		unsigned char key[KEY_BYTES];
-
-		r = prepare(&p, store, &store->items[i], cleaning, e);
-		if (r == 0)
-			r = content_key(store, &store->items[i], cleaning, key, e);
-		if (r == 0 && add(c, key, p.id) < 0)
-			r = err_set(e, -ENOMEM, "out of memory");
-	}
-	prepared_free(&p);
+	for (size_t i = 0; i < a->count && r == 0; i++)
+		r = visit(data, a, &a->items[i], e);
 	return r;
 }
 
@@ -139,15 +150,18 @@ static bool changed(struct comparison *c, const struct journal_entry *lost)
 	return true;
 }
 
-int verify(struct store *archive, struct store *export, const struct cleaning *cleaning,
+int verify(struct store *archive, verify_walk *walk, void *export, const struct cleaning *cleaning,
 	   struct report *report, struct err *e)
 {
 	struct comparison c = {0};
+	struct side side = {.c = &c, .cleaning = cleaning, .add = add_archive};
 	uint64_t sums[3] = {0};
-	int r = add_all(&c, archive, cleaning, add_archive, e);
+	int r = verify_store(archive, add_one, &side, e);
 
+	side.add = add_export;
 	if (r == 0)
-		r = add_all(&c, export, cleaning, add_export, e);
+		r = walk(export, add_one, &side, e);
+	prepared_free(&side.p);
 	for (size_t i = 0; i < c.messages.count && r == 0; i++) {
 		const struct journal_entry *entry = &c.messages.items[i];
 		const char *id = entry->id ? entry->id : "";
@@ -157,13 +171,12 @@ int verify(struct store *archive, struct store *export, const struct cleaning *c
 
 			sums[other]++;
 			report_message(report, other ? REPORT_CHANGED : REPORT_MISSING, id, "",
-				       other ? "the export has another content for it"
-					     : "the export does not have it");
+				       other ? "it has another content there" : "it is not there");
 		}
 		if (entry->sent > 0 && entry->met > entry->sent) {
 			sums[2] += entry->met - entry->sent;
 			report_message(report, REPORT_DOUBLED, id, "",
-				       "the export has it more often than the archive");
+				       "it is there more often than in the archive");
 		}
 	}
 	if (r == 0)

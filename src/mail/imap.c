@@ -35,6 +35,8 @@ void imap_free(struct imap *i)
 	buf_free(&i->out);
 	buf_free(&i->capabilities);
 	buf_free(&i->known);
+	buf_free(&i->fetch.names);
+	buf_free(&i->fetch.below);
 	free(i);
 }
 
@@ -81,6 +83,7 @@ uint64_t imap_size_max(const struct imap *i)
 
 void imap_ask(struct imap *i, enum asked asked)
 {
+	imap_flush(i);
 	i->tag++;
 	i->questions[i->question_count++] = (struct question){asked, i->tag};
 	buf_fmt(&i->out, "A%u ", i->tag);
@@ -118,6 +121,7 @@ static void learn(struct imap *i, const char *words, size_t len)
 	buf_char(&i->capabilities, ' ');
 	i->literal_plus = has(i, "LITERAL+", NULL);
 	i->literal_minus = has(i, "LITERAL-", NULL);
+	i->multiappend = has(i, "MULTIAPPEND", NULL);
 	i->size_max =
 		has(i, "APPENDLIMIT", &limit) && *limit == '=' ? strtoull(limit + 1, NULL, 10) : 0;
 }
@@ -130,6 +134,23 @@ static void offered(const struct imap *i, struct buf *list)
 			at + 6);
 }
 
+/* RFC 3501 6.2.3, for servers without SASL. */
+static int log_in_plainly(struct imap *i, struct err *e)
+{
+	const char *user, *secret;
+	int r = sasl_plain_words(i->setup.sasl, i->encrypted, &user, &secret, e);
+
+	if (r < 0)
+		return r;
+	imap_ask(i, ASKED_LOGIN);
+	buf_str(&i->out, "LOGIN ");
+	imap_quoted(&i->out, user);
+	buf_char(&i->out, ' ');
+	imap_quoted(&i->out, secret);
+	buf_str(&i->out, "\r\n");
+	return 0;
+}
+
 static int log_in(struct imap *i, struct err *e)
 {
 	struct buf list cleanup(buf_free) = {0};
@@ -139,6 +160,8 @@ static int log_in(struct imap *i, struct err *e)
 	int r;
 
 	offered(i, &list);
+	if (list.len == 0 && !has(i, "LOGINDISABLED", NULL))
+		return log_in_plainly(i, e);
 	r = sasl_start(i->setup.sasl, buf_text(&list), i->encrypted, &mechanism, &first, e);
 	if (r < 0)
 		return r;
@@ -206,10 +229,11 @@ static int session_reply(struct imap *i, const struct question *q, bool ok, cons
 		i->start_tls = true;
 		return 0;
 	case ASKED_AUTH:
+	case ASKED_LOGIN:
 		if (!ok)
 			return refused("the login", imap_for_now(words, len) ? -EAGAIN : -EACCES,
 				       words, len, e);
-		r = sasl_finish(i->setup.sasl, e);
+		r = q->asked == ASKED_AUTH ? sasl_finish(i->setup.sasl, e) : 0;
 		i->authenticated = true;
 		if (r == 0)
 			imap_say(i, ASKED_CAPABILITY, "CAPABILITY");
@@ -219,6 +243,11 @@ static int session_reply(struct imap *i, const struct question *q, bool ok, cons
 		return 0;
 	case ASKED_LOGOUT:
 		i->gone = true;
+		return 0;
+	case ASKED_NAMES:
+	case ASKED_LOOK:
+	case ASKED_FETCH:
+		imap_fetch_reply(i, q, ok);
 		return 0;
 	case ASKED_EXAMINE:
 	case ASKED_SEARCH:
@@ -295,16 +324,18 @@ static int untagged(struct imap *i, const struct imap_line *line, struct err *e)
 		return greeting(i, line, e);
 	if (imap_word(line->words, line->len, "CAPABILITY", &rest)) {
 		learn(i, rest, (size_t)(end - rest));
+	} else if (imap_word(line->words, line->len, "BYE", &rest)) {
+		imap_set_reply(&i->farewell, 421, line->words, line->len);
+		i->gone = true;
+	} else if (i->fetch.on) {
+		imap_fetch_untagged(i, line);
 	} else if (imap_word(line->words, line->len, "LIST", &rest)) {
 		const char *quote = memchr(rest, '"', (size_t)(end - rest));
 
 		if (quote && end - quote >= 3 && quote[2] == '"')
 			i->delimiter = quote[1];
-	} else if (imap_word(line->words, line->len, "SEARCH", &rest)) {
-		i->found = i->found || (rest < end && *rest >= '1' && *rest <= '9');
-	} else if (imap_word(line->words, line->len, "BYE", &rest)) {
-		imap_set_reply(&i->farewell, 421, line->words, line->len);
-		i->gone = true;
+	} else {
+		imap_mail_untagged(i, line);
 	}
 	return 0;
 }
@@ -358,6 +389,9 @@ int imap_next(struct imap *i, struct smtp_told *told, struct err *e)
 		}
 		if (buf_status(&i->out) < 0 || buf_status(&i->capabilities) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
+		r = i->fetch.on ? imap_fetch_input(i, told, e) : SMTP_WAIT;
+		if (r != SMTP_WAIT)
+			return r;
 		r = take_line(i, e);
 		if (r < 0)
 			return r;

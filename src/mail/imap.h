@@ -2,7 +2,10 @@
 /*
  * The client's side of IMAP (RFC 3501), as far as putting messages into mailboxes goes, with the
  * same events as SMTP has: bytes in, bytes out. A mailbox is made when it is first needed. With
- * LITERAL+ or LITERAL- (RFC 7888) messages follow each other without waiting.
+ * LITERAL+ or LITERAL- (RFC 7888) messages follow each other without waiting; with MULTIAPPEND (RFC
+ * 3502) those for one mailbox share a command, until imap_flush(). A command that is refused put
+ * none of its messages there: they are told as unsent, and the next ones get commands of their own,
+ * so that only the one that the server doesn't want is refused.
  */
 #ifndef MAIL_IMAP_H
 #define MAIL_IMAP_H
@@ -15,6 +18,9 @@ struct imap_setup {
 	enum smtp_tls tls;
 	bool encrypted;
 	struct sasl *sasl; /* NULL: the server knows us already (PREAUTH) */
+	/* Whether another message of that Message-ID is known to have got the UID; may be NULL. */
+	bool (*taken)(void *data, const char *message_id, uint32_t validity, uint32_t uid);
+	void *data;
 };
 
 int imap_new(struct imap **i, const struct imap_setup *setup, struct err *e);
@@ -28,11 +34,17 @@ int imap_encrypted(struct imap *i);
 bool imap_may_send(const struct imap *i);
 /* The strings of the message stay borrowed until it is told. Its body must be exactly size bytes.
  * With ask, the mailbox is searched for the message's Message-ID first; where that is there, the
- * message counts as sent. */
+ * message counts as sent, unless each one is taken by another. The reply of a message that was sent
+ * starts with "[APPENDUID VALIDITY UID]" where the server knows UIDPLUS (RFC 4315). */
 int imap_send(struct imap *i, const struct smtp_message *message);
 int imap_body(struct imap *i, const char *bytes, size_t len, bool last);
+/* No more messages for now: what was begun is ended. Before imap_output() is sent. */
+void imap_flush(struct imap *i);
 size_t imap_open_count(const struct imap *i);
 uint64_t imap_size_max(const struct imap *i);
+/* Reads all messages that the account holds, or that are in the mailbox below and under it (UTF-8;
+ * NULL: all but what only shows the others' mail once more). Instead of imap_send(). */
+int imap_fetch(struct imap *i, const char *below);
 int imap_quit(struct imap *i);
 
 #endif

@@ -83,6 +83,10 @@ long imap_line_read(const char *bytes, size_t len, struct imap_line *line)
 			break;
 		if (len - at < (size_t)literal)
 			return 0;
+		if (!l.literal) {
+			l.literal = bytes + at;
+			l.literal_len = (size_t)literal;
+		}
 		at += (size_t)literal;
 	}
 	*line = l;
@@ -97,6 +101,80 @@ bool imap_word(const char *words, size_t len, const char *word, const char **res
 		return false;
 	*rest = words + (len > n ? n + 1 : n);
 	return true;
+}
+
+uint32_t imap_number(const char **at, const char *end)
+{
+	uint64_t n = 0;
+
+	for (; *at < end && **at >= '0' && **at <= '9'; ++*at)
+		if (n <= UINT32_MAX)
+			n = n * 10 + (uint64_t)(**at - '0');
+	return n <= UINT32_MAX ? (uint32_t)n : 0;
+}
+
+/* What is between quotes; NULL where the last one is missing. */
+static const char *read_quoted(const char *at, const char *end, struct buf *b)
+{
+	for (; at < end && *at != '"'; at++) {
+		if (*at == '\\' && end - at > 1)
+			at++;
+		buf_char(b, *at);
+	}
+	return at < end ? at + 1 : NULL;
+}
+
+bool imap_string(const struct imap_line *line, const char *at, struct buf *b, const char **rest)
+{
+	const char *end = line->words + line->len, *start = at;
+	size_t had = b->len;
+
+	while (at < end && *at != ' ')
+		at++;
+	if (start < end && *start == '"') {
+		at = read_quoted(start + 1, end, b);
+	} else if (start < end && *start == '{' && line->literal) {
+		buf_add(b, line->literal, line->literal_len);
+		at = end;
+	} else {
+		buf_add(b, start, (size_t)(at - start));
+	}
+	if (!at || b->len == had || memchr(b->data + had, 0, b->len - had))
+		return false;
+	*rest = at;
+	return true;
+}
+
+bool imap_append_uid(const char *words, size_t len, size_t nth, uint32_t *validity, uint32_t *uid)
+{
+	static const char code[] = "[APPENDUID ";
+	const char *at = words, *end = words + len;
+
+	while ((at = memchr(at, '[', (size_t)(end - at))) != NULL &&
+	       ((size_t)(end - at) < sizeof(code) || strncasecmp(at, code, sizeof(code) - 1) != 0))
+		at++;
+	if (!at)
+		return false;
+	at += sizeof(code) - 1;
+	*validity = imap_number(&at, end);
+	while (*validity && at < end && (*at == ' ' || *at == ',')) {
+		at++;
+
+		uint32_t first = imap_number(&at, end), last = first;
+
+		if (at < end && *at == ':') {
+			at++;
+			last = imap_number(&at, end);
+		}
+		if (first == 0 || last < first)
+			return false;
+		if (nth <= last - first) {
+			*uid = first + (uint32_t)nth;
+			return true;
+		}
+		nth -= (size_t)(last - first) + 1;
+	}
+	return false;
 }
 
 void imap_quoted(struct buf *b, const char *text)
@@ -157,10 +235,9 @@ static void put_utf16(struct buf *b, struct base64 *s, uint32_t c)
 	put_bits(b, s, c, 16);
 }
 
-void imap_mailbox(struct buf *b, const char *name, char delimiter)
+void imap_mailbox_name(struct buf *b, const char *name, char delimiter)
 {
 	const unsigned char *at = (const unsigned char *)name;
-	struct buf text = {0};
 	struct base64 state = {0};
 	bool shifted = false;
 
@@ -170,31 +247,38 @@ void imap_mailbox(struct buf *b, const char *name, char delimiter)
 
 		if (shifted && plain) {
 			if (state.count > 0)
-				put_bits(&text, &state, 0, 6 - state.count);
-			buf_char(&text, '-');
+				put_bits(b, &state, 0, 6 - state.count);
+			buf_char(b, '-');
 			state = (struct base64){0};
 			shifted = false;
 		}
 		if (!plain && !shifted) {
-			buf_char(&text, '&');
+			buf_char(b, '&');
 			shifted = true;
 		}
 		if (!plain)
-			put_utf16(&text, &state, c);
+			put_utf16(b, &state, c);
 		else if (c == '&')
-			buf_str(&text, "&-");
+			buf_str(b, "&-");
 		else if (c == '/')
-			buf_char(&text, delimiter);
+			buf_char(b, delimiter);
 		else if (c == (unsigned char)delimiter) /* it is no level here */
-			buf_char(&text, '_');
+			buf_char(b, '_');
 		else
-			buf_char(&text, (char)c);
+			buf_char(b, (char)c);
 	}
 	if (shifted) {
 		if (state.count > 0)
-			put_bits(&text, &state, 0, 6 - state.count);
-		buf_char(&text, '-');
+			put_bits(b, &state, 0, 6 - state.count);
+		buf_char(b, '-');
 	}
+}
+
+void imap_mailbox(struct buf *b, const char *name, char delimiter)
+{
+	struct buf text = {0};
+
+	imap_mailbox_name(&text, name, delimiter);
 	imap_quoted(b, buf_text(&text));
 	if (buf_status(&text) < 0)
 		b->failed = true;

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf;
 
@@ -17,6 +18,8 @@ struct imap_line {
 	const char
 		*words; /* behind the tag, '*' or '+', up to the line end or a literal; borrowed */
 	size_t len;
+	const char *literal; /* behind these words; NULL: none; borrowed */
+	size_t literal_len;
 };
 
 #define IMAP_LINE_MAX	 65536
@@ -30,9 +33,22 @@ long imap_line_read(const char *bytes, size_t len, struct imap_line *line);
  * what follows. */
 bool imap_word(const char *words, size_t len, const char *word, const char **rest);
 
+/* Reads a string: quoted, an atom, or the line's literal; *rest: what follows. Its text is
+ * appended, and is false where there is none, or a NUL in it. */
+bool imap_string(const struct imap_line *line, const char *at, struct buf *b, const char **rest);
+
+/* Reads "[APPENDUID VALIDITY SET]" (RFC 4315): the nth (from 0) of the set. */
+bool imap_append_uid(const char *words, size_t len, size_t nth, uint32_t *validity, uint32_t *uid);
+
+/* A number at the front, of 32 bits; 0: none (IMAP has no 0 where this is used). */
+uint32_t imap_number(const char **at, const char *end);
+
 /* Appends the name of a mailbox, UTF-8 with '/' between the levels, as a quoted string in modified
  * UTF-7 (RFC 3501 5.1.3) with the server's delimiter. What is no UTF-8 counts as Latin 1. */
 void imap_mailbox(struct buf *b, const char *name, char delimiter);
+
+/* The same without quotes. */
+void imap_mailbox_name(struct buf *b, const char *name, char delimiter);
 
 /* Appends text as a quoted string. */
 void imap_quoted(struct buf *b, const char *text);

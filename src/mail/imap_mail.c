@@ -18,10 +18,27 @@ static struct mail *youngest(struct imap *i)
 
 bool imap_may_send(const struct imap *i)
 {
-	if (!i->ready || i->gone || i->quit || i->step != STEP_NONE)
+	if (!i->ready || i->gone || i->quit || i->fetch.on || i->step != STEP_NONE)
 		return false;
-	return i->mail_count == 0 ||
-	       ((i->literal_plus || i->literal_minus) && i->mail_count < MAILS_MAX);
+	return i->mail_count == 0 || ((i->literal_plus || i->literal_minus || i->group.open) &&
+				      i->mail_count < MAILS_MAX);
+}
+
+void imap_flush(struct imap *i)
+{
+	if (!i->group.open || i->step == STEP_GO_AHEAD || i->step == STEP_BODY)
+		return;
+	buf_str(&i->out, "\r\n");
+	i->group.open = false;
+}
+
+/* Whether a message may share the command of the one before it. */
+static bool joins(const struct imap *i, const struct smtp_message *message)
+{
+	if (!i->group.open || i->mail_count == 0 || i->alone > 0 || message->message_id)
+		return false;
+	return i->group.count < GROUP_MAX && i->group.bytes + message->size <= GROUP_BYTES &&
+	       strcmp(message->mailbox, i->mails[i->mail_count - 1].message.mailbox) == 0;
 }
 
 static bool is_known(const struct imap *i, const char *mailbox)
@@ -38,6 +55,8 @@ static bool is_known(const struct imap *i, const char *mailbox)
 
 int imap_send(struct imap *i, const struct smtp_message *message)
 {
+	if (!joins(i, message))
+		imap_flush(i);
 	i->mails[i->mail_count++] = (struct mail){.message = *message};
 	i->step = STEP_ASK;
 	i->found = false;
@@ -49,10 +68,15 @@ static void say_append(struct imap *i, struct mail *m)
 	const struct smtp_message *s = &m->message;
 	bool plus = i->literal_plus || (i->literal_minus && s->size <= 4096);
 
-	imap_ask(i, ASKED_APPEND);
-	m->tag = i->tag;
-	buf_str(&i->out, "APPEND ");
-	imap_mailbox(&i->out, s->mailbox, i->delimiter);
+	if (!i->group.open) {
+		imap_ask(i, ASKED_APPEND);
+		buf_str(&i->out, "APPEND ");
+		imap_mailbox(&i->out, s->mailbox, i->delimiter);
+		i->group = (struct group){.open = true, .tag = i->tag};
+	}
+	i->group.count++;
+	i->group.bytes += s->size;
+	m->tag = i->group.tag;
 	buf_fmt(&i->out, " (%s) \"%s\" {%" PRIu64 "%s}\r\n", s->flags, s->date, s->size,
 		plus ? "+" : "");
 	i->step = plus ? STEP_BODY : STEP_GO_AHEAD;
@@ -85,7 +109,8 @@ void imap_mail_go_on(struct imap *i)
 		imap_mailbox(&i->out, m->message.mailbox, i->delimiter);
 		buf_str(&i->out, "\r\n");
 	}
-	if (i->step == STEP_APPEND)
+	if (i->step == STEP_APPEND &&
+	    (i->literal_plus || i->literal_minus || i->group.open || i->question_count == 0))
 		say_append(i, m);
 }
 
@@ -98,10 +123,12 @@ int imap_body(struct imap *i, const char *bytes, size_t len, bool last)
 	m->told_body = false;
 	buf_add(&i->out, bytes, len);
 	if (last) {
-		buf_str(&i->out, "\r\n");
 		m->whole = true;
-		m->end = i->left + i->out.len - i->out_at - 2;
+		m->end = i->left + i->out.len - i->out_at;
 		i->step = STEP_NONE;
+		if (!i->multiappend || i->alone > 0)
+			imap_flush(i);
+		i->alone -= i->alone > 0;
 	}
 	return buf_status(&i->out);
 }
@@ -129,32 +156,105 @@ bool imap_for_now(const char *words, size_t len)
 	return false;
 }
 
-static void decide(struct imap *i, struct mail *m, bool ok, const char *words, size_t len)
+static void decide(struct imap *i, struct mail *m, enum smtp_result result, const char *words,
+		   size_t len)
 {
+	bool ok = result == SMTP_SENT;
+
 	m->decided = true;
-	m->result = ok ? SMTP_SENT : SMTP_REFUSED;
+	m->result = result;
 	imap_set_reply(&m->reply, ok ? 250 : imap_for_now(words, len) ? 451 : 554, words, len);
 	if (m == youngest(i))
 		i->step = STEP_NONE;
 }
 
+/* RFC 4315: where the nth message of its command went. */
+static void decide_sent(struct imap *i, struct mail *m, size_t nth, const char *words, size_t len)
+{
+	struct buf text cleanup(buf_free) = {0};
+	uint32_t validity, uid;
+
+	if (imap_append_uid(words, len, nth, &validity, &uid)) {
+		const char *rest = memchr(words, ']', len);
+
+		buf_fmt(&text, "[APPENDUID %" PRIu32 " %" PRIu32 "]", validity, uid);
+		if (rest)
+			buf_add(&text, rest + 1, (size_t)(words + len - rest - 1));
+		words = buf_text(&text);
+		len = text.len;
+	}
+	decide(i, m, SMTP_SENT, words, len);
+}
+
+/* The answer came before the command was ended. */
+static int answered_early(struct imap *i, bool ok, struct err *e)
+{
+	if (ok)
+		return err_set(e, -EPROTO, "the server takes a message that it has not got yet");
+	/* what is missing of its literal would be taken for commands */
+	i->gone = i->gone || i->step == STEP_BODY;
+	if (i->step == STEP_GO_AHEAD) /* in place of the "+" */
+		i->group.open = false;
+	return 0;
+}
+
 static int append_reply(struct imap *i, unsigned tag, bool ok, const char *words, size_t len,
 			struct err *e)
 {
-	for (size_t k = 0; k < i->mail_count; k++) {
-		struct mail *m = &i->mails[k];
+	size_t first = 0, count = 0;
+	int r = 0;
 
-		if (m->tag != tag)
-			continue;
-		if (ok && (!m->whole || m->end > i->left))
-			return err_set(e, -EPROTO,
-				       "the server takes a message that it has not got yet");
-		/* what is missing of its literal would be taken for commands */
-		i->gone = i->gone || (m == youngest(i) && i->step == STEP_BODY);
-		decide(i, m, ok, words, len);
-		return 0;
+	while (first < i->mail_count && i->mails[first].tag != tag)
+		first++;
+	while (first + count < i->mail_count && i->mails[first + count].tag == tag)
+		count++;
+	for (size_t k = 0; k < count && ok; k++)
+		if (!i->mails[first + k].whole || i->mails[first + k].end > i->left)
+			return answered_early(i, ok, e);
+	if (i->group.open && i->group.tag == tag)
+		r = answered_early(i, ok, e);
+	for (size_t k = 0; k < count && r == 0; k++) {
+		struct mail *m = &i->mails[first + k];
+
+		if (ok)
+			decide_sent(i, m, k, words, len);
+		else
+			decide(i, m, count > 1 ? SMTP_UNSENT : SMTP_REFUSED, words, len);
 	}
-	return 0;
+	if (!ok && count > 1)
+		i->alone = (unsigned)count;
+	imap_flush(i);
+	return r;
+}
+
+static void read_found(struct imap *i, const char *at, const char *end)
+{
+	const struct mail *m = youngest(i);
+	uint32_t uid;
+
+	while (m && (uid = imap_number(&at, end)) > 0) {
+		i->found = i->found || !i->setup.taken ||
+			   !i->setup.taken(i->setup.data, m->message.message_id, i->validity, uid);
+		while (at < end && *at == ' ')
+			at++;
+	}
+}
+
+void imap_mail_untagged(struct imap *i, const struct imap_line *line)
+{
+	static const char code[] = "[UIDVALIDITY ";
+	const char *rest, *end = line->words + line->len;
+
+	if (i->step != STEP_ASK)
+		return;
+	if (imap_word(line->words, line->len, "SEARCH", &rest)) {
+		read_found(i, rest, end);
+	} else if (imap_word(line->words, line->len, "OK", &rest) &&
+		   (size_t)(end - rest) > sizeof(code) &&
+		   strncasecmp(rest, code, sizeof(code) - 1) == 0) {
+		rest += sizeof(code) - 1;
+		i->validity = imap_number(&rest, end);
+	}
 }
 
 int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const char *words,
@@ -177,7 +277,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 		/* CLOSE of a mailbox that was opened to be read only removes nothing */
 		imap_say(i, ASKED_UNSELECT, "CLOSE");
 		if (m && ok && i->found)
-			decide(i, m, true, "it is there", 11);
+			decide(i, m, SMTP_SENT, "it is there", 11);
 		else
 			i->step = STEP_MAKE;
 		return 0;
@@ -198,7 +298,11 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	case ASKED_CAPABILITY:
 	case ASKED_STARTTLS:
 	case ASKED_AUTH:
+	case ASKED_LOGIN:
 	case ASKED_LIST:
+	case ASKED_NAMES:
+	case ASKED_LOOK:
+	case ASKED_FETCH:
 	case ASKED_LOGOUT:
 		break;
 	}

@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* What the two halves of the IMAP machine share: the session, and the mails in it. */
+/* What the parts of the IMAP machine share: the session, the mails that it puts, those it reads. */
 #ifndef MAIL_IMAP_PRIVATE_H
 #define MAIL_IMAP_PRIVATE_H
 
 #include "base/buf.h"
 #include "mail/imap.h"
 
+struct imap_line;
+
 /* Messages on the way at once, where literals need no waiting. */
-#define MAILS_MAX 16
+#define MAILS_MAX 32
+/* So many, of so many bytes together, share a command. */
+#define GROUP_MAX   16
+#define GROUP_BYTES ((uint64_t)1024 * 1024)
 
 enum asked {
 	ASKED_CAPABILITY,
 	ASKED_STARTTLS,
 	ASKED_AUTH,
+	ASKED_LOGIN,
 	ASKED_LIST,
 	ASKED_EXAMINE,
 	ASKED_SEARCH,
@@ -20,6 +26,9 @@ enum asked {
 	ASKED_CREATE,
 	ASKED_SUBSCRIBE,
 	ASKED_APPEND,
+	ASKED_NAMES,
+	ASKED_LOOK,
+	ASKED_FETCH,
 	ASKED_LOGOUT
 };
 
@@ -27,7 +36,7 @@ enum step { STEP_NONE, STEP_ASK, STEP_MAKE, STEP_APPEND, STEP_GO_AHEAD, STEP_BOD
 
 struct mail {
 	struct smtp_message message;
-	unsigned tag; /* of its APPEND; 0: not said yet */
+	unsigned tag; /* of its APPEND, which others may share; 0: not said yet */
 	bool whole;   /* its last byte is in the output */
 	uint64_t end; /* … and has left when so many bytes have */
 	bool told_body;
@@ -41,6 +50,24 @@ struct question {
 	unsigned tag;
 };
 
+/* An APPEND that may get more messages. */
+struct group {
+	bool open;
+	unsigned tag, count;
+	uint64_t bytes;
+};
+
+/* Reading what the account holds. */
+struct fetch {
+	bool on, tell_end;
+	struct buf names; /* of mailboxes, as the server writes them, each with a NUL */
+	size_t next;	  /* of them */
+	struct buf below; /* the server's name of the mailbox that is wanted; empty: all */
+	bool exists;	  /* the mailbox that is open holds a message */
+	bool in_body, in_tail;
+	uint64_t left; /* bytes of the message under way */
+};
+
 struct imap {
 	struct imap_setup setup;
 	struct buf in, out;
@@ -52,14 +79,18 @@ struct imap {
 	bool greeted, ready, tell_ready, start_tls, encrypted, authenticated, gone, quit;
 	struct buf capabilities; /* " IMAP4rev1 AUTH=PLAIN … " */
 	char delimiter;
-	bool literal_plus, literal_minus;
+	bool literal_plus, literal_minus, multiappend;
 	uint64_t size_max;
 	struct smtp_reply farewell;
 	struct mail mails[MAILS_MAX];
 	size_t mail_count;
-	enum step step;	  /* of the youngest */
-	bool found;	  /* the search found something */
-	struct buf known; /* mailboxes that are there: "\nINBOX\nWork\n" */
+	enum step step;	   /* of the youngest */
+	uint32_t validity; /* of the mailbox that is searched */
+	bool found;	   /* the search found something */
+	struct buf known;  /* mailboxes that are there: "\nINBOX\nWork\n" */
+	struct group group;
+	unsigned alone; /* so many messages more get commands of their own */
+	struct fetch fetch;
 };
 
 /* Starts a command: its tag, and the expectation of its answer. */
@@ -71,10 +102,17 @@ bool imap_for_now(const char *words, size_t len);
 
 /* Says for the youngest mail what can be said now. */
 void imap_mail_go_on(struct imap *i);
+void imap_mail_untagged(struct imap *i, const struct imap_line *line);
 int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const char *words,
 		    size_t len, struct err *e);
 /* What became of the oldest mail, where that is known. */
 bool imap_mail_tell(struct imap *i, struct smtp_told *told);
 bool imap_mail_wants_body(struct imap *i, struct smtp_told *told);
+
+void imap_fetch_untagged(struct imap *i, const struct imap_line *line);
+void imap_fetch_reply(struct imap *i, const struct question *q, bool ok);
+/* Takes the input that belongs to a message: SMTP_MAIL or SMTP_NO_MORE and what it tells;
+ * SMTP_WAIT: the input goes on with a line, unless it is not complete. */
+int imap_fetch_input(struct imap *i, struct smtp_told *told, struct err *e);
 
 #endif

@@ -112,6 +112,14 @@ static int start_library(struct sasl *s, struct err *e)
 	return 0;
 }
 
+static int would_show(const struct sasl *s, struct err *e)
+{
+	return err_set(e, -ENOTSUP,
+		       "the server offers only logins that would show the %s to anybody on the "
+		       "way, as the connection is not encrypted",
+		       s->login.token ? "token" : "password");
+}
+
 int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char **mechanism,
 	       bool *first, struct err *e)
 {
@@ -119,10 +127,7 @@ int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char *
 	const struct mechanism *m = choose(&s->login, offered, encrypted, &hidden);
 
 	if (!m && hidden)
-		return err_set(e, -ENOTSUP,
-			       "the server offers only logins that would show the %s to anybody on "
-			       "the way, as the connection is not encrypted",
-			       s->login.token ? "token" : "password");
+		return would_show(s, e);
 	if (!m)
 		return err_set(e, -ENOTSUP,
 			       "the server offers no login that would fit (it has: %s)",
@@ -196,9 +201,25 @@ int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct 
 	return buf_status(answer) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
+int sasl_plain_words(const struct sasl *s, bool encrypted, const char **user, const char **secret,
+		     struct err *e)
+{
+	const struct sasl_login *l = &s->login;
+
+	if (l->token || (l->mechanism && strcasecmp(l->mechanism, "LOGIN") != 0))
+		return err_set(e, -ENOTSUP,
+			       "the server knows only logins by name and password, without a "
+			       "mechanism");
+	if (!encrypted && !l->safe_line)
+		return would_show(s, e);
+	*user = l->user;
+	*secret = l->secret;
+	return 0;
+}
+
 int sasl_finish(const struct sasl *s, struct err *e)
 {
-	if (s->mechanism->proof && !s->complete)
+	if (s->mechanism && s->mechanism->proof && !s->complete)
 		return err_set(e, -EPROTO, "the server did not prove that it knows the password");
 	return 0;
 }

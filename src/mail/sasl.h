@@ -33,6 +33,11 @@ void sasl_free(struct sasl *s);
 int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char **mechanism,
 	       bool *first, struct err *e);
 
+/* For a server without SASL, whose LOGIN command takes both as they are: what to say there,
+ * borrowed as login is; -ENOTSUP with a sentence where that would show them, or can't be. */
+int sasl_plain_words(const struct sasl *s, bool encrypted, const char **user, const char **secret,
+		     struct err *e);
+
 /* Answers a challenge; both are base64. The first of a mechanism where the client speaks first
  * has the challenge "". */
 int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct err *e);

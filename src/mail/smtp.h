@@ -38,7 +38,10 @@ enum smtp_event {
 	SMTP_READY,	/* the session is open: give messages while smtp_may_send() */
 	SMTP_BODY,	/* give (more of) the body of the message id with smtp_body() */
 	SMTP_DONE,	/* what became of the message id: result, reply; its body is not wanted */
-	SMTP_CLOSED	/* the session is over: reply holds the server's last words, or code 0 */
+	SMTP_CLOSED,	/* the session is over: reply holds the server's last words, or code 0 */
+	/* only after imap_fetch() */
+	SMTP_MAIL,   /* a piece of a message that the account holds, and whether it is the last */
+	SMTP_NO_MORE /* that were all messages */
 };
 
 enum smtp_result {
@@ -53,6 +56,9 @@ struct smtp_told {
 	enum smtp_result result;
 	struct smtp_reply reply;
 	const char *command; /* that the reply was to: "MAIL FROM", … */
+	const char *piece;   /* for SMTP_MAIL; borrowed until the next call */
+	size_t len;
+	bool last;
 };
 
 struct smtp_message {

@@ -216,18 +216,13 @@ def test_journal_and_many(dovecot, mbox, tmp_path):
     assert [m[2] for m in dovecot.mails('many')] == [crlf(message(n)) for n in range(200)]
 
 
-def test_large(dovecot, mbox):
-    body = b''.join(b'%d line\n' % n for n in range(500000))
-    assert dovecot.bounce(mbox(message(0, body)), user='large').code == 0
-    assert dovecot.mails('large')[0][2] == crlf(message(0, body))
-
-
 class Proxy:
-    """Between the two: breaks the first connection once the server has said a word, without telling
-    the client."""
+    """Between the two: breaks the first connection once the server has said a word (the client is
+    not told), or once the client has said one, cut (the server is not told)."""
 
-    def __init__(self, port, word):
-        self.port, self.word, self.broken = port, word, False
+    def __init__(self, port, word, cut=None):
+        self.port, self.word, self.cut, self.broken = port, word, cut, False
+        self.heard = []
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.url = f'imap://127.0.0.1:{self.listener.getsockname()[1]}'
         threading.Thread(target=self.accept, daemon=True).start()
@@ -236,12 +231,13 @@ class Proxy:
         while True:
             client, _ = self.listener.accept()
             server = socket.create_connection(('127.0.0.1', self.port))
-            threading.Thread(target=self.pump, args=(client, server, None), daemon=True).start()
-            threading.Thread(target=self.pump, args=(server, client, self.word), daemon=True).start()
+            threading.Thread(target=self.pump, args=(client, server, self.cut, self.heard), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, self.word, []), daemon=True).start()
 
-    def pump(self, source, target, word):
+    def pump(self, source, target, word, heard):
         try:
             while data := source.recv(65536):
+                heard.append(data)
                 if word and word in data and not self.broken:
                     self.broken = True
                     break
@@ -253,6 +249,62 @@ class Proxy:
                 side.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+def commands(dovecot, user, *args):
+    """What bounce-mbox said to dovecot, as a proxy heard it."""
+    proxy = Proxy(dovecot.port, None)
+    done = dovecot.bounce('--tls', 'off', *args, user=user, url=proxy.url)
+    return done, b''.join(proxy.heard)
+
+
+def test_multiappend(dovecot, mbox, tmp_path):
+    path = mbox(*map(message, range(40)))
+    done, said = commands(dovecot, 'multi', '-j', tmp_path / 'j', path)
+    assert done.code == 0, done.err
+    assert 3 <= len(re.findall(rb'A\d+ APPEND', said)) < 10
+    assert [m[2] for m in dovecot.mails('multi')] == [crlf(message(n)) for n in range(40)]
+    uids = re.findall(r' done [0-9a-f]{64} 250 \[APPENDUID \d+ (\d+)\]', (tmp_path / 'j').read_text())
+    assert uids == [str(n) for n in range(1, 41)]
+
+
+def test_a_copy_that_was_there_is_no_answer(dovecot, mbox, tmp_path):
+    """The second of two messages with one Message-ID is in doubt: the first one's UID is not taken
+    for its own."""
+    same = [message(0, b'one\n'), message(0, b'two\n')]
+    proxy = Proxy(dovecot.port, None, cut=b'two\r\n')
+    done = dovecot.bounce('--tls', 'off', '--rate', '50/s', '-j', tmp_path / 'j', mbox(*same), user='copies', url=proxy.url)
+    assert done.code == 0, done.err
+    assert proxy.broken
+    assert sorted(m[2] for m in dovecot.mails('copies')) == sorted(map(crlf, same))
+    assert (tmp_path / 'j').read_text().count(' go ') == 3
+
+
+def verify(dovecot, user, archive, *args):
+    done = bounce('--tls-ca', dovecot.folder / 'good.pem', '--password-file', dovecot.password, '--verify',
+                  f'imap://{user}@127.0.0.1:{dovecot.port}', *args, archive, fast=False)
+    return done.code, done.out
+
+
+def test_verify(dovecot, mbox):
+    archive = mbox(*map(message, range(30)), message(99, b'x\n' * 300000), b'\n')
+    other = mbox(*map(message, range(30)), message(30), b'\n', name='other')
+    assert dovecot.bounce('--folder', 'A', archive, user='verify').code == 0
+    assert verify(dovecot, 'verify', archive) == (0, 'compared 32: missing 0, changed 0, doubled 0\n')
+    assert verify(dovecot, 'verify', archive, '--folder', 'A')[0] == 0
+    assert verify(dovecot, 'verify', archive, '--folder', 'B')[1].endswith('missing 32, changed 0, doubled 0\n')
+    code, out = verify(dovecot, 'verify', other)
+    assert (code, out) == (1, 'compared 32: missing 1, changed 0, doubled 0\n')
+    assert dovecot.bounce('--folder', 'A/B', mbox(message(3), message(4, b'other\n'), name='more'), user='verify').code == 0
+    changed = mbox(*map(message, range(4)), message(4, b'third\n'), name='changed')
+    assert verify(dovecot, 'verify', changed)[1] == 'compared 5: missing 0, changed 1, doubled 1\n'
+    assert verify(dovecot, 'verify', changed, '--folder', 'A/B')[1] == 'compared 5: missing 3, changed 1, doubled 0\n'
+
+
+def test_large(dovecot, mbox):
+    body = b''.join(b'%d line\n' % n for n in range(500000))
+    assert dovecot.bounce(mbox(message(0, body)), user='large').code == 0
+    assert dovecot.mails('large')[0][2] == crlf(message(0, body))
 
 
 def test_the_server_is_asked_about_doubts(dovecot, mbox, tmp_path):

@@ -81,8 +81,10 @@ static void test_pace(void **state)
 	assert_int_equal(pace_wait(&p, 10), 1000);
 	assert_int_equal(pace_wait(&p, 1010), 0);
 	pace_took(&p, 1010); /* the day's second */
-	assert_int_equal(pace_wait(&p, 2010), day + 10 - 2010);
-	assert_int_equal(pace_wait(&p, day + 10), 0);
+	/* counted by quarters of an hour, the last one to its end */
+	assert_int_equal(pace_wait(&p, 2010), day + day / DAY_PARTS - 2010);
+	assert_true(pace_is_used_up(&p, 2010));
+	assert_int_equal(pace_wait(&p, day + day / DAY_PARTS), 0);
 	p.per_day = 0;
 	assert_int_equal(pace_setback(&p, 0, &later), SECOND);
 	assert_int_equal(pace_setback(&p, 0, &later), 2 * SECOND);
@@ -94,6 +96,26 @@ static void test_pace(void **state)
 	assert_int_equal(pace_setback(&p, 0, &quota), 3600 * SECOND);
 	for (int i = 0; i < 40; i++)
 		assert_true(pace_setback(&p, 0, &later) <= 900 * SECOND);
+}
+
+/* What an earlier run sent leaves the day as it would have there. */
+static void test_recall(void **state)
+{
+	const int64_t part = 86400 * SECOND / DAY_PARTS;
+	const uint32_t parts[DAY_PARTS] = {[0] = 1, [2] = 3, [DAY_PARTS - 1] = 2};
+	struct pace p = {.per_day = 5};
+
+	(void)state;
+	pace_recall(&p, 7 * part, parts);
+	assert_true(pace_is_used_up(&p, 7 * part));
+	/* with the oldest two gone four are left: room for one more … */
+	assert_int_equal(pace_wait(&p, 7 * part), 2 * part);
+	pace_took(&p, 9 * part);
+	/* … and for the next one when the three are a day old */
+	assert_int_equal(pace_wait(&p, 9 * part), (DAY_PARTS - 3) * part);
+	assert_int_equal(pace_wait(&p, (7 - 2 + 1 + DAY_PARTS) * part), 0);
+	pace_took(&p, 1000 * part);
+	assert_int_equal(pace_wait(&p, 1000 * part), 0);
 }
 
 static void test_providers(void **state)
@@ -152,7 +174,7 @@ static void test_journal(void **state)
 	journal_run(j, 1, "smtp://x");
 	journal_intent(j, &p, true);
 	journal_go(j, &p);
-	journal_done(j, &p, "250 ok\r\nforged line");
+	journal_done(j, &p, "250 [APPENDUID 7 12] ok\r\nforged line");
 	assert_int_equal(journal_write(j, NULL), 0);
 	journal_close(j);
 	assert_int_equal(meet(path, "boot", &p), JOURNAL_SENT);
@@ -160,6 +182,13 @@ static void test_journal(void **state)
 	assert_int_equal(journal_look(&j, path, "boot", NULL), 0);
 	journal_sums(j, &sums);
 	assert_int_equal(sums.sent, 1);
+	uint32_t parts[DAY_PARTS];
+
+	journal_recent(j, parts); /* two have left, now and now */
+	assert_int_equal(parts[0], 2);
+	assert_true(journal_has_uid(j, id, 7, 12));
+	assert_false(journal_has_uid(j, id, 7, 1));
+	assert_false(journal_has_uid(j, "<2@test>", 7, 12));
 	assert_int_equal(sums.doubt, 0);
 	assert_string_equal(sums.target, "smtp://x");
 	/* a second copy in the archive is another message */
@@ -198,9 +227,10 @@ static void test_mailboxes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_targets), cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_pace),	cmocka_unit_test(test_providers),
-		cmocka_unit_test(test_journal), cmocka_unit_test(test_mailboxes),
+		cmocka_unit_test(test_targets),	  cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_pace),	  cmocka_unit_test(test_providers),
+		cmocka_unit_test(test_recall),	  cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_mailboxes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

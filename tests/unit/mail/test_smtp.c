@@ -91,6 +91,9 @@ static bool pump_once(struct talk *t)
 	case SMTP_CLOSED:
 		buf_fmt(&t->events, "closed:%d ", told.reply.code);
 		return false;
+	case SMTP_MAIL:
+	case SMTP_NO_MORE:
+		fail();
 	}
 	return true;
 }

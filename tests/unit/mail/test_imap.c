@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/* The IMAP dialogue without a socket: what the server says is a script, what we say is compared. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "mail/imap.h"
+#include "mail/sasl.h"
+
+#define BODY "A: 1\r\n\r\nx\r\n"
+#define DATE "23-Aug-2008 10:00:00 +0200"
+#define HEAD " (\\Seen) \"" DATE "\" "
+#define LEN  "{11}"
+#define PLUS "{11+}"
+
+struct talk {
+	struct imap *i;
+	struct buf said;   /* by us */
+	struct buf events; /* "ready sent0 unsent1 …" */
+	struct err e;
+	int code;
+	uint64_t next;
+	struct sasl *sasl;
+};
+
+static void pull_output(struct talk *t)
+{
+	size_t len;
+	const char *out = imap_output(t->i, &len);
+
+	buf_add(&t->said, out, len);
+	imap_left(t->i, len);
+}
+
+static bool pump_once(struct talk *t)
+{
+	static const char *const results[] = {"sent", "refused", "unsent", "doubt"};
+	struct smtp_told told = {0};
+
+	t->code = imap_next(t->i, &told, &t->e);
+	switch (t->code) {
+	case SMTP_READY:
+		buf_str(&t->events, "ready ");
+		return true;
+	case SMTP_BODY:
+		assert_int_equal(imap_body(t->i, BODY, sizeof(BODY) - 1, true), 0);
+		return true;
+	case SMTP_DONE:
+		buf_fmt(&t->events, "%s%d", results[told.result], (int)told.id);
+		if (strncmp(told.reply.text, "[APPENDUID", 10) == 0)
+			buf_fmt(&t->events, "%.*s", (int)strcspn(told.reply.text, "]") + 1,
+				told.reply.text);
+		buf_char(&t->events, ' ');
+		return true;
+	case SMTP_MAIL:
+		buf_fmt(&t->events, "<%.*s>%s", (int)told.len, told.piece, told.last ? "| " : "");
+		return true;
+	case SMTP_NO_MORE:
+		buf_str(&t->events, "end ");
+		return true;
+	case SMTP_CLOSED:
+		buf_str(&t->events, "closed ");
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* The server says this, byte by byte; what we say to it is all of the answer. */
+static void says(struct talk *t, const char *text, const char *answer)
+{
+	buf_clear(&t->said);
+	for (; *text; text++) {
+		assert_int_equal(imap_input(t->i, text, 1), 0);
+		while (pump_once(t))
+			;
+	}
+	imap_flush(t->i);
+	pull_output(t);
+	assert_string_equal(buf_text(&t->said), answer);
+}
+
+static void give(struct talk *t, const char *mailbox, const char *id)
+{
+	struct smtp_message m = {.id = t->next++,
+				 .size = sizeof(BODY) - 1,
+				 .mailbox = mailbox,
+				 .flags = "\\Seen",
+				 .date = DATE,
+				 .message_id = id};
+
+	assert_true(imap_may_send(t->i));
+	assert_int_equal(imap_send(t->i, &m), 0);
+	while (pump_once(t))
+		;
+}
+
+/* What was given is said now. */
+static void flush(struct talk *t, const char *wanted)
+{
+	buf_clear(&t->said);
+	imap_flush(t->i);
+	pull_output(t);
+	assert_string_equal(buf_text(&t->said), wanted);
+}
+
+static void happened(struct talk *t, const char *events)
+{
+	assert_string_equal(buf_text(&t->events), events);
+	buf_clear(&t->events);
+}
+
+/* UID 5 of mailbox 9 belongs to another message. */
+static bool is_taken(void *data, const char *message_id, uint32_t validity, uint32_t uid)
+{
+	(void)data;
+	return strcmp(message_id, "<1@x>") == 0 && validity == 9 && uid == 5;
+}
+
+static void start(struct talk *t)
+{
+	struct imap_setup setup = {.sasl = t->sasl, .encrypted = true, .taken = is_taken};
+
+	assert_int_equal(imap_new(&t->i, &setup, &t->e), 0);
+}
+
+/* A session that is open: the last tag was A2. */
+static void begin(struct talk *t, const char *capabilities)
+{
+	char line[200];
+
+	start(t);
+	says(t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	snprintf(line, sizeof(line), "* CAPABILITY IMAP4rev1 %s\r\nA1 OK done\r\n", capabilities);
+	says(t, line, "A2 LIST \"\" \"\"\r\n");
+	says(t, "* LIST (\\Noselect) \".\" \"\"\r\nA2 OK done\r\n", "");
+	happened(t, "ready ");
+}
+
+static void end(struct talk *t)
+{
+	imap_free(t->i);
+	buf_free(&t->said);
+	buf_free(&t->events);
+	sasl_free(t->sasl);
+	*t = (struct talk){0};
+}
+
+static void test_one_by_one(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "UIDPLUS");
+	give(&t, "INBOX", NULL);
+	assert_false(imap_may_send(t.i));
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	says(&t, "+ go\r\n", BODY "\r\n");
+	says(&t, "A3 OK [APPENDUID 9 4] done\r\n", "");
+	happened(&t, "sent0[APPENDUID 9 4] ");
+	give(&t, "a/b", NULL);
+	flush(&t, "A4 CREATE \"a.b\"\r\n");
+	says(&t, "A4 OK done\r\n", "A5 SUBSCRIBE \"a.b\"\r\n");
+	says(&t, "A5 OK done\r\n", "A6 APPEND \"a.b\"" HEAD LEN "\r\n");
+	says(&t, "A6 NO [TRYCREATE] no\r\n", "");
+	happened(&t, "refused1 ");
+	give(&t, "a/b", NULL);
+	flush(&t, "A7 APPEND \"a.b\"" HEAD LEN "\r\n");
+	says(&t, "+ go\r\n", BODY "\r\n");
+	imap_gone(t.i);
+	assert_false(pump_once(&t) && pump_once(&t));
+	happened(&t, "doubt2 closed ");
+	end(&t);
+}
+
+/* RFC 3502: one command for what goes into one mailbox, at most 16 messages. */
+static void test_multiappend(void **state)
+{
+	struct talk t = {0};
+	struct buf wanted cleanup(buf_free) = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+ MULTIAPPEND UIDPLUS");
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY HEAD PLUS "\r\n" BODY HEAD PLUS
+		  "\r\n" BODY "\r\n");
+	flush(&t, "");
+	give(&t, "INBOX", NULL); /* the command is over */
+	flush(&t, "A4 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	says(&t, "A3 OK [APPENDUID 9 3,7:8] done\r\nA4 OK done\r\n", "");
+	happened(&t, "sent0[APPENDUID 9 3] sent1[APPENDUID 9 7] sent2[APPENDUID 9 8] sent3 ");
+
+	for (int n = 0; n < 17; n++)
+		give(&t, "INBOX", NULL);
+	buf_str(&wanted, "A5 APPEND \"INBOX\"");
+	for (int n = 0; n < 16; n++)
+		buf_str(&wanted, HEAD PLUS "\r\n" BODY);
+	buf_str(&wanted, "\r\nA6 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	flush(&t, buf_text(&wanted));
+	imap_gone(t.i);
+	while (pump_once(&t))
+		;
+	assert_non_null(strstr(buf_text(&t.events), "doubt4 doubt5"));
+	end(&t);
+}
+
+/* Without LITERAL+ each body waits for its "+", but not for the answer of the one before. */
+static void test_multiappend_that_waits(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "MULTIAPPEND");
+	give(&t, "INBOX", NULL);
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	assert_int_equal(imap_input(t.i, "+ go\r\n", 6), 0);
+	while (pump_once(&t))
+		;
+	give(&t, "INBOX", NULL);
+	flush(&t, BODY HEAD LEN "\r\n");
+	says(&t, "+ go\r\n", BODY "\r\n");
+	says(&t, "A3 OK done\r\n", "");
+	happened(&t, "sent0 sent1 ");
+	end(&t);
+}
+
+/* None of a refused command's messages was put there: each one is tried by itself. */
+static void test_multiappend_refused(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+ MULTIAPPEND");
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	pull_output(&t);
+	says(&t, "A3 NO there is one too many\r\n", "\r\n");
+	happened(&t, "unsent0 unsent1 ");
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	flush(&t, "A4 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n"
+		  "A5 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	says(&t, "A4 NO it is this one\r\nA5 OK done\r\n", "");
+	happened(&t, "refused2 sent3 ");
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	flush(&t, "A6 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY HEAD PLUS "\r\n" BODY "\r\n");
+	end(&t);
+}
+
+static void test_multiappend_answered_early(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+ MULTIAPPEND");
+	give(&t, "INBOX", NULL);
+	pull_output(&t);
+	buf_clear(&t.said);
+	assert_int_equal(imap_input(t.i, "A3 OK done\r\n", 12), 0);
+	while (pump_once(&t))
+		;
+	assert_int_equal(t.code, -EPROTO); /* the command was not at its end */
+	end(&t);
+
+	begin(&t, "MULTIAPPEND");
+	give(&t, "INBOX", NULL);
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	says(&t, "A3 NO no\r\n", ""); /* instead of the "+": nothing to end */
+	happened(&t, "refused0 ");
+	give(&t, "INBOX", NULL);
+	flush(&t, "A4 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	end(&t);
+}
+
+static void ask(struct talk *t, const char *found, const char *then)
+{
+	char line[100];
+
+	begin(t, "LITERAL+ MULTIAPPEND UIDPLUS");
+	give(t, "INBOX", NULL);
+	give(t, "INBOX", "<1@x>"); /* ends the command before it */
+	flush(t, "A3 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	says(t, "A3 OK done\r\n", "A4 EXAMINE \"INBOX\"\r\n");
+	says(t, "* 3 EXISTS\r\n* OK [UIDVALIDITY 9] ok\r\nA4 OK [READ-ONLY] done\r\n",
+	     "A5 UID SEARCH HEADER Message-ID \"<1@x>\"\r\n");
+	snprintf(line, sizeof(line), "* SEARCH%s\r\nA5 OK done\r\n", found);
+	says(t, line, then);
+}
+
+#define APPENDED "A6 CLOSE\r\nA7 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n"
+
+static void test_doubt_is_asked(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	ask(&t, " 4", "A6 CLOSE\r\n");
+	happened(&t, "sent0 sent1 ");
+	end(&t);
+	ask(&t, " 5 6", "A6 CLOSE\r\n"); /* 6 is nobody else's */
+	happened(&t, "sent0 sent1 ");
+	end(&t);
+	ask(&t, " 5", APPENDED);
+	happened(&t, "sent0 ");
+	end(&t);
+	ask(&t, "", APPENDED);
+	end(&t);
+}
+
+static void test_login_command(void **state)
+{
+	struct sasl_login login = {.user = "j\"oe", .secret = "se\\cret", .service = "imap"};
+	static const struct {
+		const char *capabilities, *answer;
+		bool token;
+		int code;
+	} cases[] = {
+		{"", "A2 LOGIN \"j\\\"oe\" \"se\\\\cret\"\r\n", false, SMTP_WAIT},
+		{"LOGINDISABLED", "", false, -ENOTSUP},
+		{"", "", true, -ENOTSUP},
+		{"AUTH=PLAIN", "A2 AUTHENTICATE PLAIN\r\n", false, SMTP_WAIT},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talk t = {0};
+		char line[100];
+
+		login.token = cases[i].token;
+		assert_int_equal(sasl_new(&t.sasl, &login, NULL), 0);
+		start(&t);
+		says(&t, "* OK hi\r\n", "A1 CAPABILITY\r\n");
+		snprintf(line, sizeof(line), "* CAPABILITY IMAP4 %s\r\nA1 OK done\r\n",
+			 cases[i].capabilities);
+		says(&t, line, cases[i].answer);
+		assert_int_equal(t.code, cases[i].code);
+		if (i == 0)
+			says(&t, "A2 OK welcome\r\n", "A3 CAPABILITY\r\n");
+		end(&t);
+	}
+}
+
+static void test_login_needs_a_safe_line(void **state)
+{
+	struct sasl_login login = {.user = "joe", .secret = "secret", .service = "imap"};
+	struct talk t = {0};
+	struct imap_setup setup = {0};
+
+	(void)state;
+	assert_int_equal(sasl_new(&t.sasl, &login, NULL), 0);
+	setup.sasl = t.sasl;
+	assert_int_equal(imap_new(&t.i, &setup, &t.e), 0);
+	says(&t, "* OK hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4\r\nA1 OK done\r\n", "");
+	assert_int_equal(t.code, -ENOTSUP);
+	assert_non_null(strstr(t.e.text, "password"));
+	end(&t);
+}
+
+static void test_fetch(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "");
+	assert_int_equal(imap_fetch(t.i, NULL), 0);
+	flush(&t, "A3 LIST \"\" \"*\"\r\n");
+	says(&t,
+	     "* LIST (\\HasChildren) \".\" INBOX\r\n* LIST (\\Noselect) \".\" none\r\n"
+	     "* LIST (\\All) \".\" \"All\"\r\n* LIST () \".\" \"a \\\"b\"\r\n"
+	     "* LIST () NIL {3}\r\nlit\r\nA3 OK done\r\n",
+	     "A4 EXAMINE \"INBOX\"\r\n");
+	says(&t, "* 2 EXISTS\r\n* 0 RECENT\r\nA4 OK done\r\n",
+	     "A5 UID FETCH 1:* (BODY.PEEK[])\r\n");
+	says(&t,
+	     "* 1 FETCH (UID 4 BODY[] {2}\r\nxy)\r\n* 2 EXISTS\r\n"
+	     "* 2 FETCH (BODY[] {0}\r\n UID 5)\r\nA5 OK done\r\n",
+	     "A6 EXAMINE \"a \\\"b\"\r\n");
+	happened(&t, "<x><y>| <>| ");
+	says(&t, "* 0 EXISTS\r\nA6 OK done\r\n", "A7 EXAMINE \"lit\"\r\n");
+	says(&t, "A7 NO not this one\r\n", "");
+	happened(&t, "end ");
+	end(&t);
+}
+
+static void test_fetch_below(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "");
+	assert_int_equal(imap_fetch(t.i, "a/b"), 0);
+	flush(&t, "A3 LIST \"\" \"*\"\r\n");
+	says(&t,
+	     "* LIST () \".\" a\r\n* LIST () \".\" a.bc\r\n* LIST (\\All) \".\" a.b.c\r\n"
+	     "A3 OK done\r\n",
+	     "A4 EXAMINE \"a.b.c\"\r\n");
+	says(&t, "* 1 EXISTS\r\nA4 OK done\r\n", "A5 UID FETCH 1:* (BODY.PEEK[])\r\n");
+	says(&t, "* 1 FETCH (BODY[] {3}\r\nx", "");
+	imap_gone(t.i);
+	assert_false(pump_once(&t));
+	happened(&t, "<x>closed ");
+	end(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_by_one),
+		cmocka_unit_test(test_multiappend),
+		cmocka_unit_test(test_multiappend_that_waits),
+		cmocka_unit_test(test_multiappend_refused),
+		cmocka_unit_test(test_multiappend_answered_early),
+		cmocka_unit_test(test_doubt_is_asked),
+		cmocka_unit_test(test_login_command),
+		cmocka_unit_test(test_login_needs_a_safe_line),
+		cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_fetch_below),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
