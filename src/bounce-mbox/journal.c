@@ -414,7 +414,8 @@ static int read_lines(struct journal *j, FILE *file, off_t *good, struct err *e)
 				       "line %zu of the journal %s is damaged; as it may hide what "
 				       "was sent, restore it or remove that line",
 				       bad > 0 ? bad : number, j->path);
-		*good = at;
+		if (bad == 0) /* an empty line behind a torn one does not make it whole */
+			*good = at;
 	}
 	return 0;
 }

@@ -14,6 +14,8 @@ static const char body[] = "A: 1\r\n\r\n.\r\n";
 struct client {
 	struct imap *s;
 	unsigned given, told;
+	bool fetch, ready;
+	unsigned sum; /* so that the pieces are looked at */
 };
 
 static bool step(struct client *c)
@@ -27,6 +29,11 @@ static bool step(struct client *c)
 				 .message_id = c->given == 1 ? "<1@x>" : NULL};
 	size_t left;
 
+	if (c->fetch && c->ready) {
+		c->fetch = c->ready = false;
+		if (imap_fetch(c->s, NULL) < 0)
+			abort();
+	}
 	if (c->given < 3 && imap_may_send(c->s)) {
 		c->given++;
 		if (imap_send(c->s, &m) < 0)
@@ -37,6 +44,13 @@ static bool step(struct client *c)
 		(void)imap_encrypted(c->s);
 		return true;
 	case SMTP_READY:
+		c->ready = true;
+		return true;
+	case SMTP_MAIL:
+		if (told.len > 0)
+			c->sum += (unsigned)told.piece[0] + (unsigned)told.piece[told.len - 1];
+		return true;
+	case SMTP_NO_MORE:
 		return true;
 	case SMTP_BODY:
 		if (imap_body(c->s, body, sizeof(body) - 1, true) < 0)
@@ -48,6 +62,7 @@ static bool step(struct client *c)
 		c->told++;
 		return true;
 	default:
+		imap_flush(c->s);
 		(void)imap_output(c->s, &left);
 		imap_left(c->s, left);
 		return false;
@@ -63,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (len == 0)
 		return 0;
+	c.fetch = data[0] & 2;
 	setup.tls = data[0] & 4 ? SMTP_TLS_OPTIONAL : SMTP_TLS_OFF;
 	piece = (data[0] >> 3) + 1U;
 	if (imap_new(&c.s, &setup, NULL) < 0)
