@@ -2,11 +2,11 @@
 /* What the operations of a model call: refusing, and linking. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "rest/model.h"
+#include "rest/route.h"
 
 int rest_refuse(struct rest_fault *fault, unsigned status, const char *code, const char *field,
 		const char *format, ...)
@@ -22,28 +22,16 @@ int rest_refuse(struct rest_fault *fault, unsigned status, const char *code, con
 	return -1;
 }
 
-/* A path segment: what RFC 3986 (3.3) lets stand, but for ';', which starts a variant. */
-static void add_segment(struct buf *b, const char *text)
-{
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
-		if ((*at >= '0' && *at <= '9') || (*at >= 'A' && *at <= 'Z') ||
-		    (*at >= 'a' && *at <= 'z') || strchr("-._~!$&'()*+,=:@", *at))
-			buf_char(b, (char)*at);
-		else
-			buf_fmt(b, "%%%02X", *at);
-	}
-}
-
 json_t *rest_link(const struct rest_call *call, const char *collection, const char *id,
 		  const char *sub, const char *subid)
 {
 	struct buf b cleanup(buf_free) = {0};
 
 	buf_fmt(&b, "%s/api/%s/", call->base, collection);
-	add_segment(&b, id);
+	route_segment(&b, id);
 	if (sub) {
 		buf_fmt(&b, "/%s/", sub);
-		add_segment(&b, subid);
+		route_segment(&b, subid);
 	}
 	if (buf_status(&b) < 0)
 		return NULL;

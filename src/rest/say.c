@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* The answer is put together: status, headers, and a body in the format that was agreed on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "data/json.h"
+#include "rest/condition.h"
+#include "rest/work.h"
+
+const char *say_phrase(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *phrase;
+	} known[] = {
+		{200, "OK"},
+		{201, "Created"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{206, "Partial Content"},
+		{303, "See Other"},
+		{304, "Not Modified"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{406, "Not Acceptable"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{410, "Gone"},
+		{412, "Precondition Failed"},
+		{413, "Content Too Large"},
+		{414, "URI Too Long"},
+		{415, "Unsupported Media Type"},
+		{416, "Range Not Satisfiable"},
+		{417, "Expectation Failed"},
+		{421, "Misdirected Request"},
+		{422, "Unprocessable Content"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+	};
+
+	for (size_t i = 0; i < COUNT(known); i++) {
+		if (known[i].status == status)
+			return known[i].phrase;
+	}
+	return status < 400 ? "OK" : "Failed";
+}
+
+/* A header that memory is too short for is left out: the body still tells what matters. */
+void say_header(struct work *work, const char *name, const char *value)
+{
+	struct rest_response *response = work->response;
+	char *copy;
+
+	if (response->nheaders == COUNT(response->headers) || !(copy = strdup(value)))
+		return;
+	response->headers[response->nheaders++] = (struct rest_header){name, copy};
+}
+
+void say_tag(struct work *work, uint64_t hash)
+{
+	char tag[CONDITION_TAG];
+
+	say_header(work, "ETag", condition_tag(tag, hash, work->format));
+}
+
+enum step say_nothing(struct work *work, unsigned status)
+{
+	work->response->status = status;
+	work->response->content_type = NULL;
+	return STEP_DONE;
+}
+
+/* The form of a type, made for this request. */
+static json_t *form_of(const struct work *work, const struct route *route, enum rest_form_kind kind,
+		       const json_t *current)
+{
+	struct buf action cleanup(buf_free) = {0}, href cleanup(buf_free) = {0};
+
+	route_resource_url(&action, work->request->base, route, route->id);
+	buf_fmt(&href, "%s;%s", buf_text(&action), rest_form_name(kind));
+	if (buf_status(&action) < 0 || buf_status(&href) < 0)
+		return NULL;
+	return rest_form(route->type, kind, buf_text(&href), buf_text(&action), current);
+}
+
+static int add_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
+		    const json_t *current, json_t *forms)
+{
+	return json_array_append_new(forms, form_of(work, route, kind, current));
+}
+
+/* Actions can't be looked at as a collection: their form stands on the page of what they act on. */
+static int add_forms_of_subs(const struct work *work, json_t *forms)
+{
+	const struct rest_type *const *sub = work->route.type->subs;
+	struct route below = {.above = work->route.type, .parent = work->route.id};
+
+	for (; sub && *sub; sub++) {
+		below.type = *sub;
+		if ((*sub)->ops->create && !(*sub)->ops->list &&
+		    add_form(work, &below, REST_FORM_CREATE, NULL, forms) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The forms that stand on a page for a browser. NULL: out of memory. */
+static json_t *forms_of_page(const struct work *work, enum rest_shape shape, const json_t *value)
+{
+	const struct route *route = &work->route;
+	unsigned allowed = methods_allowed(route);
+	json_t *forms = json_array();
+	int r = 0;
+
+	if (shape == REST_COLLECTION) {
+		if (api_facts(work->api, route->type)->searchable)
+			r |= add_form(work, route, REST_FORM_SEARCH, NULL, forms);
+		if (allowed & METHOD_POST)
+			r |= add_form(work, route, REST_FORM_CREATE, NULL, forms);
+	} else if (shape == REST_RESOURCE && !route_is_collection(route)) {
+		if (allowed & METHOD_PUT)
+			r |= add_form(work, route, REST_FORM_UPDATE, value, forms);
+		if (allowed & METHOD_DELETE)
+			r |= add_form(work, route, REST_FORM_DELETE, NULL, forms);
+		if (!route->variant && !route_is_placeholder(route))
+			r |= add_forms_of_subs(work, forms);
+	}
+	if (r < 0) {
+		json_decref(forms);
+		return NULL;
+	}
+	return forms;
+}
+
+#define CRUMBS_MAX 5
+
+/* The paths from /api to what the route names. They are to be freed. */
+static size_t make_crumbs(const struct work *work, char *crumbs[CRUMBS_MAX])
+{
+	const struct route *route = &work->route;
+	struct route above = {.type = route->above};
+	struct buf b cleanup(buf_free) = {0};
+	size_t count = 0;
+
+	buf_str(&b, "/api");
+	crumbs[count++] = buf_take(&b);
+	if (!route->type)
+		return count;
+	if (route->above) {
+		route_collection_url(&b, "", &above);
+		crumbs[count++] = buf_take(&b);
+		route_resource_url(&b, "", &above, route->parent);
+		crumbs[count++] = buf_take(&b);
+	}
+	if (route->type->plural) {
+		route_collection_url(&b, "", route);
+		crumbs[count++] = buf_take(&b);
+	}
+	if (route->id) {
+		route_resource_url(&b, "", route, route->id);
+		if (route->variant)
+			buf_fmt(&b, ";%s", route->variant);
+		crumbs[count++] = buf_take(&b);
+	}
+	while (count > 0 && !crumbs[count - 1]) /* out of memory: as far as they go */
+		count--;
+	return count;
+}
+
+static int represent(struct work *work, enum rest_shape shape, const json_t *value,
+		     const struct rest_type *type, struct err *e)
+{
+	json_t *forms cleanup(json_free_at) = NULL;
+	char *crumbs[CRUMBS_MAX] = {0};
+	struct rest_page page = {
+		.shape = shape,
+		.value = value,
+		.type = type,
+		.title = work->api->model->title,
+		.base = work->request->base,
+		.form_token = work->request->form_token,
+	};
+	int r;
+
+	if (work->format == REST_HTML) {
+		if (type && !(forms = forms_of_page(work, shape, value)))
+			return err_set(e, -ENOMEM, "out of memory");
+		page.forms = forms;
+		page.ncrumbs = make_crumbs(work, crumbs);
+		page.crumbs = (const char *const *)crumbs;
+	}
+	r = rest_represent(&page, work->format, &work->response->body, e);
+	for (size_t i = 0; i < CRUMBS_MAX; i++)
+		free(crumbs[i]);
+	return r;
+}
+
+enum step say_value(struct work *work, unsigned status, enum rest_shape shape, const json_t *value,
+		    const struct rest_type *type)
+{
+	struct err e = {0};
+
+	if (!value)
+		return work_out_of_memory(work);
+	if (represent(work, shape, value, type, &e) < 0) {
+		buf_free(&work->response->body);
+		return rest_refuse(&work->fault, 500, "internal", NULL, "%s", e.text);
+	}
+	work->response->status = status;
+	work->response->content_type = rest_content_type(work->format, shape);
+	say_header(work, "Vary", "Accept");
+	return STEP_DONE;
+}
+
+json_t *say_fault_resource(const struct rest_fault *fault)
+{
+	json_t *resource =
+		json_pack("{s:s, s:i, s:s, s:s}", "_type", "fault", "status", (int)fault->status,
+			  "code", fault->code, "reason", fault->why.text);
+
+	if (resource && *fault->field &&
+	    json_object_set_new(resource, "detail", json_pack("{s:s}", "field", fault->field)) <
+		    0) {
+		json_decref(resource);
+		return NULL;
+	}
+	return resource;
+}
+
+/* The format of a fault is the one agreed on; before that, what Accept asks for; where that is
+ * nothing of ours, JSON: better read with difficulty than not at all. */
+static void agree_on_fault(struct work *work)
+{
+	if (!work->negotiated &&
+	    rest_negotiate(work->request->accept, REST_RESOURCE, &work->format) < 0)
+		work->format = REST_JSON;
+}
+
+void say_fault(struct work *work)
+{
+	static const char last_words[] =
+		"{\"_type\": \"fault\", \"status\": 500, \"code\": \"out-of-memory\", "
+		"\"reason\": \"the server is out of memory\"}\n";
+	json_t *fault cleanup(json_free_at) = NULL;
+
+	agree_on_fault(work);
+	buf_free(&work->response->body);
+	fault = say_fault_resource(&work->fault);
+	if (fault && say_value(work, work->fault.status, REST_RESOURCE, fault, NULL) == STEP_DONE)
+		return;
+	work->response->status = 500;
+	work->response->content_type = rest_content_type(REST_JSON, REST_RESOURCE);
+	buf_str(&work->response->body, last_words);
+}
