@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "data/text.h"
 
 int json_read(const char *text, size_t len, const char *name, json_t **value, struct err *e)
@@ -19,6 +20,17 @@ int json_read(const char *text, size_t len, const char *name, json_t **value, st
 			       text_shown(shown, error.text));
 	*value = read;
 	return 0;
+}
+
+char *json_real_text(const json_t *value)
+{
+	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	json_t *back cleanup(json_free_at) = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+	if (json_equal(back, value))
+		return text;
+	free(text);
+	return json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
 
 int json_print(const json_t *value, FILE *stream, struct err *e)

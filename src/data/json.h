@@ -17,6 +17,10 @@ static inline void json_free_at(json_t **value) /* for cleanup() */
 /* Strict: no duplicate keys, nothing behind the value. "NAME:LINE: …" in the error. */
 int json_read(const char *text, size_t len, const char *name, json_t **value, struct err *e);
 
+/* A real number in the fewest digits, of 15 and 17, that give it back; always with a dot or an
+ * exponent. To be freed; NULL: out of memory. */
+char *json_real_text(const json_t *value);
+
 /* Indented by two spaces and ended by a newline. Returns 0 or -errno. */
 int json_print(const json_t *value, FILE *stream, struct err *e);
 

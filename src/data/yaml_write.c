@@ -109,18 +109,12 @@ static int put_string(struct buf *out, const char *text, size_t len, struct err 
 	return 0;
 }
 
-/* In the fewest digits, of 15 and 17, that give the number back. YAML 1.1 wants a dot in a float
- * and a sign in its exponent; jansson's text always has one of dot and exponent. */
+/* YAML 1.1 wants a dot in a float and a sign in its exponent. */
 static int put_real(struct buf *out, const json_t *value, struct err *e)
 {
-	char *text cleanup(free_at) = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-	json_t *back cleanup(json_free_at) = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+	char *text cleanup(free_at) = json_real_text(value);
 	size_t whole;
 
-	if (!json_equal(back, value)) {
-		free(text);
-		text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-	}
 	if (!text)
 		return err_set(e, -ENOMEM, "out of memory");
 	whole = strcspn(text, "e");

@@ -33,10 +33,24 @@ json_t *rest_form(const struct rest_type *type, enum rest_form_kind kind, const 
 int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, const json_t *input,
 		    bool text, json_t **checked, struct rest_fault *fault);
 
-/* Both forms of PATCH: a partial object (null resets to the default), or a list of
- * {"path", "change": "add|remove|change", "value"}. *whole: the resource with the changes, to be
- * checked by the update form. */
+/*
+ * Both forms of PATCH: a partial object (null resets to the default), or a list of changes, made
+ * one after the other:
+ *	{"path": "from", "change": "add", "value": V}	    appends; a single value is set
+ *	{"path": "from[1]", "change": "add", "value": V}    inserts before the second
+ *	{"path": "from", "change": "remove", "value": V}    the one that equals V
+ *	{"path": "from[1]", "change": "remove"}
+ *	{"path": "filter", "change": "remove"}		    resets to the default
+ *	{"path": "filter", "change": "change", "value": V}  also of "from[1]" and of "from"
+ * A path is written as faults name fields. *whole: the resource with the changes, to be checked by
+ * the update form. What that form hasn't can't be changed: refused, unless it is as it was.
+ */
 int rest_patch(const struct rest_type *type, const json_t *resource, const json_t *patch,
 	       json_t **whole, struct rest_fault *fault);
+
+/* PUT of a resource: refuses input that has another value than the resource for something that
+ * can't be changed. What changes by itself (REST_LIVE), links and objects are not compared. */
+int rest_form_fixed(const struct rest_type *type, const json_t *resource, const json_t *input,
+		    struct rest_fault *fault);
 
 #endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The frame of every page: where one is, what it is, and the forms below it. */
+#include "rest/html.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "data/text.h"
+
+/* The control characters that a page must not hold are shown as a message would show them. */
+static void put_control(struct buf *out, const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		buf_fmt(out, "\\x%02x", (unsigned char)text[i]);
+}
+
+static bool is_control(uint32_t code)
+{
+	return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0);
+}
+
+void html_text(struct buf *out, const char *text)
+{
+	size_t left = strlen(text);
+
+	while (left > 0) {
+		uint32_t code = 0;
+		size_t bytes = text_char(text, left, &code);
+
+		if (bytes == 0 || is_control(code))
+			put_control(out, text, bytes ? bytes : (bytes = 1));
+		else if (code == '&')
+			buf_str(out, "&amp;");
+		else if (code == '<')
+			buf_str(out, "&lt;");
+		else if (code == '>')
+			buf_str(out, "&gt;");
+		else if (code == '"')
+			buf_str(out, "&quot;");
+		else if (code == '\'')
+			buf_str(out, "&#39;");
+		else
+			buf_add(out, text, bytes);
+		text += bytes;
+		left -= bytes;
+	}
+}
+
+static int hex(char c)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)((at - digits) % 16) : -1;
+}
+
+/* The last segment of a URL, decoded where that gives text. */
+static char *last_segment(const char *url)
+{
+	const char *slash = strrchr(url, '/');
+	char *segment = strdup(slash ? slash + 1 : url), *to = segment;
+	uint32_t code;
+
+	if (!segment)
+		return NULL;
+	for (const char *at = segment; *at; at++) {
+		int high = *at == '%' ? hex(at[1]) : -1, low = high < 0 ? -1 : hex(at[2]);
+
+		if (low < 0) {
+			*to++ = *at;
+			continue;
+		}
+		*to++ = (char)(high * 16 + low);
+		at += 2;
+	}
+	*to = '\0';
+	for (size_t left = (size_t)(to - segment), at = 0, bytes; left > 0; left -= bytes) {
+		bytes = text_char(segment + at, left, &code);
+		if (bytes == 0) {
+			free(segment);
+			return strdup(slash ? slash + 1 : url);
+		}
+		at += bytes;
+	}
+	return segment;
+}
+
+static void put_segment(struct buf *out, const char *url)
+{
+	char *segment cleanup(free_at) = last_segment(url);
+
+	if (segment)
+		html_text(out, segment);
+	else
+		out->failed = true;
+}
+
+void html_link(struct buf *out, const char *href, const char *label)
+{
+	buf_str(out, "<a href=\"");
+	html_text(out, href);
+	buf_str(out, "\">");
+	if (label)
+		html_text(out, label);
+	else
+		put_segment(out, href);
+	buf_str(out, "</a>");
+}
+
+static const char *string_of(const json_t *value, const char *key)
+{
+	return json_string_value(json_object_get(value, key));
+}
+
+/* "mirrors", "mirror ids", "fault". */
+static void put_heading(struct buf *out, const struct rest_page *page)
+{
+	const char *type = string_of(page->value, "_type"), *id = string_of(page->value, "id");
+
+	if (page->shape == REST_COLLECTION) {
+		html_text(out, page->type && page->type->plural ? page->type->plural : "list");
+		return;
+	}
+	if (page->shape == REST_FORM) {
+		type = string_of(page->value, "type");
+		id = string_of(page->value, "id");
+	} else if (page->type) {
+		type = page->type->name;
+	}
+	html_text(out, type ? type : "resource");
+	if (id) {
+		buf_char(out, ' ');
+		html_text(out, id);
+	}
+}
+
+static void put_head(struct buf *out, const struct rest_page *page)
+{
+	buf_str(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+		     "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+	put_heading(out, page);
+	buf_str(out, " – ");
+	html_text(out, page->title ? page->title : "api");
+	buf_str(out, "</title>\n<style>");
+	buf_str(out, rest_html_style);
+	buf_str(out, "</style>\n</head>\n");
+}
+
+static void put_crumbs(struct buf *out, const struct rest_page *page)
+{
+	buf_str(out, "<header>\n<nav aria-label=\"Breadcrumb\"><ol>");
+	for (size_t i = 0; i < page->ncrumbs; i++) {
+		bool last = i + 1 == page->ncrumbs;
+
+		buf_fmt(out, "<li%s><a href=\"", last ? " aria-current=\"page\"" : "");
+		html_text(out, page->base ? page->base : "");
+		html_text(out, page->crumbs[i]);
+		buf_str(out, "\">");
+		if (i == 0 && page->title)
+			html_text(out, page->title);
+		else
+			put_segment(out, page->crumbs[i]);
+		buf_str(out, "</a></li>");
+	}
+	buf_str(out, "</ol></nav>\n</header>\n");
+}
+
+static void put_body(struct buf *out, const struct rest_page *page)
+{
+	/* Jansson iterates over objects through a pointer to non-const only. */
+	json_t *value = (json_t *)(uintptr_t)page->value;
+	const json_t *form;
+	size_t i;
+
+	if (page->shape == REST_COLLECTION)
+		html_collection(out, page);
+	else if (page->shape == REST_FORM)
+		html_form(out, page, value);
+	else
+		html_resource(out, page, value);
+	json_array_foreach(page->forms, i, form)
+	{
+		html_form(out, page, form);
+	}
+}
+
+int rest_html(const struct rest_page *page, struct buf *out, struct err *e)
+{
+	put_head(out, page);
+	buf_str(out, "<body>\n");
+	put_crumbs(out, page);
+	buf_str(out, "<main>\n<h1>");
+	put_heading(out, page);
+	buf_str(out, "</h1>\n");
+	if (page->type && page->type->summary) {
+		buf_str(out, "<p class=\"lead\">");
+		html_text(out, page->type->summary);
+		buf_str(out, "</p>\n");
+	}
+	put_body(out, page);
+	buf_str(out, "</main>\n<footer><p>Also as <code>application/json</code>, "
+		     "<code>application/yaml</code> and <code>application/xml</code>, by the "
+		     "<code>Accept</code> header.</p></footer>\n</body>\n</html>\n");
+	return buf_status(out) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+}

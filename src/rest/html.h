@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The pages for a browser. Private to the representations, but for the policy. */
+#ifndef REST_HTML_H
+#define REST_HTML_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "rest/represent.h"
+
+/* The Content-Security-Policy that every page works under: nothing is fetched, no script runs. */
+extern const char rest_html_policy[];
+/* The only style sheet, whose hash is in the policy. */
+extern const char rest_html_style[];
+
+/* The whole page. */
+int rest_html(const struct rest_page *page, struct buf *out, struct err *e);
+
+/* Escaped for text and for attributes in double quotes. */
+void html_text(struct buf *out, const char *text);
+
+/* A link; label: NULL: the last segment of the URL. */
+void html_link(struct buf *out, const char *href, const char *label);
+
+/* A value in a cell: links become links, if they lead to the api. */
+void html_value(struct buf *out, const struct rest_page *page, json_t *value);
+void html_collection(struct buf *out, const struct rest_page *page);
+void html_resource(struct buf *out, const struct rest_page *page, json_t *resource);
+
+/* A form resource as a real form. */
+void html_form(struct buf *out, const struct rest_page *page, const json_t *form);
+
+#endif

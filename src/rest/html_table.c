@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* A collection is a table with a column an attribute, a resource one with a row an attribute. */
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "data/json.h"
+#include "rest/field.h"
+#include "rest/html.h"
+
+/* A link is followed only within the api: what an attribute says may be somebody else's words. */
+static bool is_ours(const struct rest_page *page, const char *href)
+{
+	size_t len = page->base ? strlen(page->base) : 0;
+
+	return len > 0 && strncmp(href, page->base, len) == 0 && href[len] == '/';
+}
+
+static void put_href(struct buf *out, const struct rest_page *page, const char *href,
+		     const char *label)
+{
+	if (is_ours(page, href))
+		html_link(out, href, label);
+	else
+		html_text(out, href);
+}
+
+static void put_list(struct buf *out, const struct rest_page *page, const json_t *array)
+{
+	const json_t *item;
+	size_t i;
+
+	buf_str(out, "<ul>");
+	json_array_foreach(array, i, item)
+	{
+		buf_str(out, "<li>");
+		html_value(out, page, (json_t *)(uintptr_t)item);
+		buf_str(out, "</li>");
+	}
+	buf_str(out, "</ul>");
+}
+
+static void put_members(struct buf *out, const struct rest_page *page, json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	buf_str(out, "<dl>");
+	json_object_foreach(object, key, value)
+	{
+		buf_str(out, "<dt>");
+		html_text(out, key);
+		buf_str(out, "</dt><dd>");
+		html_value(out, page, value);
+		buf_str(out, "</dd>");
+	}
+	buf_str(out, "</dl>");
+}
+
+static void put_number(struct buf *out, const json_t *value)
+{
+	char *text cleanup(free_at) = json_is_real(value) ? json_real_text(value) : NULL;
+
+	if (json_is_integer(value))
+		buf_fmt(out, "<span class=\"number\">%" JSON_INTEGER_FORMAT "</span>",
+			json_integer_value(value));
+	else if (text)
+		buf_fmt(out, "<span class=\"number\">%s</span>", text);
+	else
+		out->failed = true;
+}
+
+void html_value(struct buf *out, const struct rest_page *page, json_t *value)
+{
+	const char *href = json_string_value(json_object_get(value, "href"));
+	const char *rel = json_string_value(json_object_get(value, "rel"));
+
+	if (json_is_null(value) || !value)
+		buf_str(out, "<span class=\"none\" title=\"null\">–</span>");
+	else if (json_is_string(value))
+		html_text(out, json_string_value(value));
+	else if (json_is_boolean(value))
+		buf_fmt(out, "<span class=\"%s\">%s</span>", json_is_true(value) ? "yes" : "no",
+			json_is_true(value) ? "true" : "false");
+	else if (json_is_number(value))
+		put_number(out, value);
+	else if (href && json_object_size(value) == (rel ? 2 : 1))
+		put_href(out, page, href, rel);
+	else if (json_is_array(value))
+		put_list(out, page, value);
+	else
+		put_members(out, page, value);
+}
+
+/* The attributes that a table of many has columns for: the brief ones, where any is. */
+static bool is_column(const struct rest_type *type, const struct rest_field *field)
+{
+	if (strcmp(field->name, "id") == 0)
+		return false;
+	if (field->use & REST_BRIEF)
+		return true;
+	for (field = type->fields; field->name; field++)
+		if (field->use & REST_BRIEF)
+			return false;
+	return true;
+}
+
+static void put_row(struct buf *out, const struct rest_page *page, const json_t *item)
+{
+	const char *href = json_string_value(json_object_get(item, "href"));
+	json_t *id = json_object_get(item, "id");
+
+	buf_str(out, "<tr><th scope=\"row\">");
+	if (href && json_is_string(id))
+		put_href(out, page, href, json_string_value(id));
+	else
+		html_value(out, page, id);
+	buf_str(out, "</th>");
+	for (const struct rest_field *f = page->type ? page->type->fields : NULL; f && f->name;
+	     f++) {
+		if (!is_column(page->type, f))
+			continue;
+		buf_str(out, f->kind == REST_NUMBER ? "<td class=\"number\">" : "<td>");
+		html_value(out, page, field_get(item, f->name));
+		buf_str(out, "</td>");
+	}
+	buf_str(out, "</tr>\n");
+}
+
+void html_collection(struct buf *out, const struct rest_page *page)
+{
+	const json_t *item;
+	size_t i;
+
+	if (json_array_size(page->value) == 0) {
+		buf_str(out, "<p class=\"empty\">There are none.</p>\n");
+		return;
+	}
+	buf_str(out, "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">"
+		     "<table class=\"collection\">\n<thead><tr><th scope=\"col\">id</th>");
+	for (const struct rest_field *f = page->type ? page->type->fields : NULL; f && f->name;
+	     f++) {
+		if (!is_column(page->type, f))
+			continue;
+		buf_str(out, "<th scope=\"col\">");
+		html_text(out, f->name);
+		buf_str(out, "</th>");
+	}
+	buf_str(out, "</tr></thead>\n<tbody>\n");
+	json_array_foreach(page->value, i, item)
+	{
+		put_row(out, page, item);
+	}
+	buf_str(out, "</tbody>\n</table></div>\n");
+}
+
+static const char *help_of(const struct rest_type *type, const char *name)
+{
+	for (const struct rest_field *f = type ? type->fields : NULL; f && f->name; f++)
+		if (strcmp(f->name, name) == 0)
+			return f->help;
+	return NULL;
+}
+
+static void put_attribute(struct buf *out, const struct rest_page *page, const char *key,
+			  json_t *value)
+{
+	const char *help = help_of(page->type, key);
+
+	buf_str(out, "<tr><th scope=\"row\">");
+	html_text(out, key);
+	if (help) {
+		buf_str(out, "<small>");
+		html_text(out, help);
+		buf_str(out, "</small>");
+	}
+	buf_str(out, "</th><td>");
+	if (strcmp(key, "href") == 0 && json_is_string(value))
+		put_href(out, page, json_string_value(value), json_string_value(value));
+	else
+		html_value(out, page, value);
+	buf_str(out, "</td></tr>\n");
+}
+
+/* Why a request was refused comes first; the rest is for programs. */
+static void put_alert(struct buf *out, const json_t *resource)
+{
+	const char *type = json_string_value(json_object_get(resource, "_type"));
+	const char *reason = json_string_value(json_object_get(resource, "reason"));
+
+	if (!type || strcmp(type, "fault") != 0 || !reason)
+		return;
+	buf_str(out, "<p class=\"alert\" role=\"alert\">");
+	html_text(out, reason);
+	buf_str(out, "</p>\n");
+}
+
+void html_resource(struct buf *out, const struct rest_page *page, json_t *resource)
+{
+	const char *key;
+	json_t *value;
+
+	put_alert(out, resource);
+	buf_str(out, "<table class=\"resource\">\n<tbody>\n");
+	json_object_foreach(resource, key, value)
+	{
+		if (strcmp(key, "_type") != 0)
+			put_attribute(out, page, key, value);
+	}
+	buf_str(out, "</tbody>\n</table>\n");
+}
