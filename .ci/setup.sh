@@ -17,13 +17,14 @@ declare -rA PACKAGES=(
 	[lab]='iproute2 iputils-ping python3'
 	[pytest]='python3-pytest python3-yaml'
 	[net]='bpftool ethtool nftables'
+	[guest]='qemu-system-x86 busybox-static cpio kmod'
 	[house]='bash-completion'
 	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl zstd'
 	[exec]='gdb strace tmux util-linux libcap2-bin libc6-dev musl-tools busybox-static sudo openssh-client
 	        iputils-ping procps libc6-dbg uidmap at cron fuse3 pkexec dbus libc6-dev-i386 lib32gcc-12-dev golang-go
 	        pulseaudio'
 	[coverage]='gcovr'
-	[bench]='gdb postfix'
+	[bench]='gdb postfix openvswitch-switch netsniff-ng nftables ethtool gnuplot-nox'
 )
 
 BOLD='' RED='' GREEN='' PLAIN=''

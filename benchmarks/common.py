@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks share: their options, the machine's facts, tables, small C tools."""
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -16,11 +17,29 @@ PORTMIRROR = os.environ.get('PORTMIRROR', BUILD / 'src/portmirror/portmirror')
 sys.path.insert(0, str(TOP / 'tests/net'))
 
 
+class _Kept:
+    """stdout, and all that was written to it."""
+
+    def __init__(self, stream):
+        self.stream, self.text = stream, []
+
+    def write(self, text):
+        self.text.append(text)
+        return self.stream.write(text)
+
+    def flush(self):
+        self.stream.flush()
+
+
+_kept, _plots = _Kept(sys.stdout), []
+
+
 def options(description):
     parser = argparse.ArgumentParser(prog='./bench ' + pathlib.Path(sys.argv[0]).name,
                                      description=description)
     parser.add_argument('--quick', action='store_true', help='a few short runs')
     parser.add_argument('--json', metavar='FILE', help='write the figures there too')
+    sys.stdout = _kept
     return parser.parse_args()
 
 
@@ -70,9 +89,16 @@ def table(head, rows):
     sys.stdout.flush()
 
 
+def plot(name, title, unit, bars, log=False):
+    """A picture for docs/benchmarks.md: bars, a list of (label, summary). unit: of the axis."""
+    _plots.append({'name': name, 'title': title, 'unit': unit, 'log': log,
+                   'bars': [{'label': label, **figures} for label, figures in bars]})
+
+
 def finish(arguments, figures):
     print(f'\nTo repeat: sudo ./bench {pathlib.Path(sys.argv[0]).name}'
           f'{" --quick" * arguments.quick}')
     if arguments.json:
         pathlib.Path(arguments.json).write_text(
-            json.dumps({'machine': machine(), **figures}, indent=2) + '\n')
+            json.dumps({'date': datetime.date.today().isoformat(), 'machine': machine(),
+                        'output': ''.join(_kept.text), 'plots': _plots, **figures}, indent=2) + '\n')

@@ -277,7 +277,7 @@ class Lab:
             self.host.ip(f'link add br0 type bridge mcast_snooping 0 forward_delay 0 {bridge}',
                          'link set br0 up')
             self.sensor = self._namespace(Namespace('sensor'))
-            self._cable('ids0', self.sensor, '02:00:00:00:ff:01')
+            self.cable('ids0', self.sensor, '02:00:00:00:ff:01')
             for name in names:
                 self.add_machine(name)
             if ipv6:
@@ -304,7 +304,8 @@ class Lab:
                          net__ipv6__conf__default__addr_gen_mode=1)
         return namespace
 
-    def _cable(self, port, namespace, mac):
+    def cable(self, port, namespace, mac):
+        """A device of the host whose other end is the namespace's eth0."""
         self.host.ip(f'link add {port} type veth peer name eth0 address {mac} '
                      f'netns /proc/self/fd/{namespace.fd}',
                      f'link set {port} up', pass_fds=[namespace.fd])
@@ -314,7 +315,7 @@ class Lab:
         """Plugs one more machine into the bridge."""
         number = len(self.machines) + 1
         machine = self._namespace(Machine(name or f'machine{number}', number))
-        self._cable(machine.port, machine, machine.mac)
+        self.cable(machine.port, machine, machine.mac)
         self.host.ip(f'link set {machine.port} master br0')
         machine.ip(f'address add {machine.ipv4}/24 dev eth0',
                    *[f'address add {machine.ipv6}/64 dev eth0 nodad'] * self.ipv6)

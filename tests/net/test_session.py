@@ -227,7 +227,7 @@ def test_a_sensor_that_restarts_needs_one_message(lab, pm):
     lab.host.ip('link del ids0')
     assert pm.json('show', 'ids')['state'] == 'waiting'
     assert 'waiting for the destination' in pm('apply').stderr
-    lab._cable('ids0', lab.sensor, '02:00:00:00:ff:01')
+    lab.cable('ids0', lab.sensor, '02:00:00:00:ff:01')
     assert pm.changes('apply') == 1
     there = frame(a, b)
     assert seen(lab, lambda: a.send([there]), 1) == {there: 1}
