@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The pages for a browser. Private to the representations, but for the policy. */
+/* The pages for a browser. Private to the representations. */
 #ifndef REST_HTML_H
 #define REST_HTML_H
 
@@ -8,9 +8,7 @@
 
 #include "rest/represent.h"
 
-/* The Content-Security-Policy that every page works under: nothing is fetched, no script runs. */
-extern const char rest_html_policy[];
-/* The only style sheet, whose hash is in the policy. */
+/* The only style sheet, whose hash is in rest_html_policy. */
 extern const char rest_html_style[];
 
 /* The whole page. */

@@ -16,7 +16,8 @@
 #define LINE_MAX_BYTES 1024
 
 struct control {
-	const char *form, *name, *type;
+	const char *form, *of; /* "create", "mirror": several forms may stand on a page */
+	const char *name, *type;
 	const json_t *field, *value;
 	bool required;
 };
@@ -44,6 +45,8 @@ static void put_hidden(struct buf *out, const char *name, const char *value)
 static void put_id(struct buf *out, const struct control *c, const char *suffix)
 {
 	html_text(out, c->form);
+	buf_char(out, '-');
+	html_text(out, c->of);
 	buf_char(out, '-');
 	html_text(out, c->name);
 	buf_str(out, suffix);
@@ -127,7 +130,7 @@ static void put_textarea(struct buf *out, const struct control *c, bool several)
 	const json_t *item;
 	size_t i;
 
-	buf_fmt(out, "<textarea rows=\"%d\"", 4);
+	buf_str(out, "<textarea rows=\"4\"");
 	put_common(out, c);
 	buf_str(out, ">\n"); /* a parser drops the first newline */
 	if (!several)
@@ -189,7 +192,7 @@ static void put_input(struct buf *out, const struct control *c)
 	/* A browser counts characters, the form bytes: at most as many. */
 	if (maxlen)
 		buf_fmt(out, " maxlength=\"%" JSON_INTEGER_FORMAT "\"", json_integer_value(maxlen));
-	/* Browsers know no classes like [:alpha:]; a search may be for anything. */
+	/* Browsers know no classes like [:alpha:]. */
 	if (regex && !strstr(regex, "[:"))
 		put_attribute(out, "pattern", regex);
 	buf_str(out, " value=\"");
@@ -270,7 +273,7 @@ static bool is_required(const json_t *form, const char *name)
 	return false;
 }
 
-static void put_fields(struct buf *out, const char *id, const json_t *form)
+static void put_fields(struct buf *out, const char *id, const char *type, const json_t *form)
 {
 	const json_t *field;
 	size_t i;
@@ -278,6 +281,7 @@ static void put_fields(struct buf *out, const char *id, const json_t *form)
 	json_array_foreach(json_object_get(form, "fields"), i, field)
 	{
 		struct control c = {.form = id,
+				    .of = type,
 				    .name = string_of(field, "name"),
 				    .type = string_of(field, "type"),
 				    .field = field,
@@ -313,8 +317,12 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 	buf_str(out, "<section class=\"form\">\n<h2>");
 	buf_fmt(out, "%s ", words);
 	html_text(out, type);
-	buf_fmt(out, "</h2>\n<form method=\"%s\" accept-charset=\"utf-8\"", get ? "get" : "post");
-	put_attribute(out, "id", id);
+	buf_fmt(out, "</h2>\n<form method=\"%s\" accept-charset=\"utf-8\" id=\"",
+		get ? "get" : "post");
+	html_text(out, id);
+	buf_char(out, '-');
+	html_text(out, type);
+	buf_char(out, '"');
 	put_attribute(out, "action", string_of(form, "action"));
 	buf_str(out, ">\n");
 	if (!get && strcmp(method, "POST") != 0)
@@ -323,7 +331,7 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 		put_hidden(out, "_type", type);
 	if (!get && page->form_token)
 		put_hidden(out, "_token", page->form_token);
-	put_fields(out, id, form);
+	put_fields(out, id, type, form);
 	buf_fmt(out, "<button type=\"submit\" class=\"%s\">%s</button>\n</form>\n</section>\n",
 		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words);
 }

@@ -51,6 +51,10 @@ struct rest_page {
 	const char *form_token;
 };
 
+/* The Content-Security-Policy that the pages work under: nothing is fetched, no script runs, and no
+ * style but the one that they bring. */
+extern const char rest_html_policy[];
+
 int rest_represent(const struct rest_page *page, enum rest_format format, struct buf *out,
 		   struct err *e);
 
