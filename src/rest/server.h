@@ -41,10 +41,15 @@ struct rest_server_config {
 	const struct rest_route *routes; /* ends with a NULL path */
 	gid_t group;			 /* may use Unix sockets, beside root; (gid_t)-1: none */
 	const char *token_file;		 /* for TCP; NULL: no TCP. Must not be readable by others */
-	const char *certificate, *key;	 /* PEM files; needed off loopback; NULL: none */
+	/* PEM files, for TLS on every TCP listener; needed off loopback; NULL: none. Others must
+	 * not be able to read the key. */
+	const char *certificate, *key;
 	const char *const *hosts; /* further names that Host may have over TCP; ends with NULL */
-	unsigned connections;	  /* at most; 0: 4096 */
-	unsigned header_seconds;  /* a request must be whole in this time; 0: 10 */
+	/* At most; 0: 4096. Fewer where the limit of descriptors (RLIMIT_NOFILE) is lower. */
+	unsigned connections;
+	/* A request must be whole in this time, from the connection or the last answer on; 0: 10.
+	 */
+	unsigned header_seconds;
 	/* Every refusal, and errors; in one sentence, safe to print. May be NULL. */
 	void (*log)(int priority, const char *sentence, void *data);
 	void *data;
@@ -56,7 +61,8 @@ int rest_server_new(const struct rest_server_config *config, struct rest_server 
  * owned by root and the group; one that nobody listens at is replaced, a live one refused. TCP
  * without a token, or off loopback without TLS: refused with the reason. */
 int rest_server_listen(struct rest_server *server, const char *where, struct err *e);
-/* The same for a socket that listens already (systemd's). */
+/* The same for a socket that listens already (systemd's). It is the server's from now on, unless
+ * this fails. */
 int rest_server_adopt(struct rest_server *server, int fd, struct err *e);
 uint16_t rest_server_port(const struct rest_server *server); /* of the last TCP listener */
 void rest_server_free(struct rest_server *server);	     /* unlinks the sockets it made */
