@@ -37,7 +37,10 @@ static uint64_t hash_value(uint64_t hash, const json_t *value, const char *base)
 		}
 		break;
 	case JSON_ARRAY:
-		json_array_foreach(value, i, part) hash = hash_value(hash, part, base);
+		json_array_foreach(value, i, part)
+		{
+			hash = hash_value(hash, part, base);
+		}
 		break;
 	case JSON_STRING:
 		return hash_text(hash, json_string_value(value), base);
@@ -77,7 +80,10 @@ uint64_t condition_hash_all(const struct rest_type *type, const json_t *items, c
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(items, i, item) hash = hash_resource(hash, type, item, base);
+	json_array_foreach(items, i, item)
+	{
+		hash = hash_resource(hash, type, item, base);
+	}
 	return hash;
 }
 
