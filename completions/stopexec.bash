@@ -6,8 +6,8 @@ _stopexec() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-}
 	local -A options=(
 		[run]='--user --at --exec --env --timeout --leave --gdb --strace --tmux --help'
-		[next]='--at --uid --parent --timeout --count --wait --leave --gdb --strace --tmux --help'
-		[watch]='--at --uid --parent --timeout --gdb --strace --tmux --exec --help'
+		[next]='--at --uid --parent --by --comm --cgroup --timeout --count --wait --leave --gdb --strace --tmux --help'
+		[watch]='--at --uid --parent --by --comm --cgroup --timeout --gdb --strace --tmux --exec --help'
 		[list]='--help' [cont]='--help'
 		[attach]='--gdb --strace --tmux --timeout --help'
 		[preload]='--group --from --help'
@@ -23,6 +23,8 @@ _stopexec() {
 	fi
 	case $prev in
 	--at) mapfile -t COMPREPLY < <(compgen -W 'first entry main' -- "$cur") && return ;;
+	--by) mapfile -t COMPREPLY < <(compgen -W 'fanotify bpf' -- "$cur") && return ;;
+	--cgroup) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
 	--user | -u | --uid) mapfile -t COMPREPLY < <(compgen -u -- "$cur") && return ;;
 	--group | -g) mapfile -t COMPREPLY < <(compgen -g -- "$cur") && return ;;
 	--from) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;

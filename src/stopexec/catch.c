@@ -6,25 +6,28 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "stopexec/catch_loop.h"
+#include "stopexec/catch_program.h"
 #include "stopexec/guardian.h"
 #include "stopexec/proc.h"
 #include "stopexec/program.h"
 #include "stopexec/trace.h"
 
 enum {
-	LOOK_AGAIN = 1000, /* ms between looks whether the files are the same as before */
+	LOOK_AGAIN = 1000,    /* ms between looks whether the files are the same as before */
+	WORDS_MOST = 4 << 20, /* bytes of a command line that are looked at */
 };
 
 static void find_spared(struct catch_loop *l)
@@ -103,7 +106,7 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 		if (ready == 0)
 			l->way->look(l);
 		if (polls[0].revents != 0)
-			l->way->take(l);
+			l->way->serve(l);
 		if (polls[1].revents != 0)
 			obey(l);
 	}
@@ -190,49 +193,57 @@ static bool is_image(const struct program *program, const struct stat *st)
 	       st->st_ino == now.st_ino;
 }
 
+/* The file alone does not tell: a container's overlay shows the image's file as another one.
+ * Without address randomisation AT_RANDOM alone does not, either. */
 static bool in_new_image(const struct caught *caught, const struct program *program)
 {
 	int fd cleanup(fd_close_at) = proc_open_program(caught->stop.pid);
 	uint64_t random;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !is_image(program, &st))
-		return false;
-	return !caught->again ||
-	       (proc_random(caught->stop.pid, &random) == 0 && random != caught->random);
+	if (caught->has_random && proc_random(caught->stop.pid, &random) == 0 &&
+	    random != caught->random)
+		return true;
+	return !caught->same_file && fd >= 0 && fstat(fd, &st) == 0 && is_image(program, &st);
 }
 
-/* Waits until it is stopped. Its state alone does not tell that it ended: where a thread executes,
- * the leader is a zombie for a moment, and the pidfd is not readable. */
-static int wait_stopped(pid_t pid, int pidfd, int64_t deadline, struct err *e)
+static bool loader_runs_it(const struct caught *caught, const struct catch_rule *rule)
 {
-	struct pollfd end = {.fd = pidfd, .events = POLLIN};
-	struct timespec nap = {.tv_nsec = 100000};
-	struct proc_status status;
+	char path[64];
+	char *words cleanup(free_at) = NULL;
+	size_t len;
 
-	for (;;) {
-		if (pidfd < 0 || poll(&end, 1, 0) > 0 || proc_status(pid, &status) < 0)
-			return err_set(e, -ESRCH, "Process %d ended before it was stopped", pid);
-		if (status.state == 'T' || status.state == 't')
-			return 0;
-		if (now_ms() >= deadline)
-			return err_set(e, -ETIME, "Process %d was not stopped in time", pid);
-		nanosleep(&nap, NULL);
-		if (nap.tv_nsec < 10000000)
-			nap.tv_nsec += nap.tv_nsec / 4;
-	}
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", caught->stop.pid);
+	if (file_read(path, WORDS_MOST, &words, &len, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < rule->nnames; i++)
+		if (catch_loader_runs(words, len, rule->names[i]))
+			return true;
+	return false;
 }
 
-int catch_settle(const struct caught *caught, const struct program *program, int64_t deadline,
+static int judge(const struct caught *caught, const struct catch_rule *rule, struct err *e)
+{
+	if (caught->loader)
+		return loader_runs_it(caught, rule) ? 0 : -EAGAIN;
+	if (rule->by == CATCH_BPF || in_new_image(caught, &rule->programs[caught->program]))
+		return 0;
+	return err_set(e, -ENOEXEC, "Process %d could not execute %s; what it was before goes on",
+		       caught->stop.pid, rule->programs[caught->program].real);
+}
+
+int catch_settle(const struct caught *caught, const struct catch_rule *rule, int64_t deadline,
 		 struct err *e)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(caught->stop.pid, 0);
-	int result = wait_stopped(caught->stop.pid, pidfd, deadline, e);
+	int result = trace_wait_stopped(caught->stop.pid, pidfd, deadline);
 
-	if (result == 0 && !in_new_image(caught, program))
-		result = err_set(e, -ENOEXEC,
-				 "Process %d could not execute %s; what it was before goes on",
-				 caught->stop.pid, program->real);
+	if (result == 0)
+		result = judge(caught, rule, e);
+	else
+		err_set(e, result, "Process %d %s", caught->stop.pid,
+			result == -ESRCH ? "ended before it was stopped"
+					 : "was not stopped in time");
 	if (result < 0 && pidfd >= 0)
 		pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
 	return result;

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Catches programs that others start, by fanotify(7): the exec of a marked file waits until it is
- * permitted; until then the catcher sends SIGSTOP to the thread that executes, where it stays
- * pending and stops the new image at its first instruction.
- *
- * A process of its own does only that, in a loop that waits for nothing else: while an exec is not
- * answered, its thread hangs. Killing the catcher permits all of them.
+ * Catches programs that others start, in one of two ways: catch_fanotify.c knows the program by its
+ * file, whatever it is called; catch_bpf.c by its name, whatever file that is, and by what
+ * surrounds it. A process of its own does only that. Killing it lets go of what it was busy with.
  */
 #ifndef STOPEXEC_CATCH_H
 #define STOPEXEC_CATCH_H
@@ -15,14 +12,25 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "stopexec/cgroup.h"
 #include "stopexec/guardian.h"
 
 struct err;
 struct program;
 
+enum catch_by { CATCH_FANOTIFY, CATCH_BPF };
+
 struct catch_rule {
+	enum catch_by by;
+	/* by fanotify */
 	const struct program *programs;
 	size_t nprograms;
+	/* by BPF: as in struct catch_filter */
+	const char *const *names;
+	size_t nnames;
+	const char *comm;
+	struct cgroup cgroup;
+	/* in both ways */
 	bool any_user; /* or only this real user id */
 	uid_t uid;
 	pid_t parent;	      /* only what descends from it; 0: all */
@@ -31,9 +39,10 @@ struct catch_rule {
 
 struct caught {
 	struct stop stop;
-	size_t program; /* which of the rule's */
-	/* It executes the program that it runs already: AT_RANDOM tells old and new apart. */
-	bool again;
+	size_t program; /* which of the rule's programs, or names */
+	bool loader;	/* a dynamic loader runs, and perhaps the program in it: not counted */
+	/* What it ran before, where that can be seen: AT_RANDOM tells old and new image apart. */
+	bool same_file, has_random;
 	uint64_t random;
 };
 
@@ -44,7 +53,7 @@ struct catcher {
 
 /*
  * Starts to watch, for so many starts (-1: without end). -EPERM: root is needed; -EOPNOTSUPP: the
- * kernel, or the file system, can't.
+ * kernel can't.
  */
 int catch_start(const struct catch_rule *rule, const struct guardian *g, long count,
 		struct catcher *catcher, struct err *e);
@@ -63,9 +72,10 @@ void catch_stop(struct catcher *catcher);
 
 /*
  * Waits until the caught process is stopped in its new image. 0; -ESRCH: it ended; -ENOEXEC: the
- * exec failed; -ETIME. Where it fails, the process has been told to go on.
+ * exec failed; -EAGAIN: a loader that runs another program; -ETIME. Where it fails, the process has
+ * been told to go on.
  */
-int catch_settle(const struct caught *caught, const struct program *program, int64_t deadline,
+int catch_settle(const struct caught *caught, const struct catch_rule *rule, int64_t deadline,
 		 struct err *e);
 
 #endif

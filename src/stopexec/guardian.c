@@ -17,10 +17,13 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "stopexec/catch_maps.h"
 #include "stopexec/proc.h"
 #include "stopexec/trace.h"
 
-enum order { ORDER_HOLD, ORDER_RELEASE, ORDER_LEAVE };
+enum order { ORDER_HOLD, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
+
+enum { SOCKETS = 2, MANY_FDS = 2 }; /* MANY_FDS: with an order go a pidfd, or two maps */
 
 struct message {
 	enum order order;
@@ -39,12 +42,14 @@ struct held {
 /* What a guardian knows. */
 struct watch {
 	int socket;  /* -1 once stopexec has ended */
+	int other;   /* readable when the other guardian has ended; -1: seen */
 	pid_t owner; /* stopexec: its own tracing does not count */
 	int owner_pidfd;
 	const char *records;
+	struct catch_maps maps;
 	struct held *held;
 	size_t count, room;
-	struct pollfd *polls; /* the socket, then one for each */
+	struct pollfd *polls; /* the sockets, then one for each */
 	size_t polls_room;
 };
 
@@ -90,19 +95,25 @@ static void go_on(struct watch *w, size_t n)
 	forget(w, n);
 }
 
-static void obey(struct watch *w, const struct message *message, int pidfd)
+static void hold(struct watch *w, const struct message *message, int pidfd)
 {
-	if (message->order == ORDER_HOLD) {
-		if (pidfd < 0)
-			return;
-		if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0) {
-			pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
-			close(pidfd);
-			return;
-		}
-		w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
+	if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0) {
+		pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+		close(pidfd);
 		return;
 	}
+	w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
+}
+
+/* Takes the descriptors. */
+static void obey(struct watch *w, const struct message *message, const int fds[MANY_FDS])
+{
+	if (message->order == ORDER_HOLD && fds[0] >= 0)
+		hold(w, message, fds[0]);
+	if (message->order == ORDER_DRAIN)
+		w->maps = (struct catch_maps){fds[0], fds[1]};
+	if (message->order == ORDER_HOLD || message->order == ORDER_DRAIN)
+		return;
 	for (size_t n = w->count; n-- > 0;) {
 		if (w->held[n].is.stop.pid != message->stop.pid ||
 		    w->held[n].is.stop.number != message->stop.number)
@@ -121,7 +132,7 @@ static bool take_order(struct watch *w)
 {
 	struct message message;
 	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(MANY_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec io = {&message, sizeof(message)};
@@ -132,7 +143,7 @@ static bool take_order(struct watch *w)
 		.msg_controllen = sizeof(control.bytes),
 	};
 	const struct cmsghdr *part;
-	int pidfd = -1;
+	int fds[MANY_FDS] = {-1, -1};
 	ssize_t len = recvmsg(w->socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (len < 0)
@@ -141,8 +152,8 @@ static bool take_order(struct watch *w)
 		return false;
 	part = CMSG_FIRSTHDR(&header);
 	if (part != NULL && part->cmsg_type == SCM_RIGHTS)
-		memcpy(&pidfd, CMSG_DATA(part), sizeof(pidfd));
-	obey(w, &message, pidfd);
+		memcpy(fds, CMSG_DATA(part), part->cmsg_len - CMSG_LEN(0));
+	obey(w, &message, fds);
 	return true;
 }
 
@@ -158,9 +169,20 @@ static void owner_ended(struct watch *w)
 		continue;
 	close(w->socket);
 	w->socket = -1;
+	if (w->maps.ring >= 0)
+		catch_maps_drain(&w->maps);
 	for (size_t n = w->count; n-- > 0;)
 		if (!w->held[n].left)
 			go_on(w, n);
+}
+
+/* Somebody kills the guardians: what was left to them goes on before both are dead. As long as
+ * stopexec lives, it sees to that (guardian_lost()). Where the other has ended because it holds
+ * nothing any more, nor does this one. */
+static void let_go_if_alone(struct watch *w)
+{
+	while (w->socket < 0 && w->other < 0 && w->count > 0)
+		go_on(w, w->count - 1);
 }
 
 static int fill_polls(struct watch *w, int *wait)
@@ -168,16 +190,17 @@ static int fill_polls(struct watch *w, int *wait)
 	int64_t first = INT64_MAX;
 	struct pollfd *polls = w->polls;
 
-	if (w->polls_room < w->count + 1) {
-		polls = reallocarray(w->polls, (w->count + 1) * 2, sizeof(*polls));
+	if (w->polls_room < w->count + SOCKETS) {
+		polls = reallocarray(w->polls, (w->count + SOCKETS) * 2, sizeof(*polls));
 		if (polls == NULL)
 			return -ENOMEM;
 		w->polls = polls;
-		w->polls_room = (w->count + 1) * 2;
+		w->polls_room = (w->count + SOCKETS) * 2;
 	}
 	polls[0] = (struct pollfd){.fd = w->socket, .events = POLLIN};
+	polls[1] = (struct pollfd){.fd = w->other, .events = POLLIN};
 	for (size_t n = 0; n < w->count; n++) {
-		polls[n + 1] = (struct pollfd){.fd = w->held[n].pidfd, .events = POLLIN};
+		polls[n + SOCKETS] = (struct pollfd){.fd = w->held[n].pidfd, .events = POLLIN};
 		if (w->held[n].is.deadline < first)
 			first = w->held[n].is.deadline;
 	}
@@ -193,45 +216,55 @@ static void serve(struct watch *w)
 	while (w->socket >= 0 || w->count > 0) {
 		if (fill_polls(w, &wait) < 0)
 			break;
-		if (poll(w->polls, w->count + 1, wait) < 0)
+		if (poll(w->polls, w->count + SOCKETS, wait) < 0)
 			continue;
 		for (size_t n = w->count; n-- > 0;) {
-			if (w->polls[n + 1].revents != 0)
+			if (w->polls[n + SOCKETS].revents != 0)
 				forget(w, n);
 			else if (w->held[n].is.deadline <= now_ms())
 				go_on(w, n);
 		}
 		if (w->socket >= 0 && w->polls[0].revents != 0 && !take_order(w))
 			owner_ended(w);
+		if (w->other >= 0 && w->polls[1].revents != 0) {
+			close(w->other);
+			w->other = -1;
+		}
+		let_go_if_alone(w);
 	}
 	while (w->count > 0) /* out of memory: a guardian that can't watch lets go */
 		go_on(w, w->count - 1);
 }
 
-/* Keeps these two; the standard streams lead nowhere, so that nobody waits for their end. */
-static void close_others(int one, int other)
+static int by_number(const void *one, const void *other)
 {
-	unsigned low = (unsigned)(one < other ? one : other);
-	unsigned high = (unsigned)(one < other ? other : one);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int a = *(const int *)one, b = *(const int *)other;
 
-	for (int fd = 0; fd <= 2; fd++)
-		if (fd != one && fd != other)
-			dup2(null, fd);
-	/* An empty range is an error, and nothing is closed. */
-	if (low > 3)
-		close_range(3, low - 1, 0);
-	if (high > 3)
-		close_range(low < 3 ? 3 : low + 1, high - 1, 0);
-	close_range(high < 3 ? 3 : high + 1, UINT_MAX, 0);
+	return (a > b) - (a < b);
 }
 
-static _Noreturn void guard(int socket, pid_t owner, int owner_pidfd, const char *records)
+/* Keeps these; the standard streams lead nowhere, so that nobody waits for their end. */
+static void close_others(int *keep, size_t count)
 {
-	struct watch w = {.socket = socket, .owner = owner, .owner_pidfd = owner_pidfd};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	unsigned next = STDERR_FILENO + 1;
+
+	qsort(keep, count, sizeof(*keep), by_number);
+	for (int fd = 0; fd < (int)next; fd++)
+		dup2(null, fd); /* main() sees to it that none of ours is there */
+	for (size_t i = 0; i < count; i++) {
+		if ((unsigned)keep[i] > next) /* an empty range is an error */
+			close_range(next, (unsigned)keep[i] - 1, 0);
+		next = (unsigned)keep[i] + 1;
+	}
+	close_range(next, UINT_MAX, 0);
+}
+
+static _Noreturn void guard(struct watch *w)
+{
+	int keep[] = {w->socket, w->other, w->owner_pidfd};
 	sigset_t all;
 
-	w.records = records;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Else the caller of a set-user-ID stopexec could end it. */
@@ -241,17 +274,21 @@ static _Noreturn void guard(int socket, pid_t owner, int owner_pidfd, const char
 	prctl(PR_SET_NAME, "stopexec-guard");
 	if (chdir("/") < 0)
 		_exit(EXIT_FAILURE);
-	close_others(socket, owner_pidfd);
-	serve(&w);
+	close_others(keep, COUNT(keep));
+	serve(w);
 	_exit(EXIT_SUCCESS);
 }
 
 /* Its parent ends at once, so that nobody has to wait for it and it counts as nobody's child. */
-static int start_one(const char *records, int *socket, struct err *e)
+static int start_one(const char *records, int other, int *socket, struct err *e)
 {
 	int owner cleanup(fd_close_at) = pidfd_open(getpid(), 0);
+	struct watch w = {.other = other, .owner = getpid(), .owner_pidfd = owner};
 	int ends[2];
-	pid_t pid, self = getpid();
+	pid_t pid;
+
+	w.records = records;
+	w.maps = (struct catch_maps){-1, -1};
 
 	if (owner < 0)
 		return err_sys(e, -errno, "No pidfd could be had (Linux 5.3 is needed)");
@@ -260,8 +297,9 @@ static int start_one(const char *records, int *socket, struct err *e)
 	pid = fork();
 	if (pid == 0) {
 		pid = fork();
+		w.socket = ends[1];
 		if (pid == 0)
-			guard(ends[1], self, owner, records);
+			guard(&w);
 		_exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
 	close(ends[1]);
@@ -277,23 +315,26 @@ static int start_one(const char *records, int *socket, struct err *e)
 int guardian_start(struct guardian *g, const char *records, struct err *e)
 {
 	struct guardian got = {{-1, -1}};
+	int others[GUARDIANS], result = 0;
 
-	for (size_t i = 0; i < GUARDIANS; i++) {
-		int result = start_one(records, &got.sockets[i], e);
-
-		if (result < 0) {
-			guardian_close(&got);
-			return result;
-		}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, others) < 0)
+		return err_sys(e, -errno, "No pipe between the guardians could be made");
+	for (size_t i = 0; i < GUARDIANS && result == 0; i++)
+		result = start_one(records, others[i], &got.sockets[i], e);
+	for (size_t i = 0; i < GUARDIANS; i++)
+		close(others[i]);
+	if (result < 0) {
+		guardian_close(&got);
+		return result;
 	}
 	*g = got;
 	return 0;
 }
 
-static int send_one(int socket, const struct message *message, int pidfd)
+static int send_one(int socket, const struct message *message, const int *fds, size_t count)
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(MANY_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control = {.bytes = {0}};
 	struct message copy = *message;
@@ -301,25 +342,26 @@ static int send_one(int socket, const struct message *message, int pidfd)
 	struct msghdr header = {.msg_iov = &io, .msg_iovlen = 1};
 	struct cmsghdr *part;
 
-	if (pidfd >= 0) {
+	if (count > 0) {
 		header.msg_control = control.bytes;
-		header.msg_controllen = sizeof(control.bytes);
+		header.msg_controllen = CMSG_SPACE(count * sizeof(int));
 		part = CMSG_FIRSTHDR(&header);
 		part->cmsg_level = SOL_SOCKET;
 		part->cmsg_type = SCM_RIGHTS;
-		part->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(part), &pidfd, sizeof(pidfd));
+		part->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(part), fds, count * sizeof(int));
 	}
 	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* 0 where at least one of them has it. */
-static int send_all(const struct guardian *g, const struct message *message, int pidfd)
+static int send_all(const struct guardian *g, const struct message *message, const int *fds,
+		    size_t count)
 {
 	int result = -EPIPE;
 
 	for (size_t i = 0; i < GUARDIANS; i++)
-		if (send_one(g->sockets[i], message, pidfd) == 0)
+		if (send_one(g->sockets[i], message, fds, count) == 0)
 			result = 0;
 	return result;
 }
@@ -333,21 +375,29 @@ int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t mil
 		.deadline = now_ms() + milliseconds,
 	};
 
-	return pidfd < 0 ? -errno : send_all(g, &message, pidfd);
+	return pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+}
+
+int guardian_drains(const struct guardian *g, const struct catch_maps *maps)
+{
+	struct message message = {.order = ORDER_DRAIN};
+	int fds[MANY_FDS] = {maps->control, maps->ring};
+
+	return send_all(g, &message, fds, MANY_FDS);
 }
 
 void guardian_release(const struct guardian *g, const struct stop *stop)
 {
 	struct message message = {.order = ORDER_RELEASE, .stop = *stop};
 
-	(void)send_all(g, &message, -1);
+	(void)send_all(g, &message, NULL, 0);
 }
 
 void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
 {
 	struct message message = {.order = ORDER_LEAVE, .stop = *stop, .recorded = recorded};
 
-	(void)send_all(g, &message, -1);
+	(void)send_all(g, &message, NULL, 0);
 }
 
 bool guardian_lost(const struct guardian *g)

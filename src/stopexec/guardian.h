@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct catch_maps;
 struct err;
 
 enum { GUARDIANS = 2 };
@@ -35,11 +36,14 @@ int guardian_start(struct guardian *g, const char *records, struct err *e);
  */
 int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds);
 
+/* What BPF stops is in these maps before it can be held: they let go of it when stopexec ends. */
+int guardian_drains(const struct guardian *g, const struct catch_maps *maps);
+
 /* It is no longer stopexec's: it goes on, or is in somebody's hands. */
 void guardian_release(const struct guardian *g, const struct stop *stop);
 
-/* It stays stopped when stopexec ends, until its time is up; where it is recorded, not beyond the
- * removal of its record. */
+/* It stays stopped when stopexec ends, until its time is up, or a guardian is killed; where it is
+ * recorded, not beyond the removal of its record. */
 void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
 
 /* True where a guardian was ended by somebody: stop nothing more. */

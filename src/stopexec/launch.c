@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "stopexec/follow.h"
 #include "stopexec/trace.h"
 
 void user_free(struct user *user)
@@ -157,33 +158,20 @@ static int told(int socket, const struct launch *l, struct err *e)
 	return err_sys(e, -complaint.code, "Could not %s %s", complaint.doing, l->path);
 }
 
-/* Goes on to the exec-th exec. */
-static int follow(const struct launch *l, struct trace *t, int socket, struct err *e)
+static int explain(const struct launch *l, int result, const struct follow *f, int socket,
+		   struct err *e)
 {
-	unsigned execs = 0;
+	int said = f->execs == 0 ? told(socket, l, e) : 0;
 
-	for (;;) {
-		int event = trace_wait(t);
-		int result;
-
-		if (event < 0)
-			return err_sys(e, event, "%s could not be followed to its start", l->path);
-		if (event == TRACE_EXEC && ++execs == l->exec)
-			return 0;
-		if (event == TRACE_GONE) {
-			result = execs == 0 ? told(socket, l, e) : 0;
-			if (result < 0)
-				return result;
-			return err_set(e, -ECHILD, "%s ended after %u of %u execs", l->path, execs,
-				       l->exec);
-		}
-		result = event == TRACE_HELD ? trace_listen(t) : trace_go(t);
-		if (result < 0 && result != -ESRCH)
-			return err_sys(e, result, "%s could not be followed to its start", l->path);
-	}
+	if (said < 0)
+		return said;
+	if (result == -ECHILD)
+		return err_set(e, result, "%s ended after %u of %u execs", l->path, f->execs,
+			       l->exec);
+	return err_sys(e, result, "%s could not be followed to its start", l->path);
 }
 
-int launch(const struct launch *l, struct trace *t, struct err *e)
+int launch(const struct launch *l, struct trace *t, struct follow *f, struct err *e)
 {
 	int ends[2], result;
 
@@ -201,14 +189,19 @@ int launch(const struct launch *l, struct trace *t, struct err *e)
 		child(l, ends[1]);
 	}
 	close(ends[1]);
+	*f = (struct follow){.child = t->pid};
+	t->family = l->exec > 1;
 	result = trace_seize(t, e);
 	if (result == 0 && write(ends[0], "", 1) != 1)
 		result = err_sys(e, -errno, "The new process could not be told to start");
-	if (result < 0) {
-		kill(t->pid, SIGKILL);
-		waitpid(t->pid, NULL, 0);
-	} else {
-		result = follow(l, t, ends[0], e);
+	if (result == 0) {
+		result = follow_execs(t, l->exec, f);
+		if (result < 0)
+			result = explain(l, result, f, ends[0], e);
+	}
+	if (result < 0 && !f->ended) {
+		kill(f->child, SIGKILL);
+		waitpid(f->child, NULL, __WALL);
 	}
 	close(ends[0]);
 	return result;

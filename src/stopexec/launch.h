@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 struct err;
+struct follow;
 struct trace;
 
 /* Who the program is started as. */
@@ -30,14 +31,16 @@ struct launch {
 	char *const *argv;
 	char *const *env;
 	const struct user *user; /* NULL: as we are */
-	unsigned exec;		 /* which exec is waited for: 1 is the program's own */
+	/* Which exec is waited for: 1 is the program's own; then those of all that it starts. */
+	unsigned exec;
 };
 
 /*
- * Starts it. On success t->pid is our child, traced, and stopped before the first instruction of
- * the exec-th image. t->end and t->deadline are the caller's. On failure nothing runs, except
- * that a program which ended before that exec has run: -ECHILD, with t->ended as by waitpid().
+ * Starts it. On success t->pid is traced, and stopped before the first instruction of the exec-th
+ * image; f->child is the program that was started, our child. t->end and t->deadline are the
+ * caller's. On failure nothing runs, except what the program has left behind where it ended before
+ * that exec: -ECHILD, with f->status as by waitpid().
  */
-int launch(const struct launch *l, struct trace *t, struct err *e);
+int launch(const struct launch *l, struct trace *t, struct follow *f, struct err *e);
 
 #endif

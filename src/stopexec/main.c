@@ -37,22 +37,24 @@ static const struct cli_verb verbs[] = {
 	},
 	{
 		.name = "next",
-		.arguments = "PATH|NAME",
-		.least = 1,
+		.arguments = "[PATH|NAME]",
+		.least = 0,
 		.most = 1,
 		.summary = "wait until somebody starts the program, and stop that",
 		.text = "Waits for a start by anybody: a daemon, a desktop session, another user, "
 			"a\n"
 			"container (its path is /proc/PID/root/…). Stays until a debugger has\n"
 			"attached, you press Enter, or the time is up.\n\n"
-			"    sudo stopexec next --gdb pulseaudio\n",
+			"    sudo stopexec next --gdb pulseaudio\n"
+			"    sudo stopexec next --by bpf --cgroup /system.slice/docker.service "
+			"nginx\n",
 		.options = next_options,
 		.run = verb_next,
 	},
 	{
 		.name = "watch",
-		.arguments = "PATH|NAME…",
-		.least = 1,
+		.arguments = "[PATH|NAME…]",
+		.least = 0,
 		.most = 64,
 		.summary = "stop every start, and open a debugger on each",
 		.text = "    sudo stopexec watch --exec 'cat /proc/{pid}/status' ping\n",

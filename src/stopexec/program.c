@@ -165,47 +165,63 @@ static bool same_file(const struct program *p, const char *path)
 	return stat(path, &st) == 0 && st.st_dev == p->device && st.st_ino == p->inode;
 }
 
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
+/* The dynamic loader's name, or a library's. */
+static bool is_library_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return strstr(name, ".so.") != NULL || strcmp(name, "ld.so") == 0 ||
+	       strncmp(name, "ld-", 3) == 0 || (len > 3 && strcmp(name + len - 3, ".so") == 0);
+}
+
 static bool is_loader(const struct program *p)
 {
 	int own cleanup(fd_close_at) = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct elf_bytes bytes = program_bytes(&own);
-	const char *name = strrchr(p->real, '/');
 	struct elf_file elf;
 
-	if (name != NULL && (strstr(name, ".so.") != NULL || strcmp(name, "/ld.so") == 0))
-		return true;
-	if (name != NULL && strlen(name) > 3 && strcmp(name + strlen(name) - 3, ".so") == 0)
-		return true;
-	return own >= 0 && elf_read(&bytes, &elf) == 0 && elf.interpreter[0] != '\0' &&
-	       same_file(p, elf.interpreter);
+	return is_library_name(last_part(p->real)) ||
+	       (own >= 0 && elf_read(&bytes, &elf) == 0 && elf.interpreter[0] != '\0' &&
+		same_file(p, elf.interpreter));
 }
 
 static bool is_shell_name(const char *path)
 {
-	static const char *const shells[] = {"/sh",  "/bash", "/dash", "/zsh",	"/ksh",
-					     "/csh", "/tcsh", "/fish", "/mksh", "/yash"};
-	const char *name = strrchr(path, '/');
+	static const char *const shells[] = {"sh",  "bash", "dash", "zsh",  "ksh",
+					     "csh", "tcsh", "fish", "mksh", "yash"};
 
-	for (size_t i = 0; name != NULL && i < COUNT(shells); i++)
-		if (strcmp(name, shells[i]) == 0)
+	for (size_t i = 0; i < COUNT(shells); i++)
+		if (strcmp(last_part(path), shells[i]) == 0)
 			return true;
 	return false;
 }
 
-static bool is_own_shell(const struct program *p, uid_t user)
+/* Is the program of the user's shell, or of a shell among those who started us, so? */
+static bool own_shell(uid_t user, bool (*is)(const void *data, const char *shell), const void *data)
 {
 	const struct passwd *entry = getpwuid(user);
 	struct proc_status status;
 	pid_t pid = getppid();
 
-	if (entry != NULL && entry->pw_shell != NULL && same_file(p, entry->pw_shell))
+	if (entry != NULL && entry->pw_shell != NULL && is(data, entry->pw_shell))
 		return true;
-	for (int i = 0; i < ANCESTORS && pid > 1 && is_shell_name(p->real); i++) {
-		char exe[64];
+	for (int i = 0; i < ANCESTORS && pid > 1; i++) {
+		char path[4096];
 
-		snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
-		if (same_file(p, exe))
-			return true;
+		if (proc_program(pid, path) == 0 && is_shell_name(path)) {
+			char exe[64];
+
+			snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+			if (is(data, exe) || is(data, path))
+				return true;
+		}
 		if (proc_status(pid, &status) < 0)
 			break;
 		pid = status.parent;
@@ -213,26 +229,56 @@ static bool is_own_shell(const struct program *p, uid_t user)
 	return false;
 }
 
+static bool shell_is_file(const void *program, const char *shell)
+{
+	return same_file(program, shell);
+}
+
+static bool shell_has_name(const void *name, const char *shell)
+{
+	return strcmp(last_part(name), last_part(shell)) == 0;
+}
+
+static int refuse_loader(const char *name, struct err *e)
+{
+	return err_set(
+		e, -EPERM,
+		"%s is the dynamic loader or a library: stopping it would stop every program "
+		"that is started",
+		name);
+}
+
+static int refuse_shell(const char *name, struct err *e)
+{
+	return err_set(e, -EPERM,
+		       "%s is your own shell: the next command that you type, and every script, "
+		       "would stop",
+		       name);
+}
+
 int program_refuse(const struct program *program, uid_t user, struct err *e)
 {
 	if (is_loader(program))
-		return err_set(e, -EPERM,
-			       "%s is the dynamic loader or a library: stopping it would stop "
-			       "every program that is started",
-			       program->real);
+		return refuse_loader(program->real, e);
 	if (same_file(program, "/proc/self/exe"))
 		return err_set(e, -EPERM, "%s is stopexec itself", program->real);
-	if (is_own_shell(program, user))
-		return err_set(e, -EPERM,
-			       "%s is your own shell: the next command that you type, and every "
-			       "script, would stop",
-			       program->real);
+	if (own_shell(user, shell_is_file, program))
+		return refuse_shell(program->real, e);
 	return 0;
 }
 
-bool program_gives_root(const struct program *program)
+int program_refuse_name(const char *name, uid_t user, struct err *e)
 {
-	const char *name = strrchr(program->real, '/');
+	if (is_library_name(last_part(name)))
+		return refuse_loader(name, e);
+	if (strcmp(last_part(name), "stopexec") == 0)
+		return err_set(e, -EPERM, "%s is stopexec itself", name);
+	if (own_shell(user, shell_has_name, name))
+		return refuse_shell(name, e);
+	return 0;
+}
 
-	return name != NULL && (strcmp(name, "/sudo") == 0 || strcmp(name, "/su") == 0);
+bool program_gives_root(const char *name)
+{
+	return strcmp(last_part(name), "sudo") == 0 || strcmp(last_part(name), "su") == 0;
 }

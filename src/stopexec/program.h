@@ -33,8 +33,11 @@ int program_find(const char *name, const char *search, struct program *program, 
  * loader, shared libraries, stopexec itself, the shell of the user or of those who started us. */
 int program_refuse(const struct program *program, uid_t user, struct err *e);
 
-/* True for sudo and su, without which one may find oneself without root. */
-bool program_gives_root(const struct program *program);
+/* The same for whatever is executed by that name, or path. */
+int program_refuse_name(const char *name, uid_t user, struct err *e);
+
+/* True for sudo and su, by name or path, without which one may find oneself without root. */
+bool program_gives_root(const char *name);
 
 void program_close(struct program *program); /* also for cleanup() */
 

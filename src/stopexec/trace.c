@@ -2,12 +2,16 @@
 #include "stopexec/trace.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "stopexec/proc.h"
 
 int64_t now_ms(void)
 {
@@ -17,10 +21,29 @@ int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Yama (ptrace(2), ptrace_scope) can forbid it to everybody, root as well. */
+static bool yama_forbids(void)
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+
+	return file_read("/proc/sys/kernel/yama/ptrace_scope", 16, &text, &len, NULL) == 0 &&
+	       text[0] == '3';
+}
+
 int trace_seize(struct trace *t, struct err *e)
 {
-	if (ptrace(PTRACE_SEIZE, t->pid, 0, PTRACE_O_TRACEEXEC) == 0)
+	long options = PTRACE_O_TRACEEXEC;
+
+	if (t->family)
+		options |= PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+	if (ptrace(PTRACE_SEIZE, t->pid, 0, options) == 0)
 		return 0;
+	if (errno == EPERM && yama_forbids())
+		return err_set(
+			e, -EPERM,
+			"Nothing can be traced on this system: kernel.yama.ptrace_scope is 3, "
+			"until the next boot. \"stopexec next\" and stop.so do without");
 	if (errno == EPERM)
 		return err_set(e, -EPERM,
 			       "Process %d can't be traced: somebody else traces it, or root is "
@@ -43,6 +66,8 @@ static enum trace_event event_of(struct trace *t, int status)
 		return TRACE_EXEC;
 	if (what == PTRACE_EVENT_STOP)
 		return signal == SIGTRAP ? TRACE_NOTE : TRACE_HELD;
+	if (what == PTRACE_EVENT_FORK || what == PTRACE_EVENT_VFORK || what == PTRACE_EVENT_CLONE)
+		return TRACE_FORK;
 	if (what != 0)
 		return TRACE_NOTE;
 	t->signal = signal;
@@ -70,20 +95,32 @@ static int wait_signal(const struct trace *t)
 	return got == SIGCHLD ? 0 : -EINTR;
 }
 
-int trace_wait(struct trace *t)
+static int wait_for(struct trace *t, pid_t which)
 {
 	for (;;) {
 		int status, result;
-		pid_t got = waitpid(t->pid, &status, __WALL | WNOHANG);
+		pid_t got = waitpid(which, &status, __WALL | WNOHANG);
 
-		if (got == t->pid)
+		if (got > 0) {
+			t->pid = got;
 			return (int)event_of(t, status);
+		}
 		if (got < 0 && errno != EINTR)
 			return -errno;
 		result = wait_signal(t);
 		if (result < 0)
 			return result;
 	}
+}
+
+int trace_wait(struct trace *t)
+{
+	return wait_for(t, t->pid);
+}
+
+int trace_wait_any(struct trace *t)
+{
+	return wait_for(t, -1);
 }
 
 static int resume(struct trace *t, enum __ptrace_request how)
@@ -157,4 +194,25 @@ int trace_leave_stopped(struct trace *t, struct err *e)
 	if (kill(t->pid, SIGSTOP) < 0 || ptrace(PTRACE_DETACH, t->pid, 0, 0) < 0)
 		return err_sys(e, -errno, "Process %d could not be left stopped", t->pid);
 	return 0;
+}
+
+/* Its state alone does not tell that it ended: where a thread executes, the leader is a zombie for
+ * a moment, and the pidfd is not readable. */
+int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline)
+{
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+	struct timespec nap = {.tv_nsec = 100000};
+	struct proc_status status;
+
+	for (;;) {
+		if (pidfd < 0 || poll(&end, 1, 0) > 0 || proc_status(pid, &status) < 0)
+			return -ESRCH;
+		if (status.state == 'T' || status.state == 't')
+			return 0;
+		if (now_ms() >= deadline)
+			return -ETIME;
+		nanosleep(&nap, NULL);
+		if (nap.tv_nsec < 10000000)
+			nap.tv_nsec += nap.tv_nsec / 4;
+	}
 }

@@ -4,6 +4,7 @@
 #define STOPEXEC_TRACE_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,7 @@ enum trace_event {
 	TRACE_TRAP,   /* breakpoint or step: look at the counter, then go on */
 	TRACE_SIGNAL, /* a signal comes: go on with it */
 	TRACE_HELD,   /* a stop signal took effect: keep it so with trace_listen() */
+	TRACE_FORK,   /* it has started a thread or process, which is traced too: go on */
 	TRACE_NOTE,   /* nothing of interest: go on */
 	TRACE_GONE,   /* it ended: nothing left to do */
 };
@@ -23,6 +25,7 @@ struct trace {
 	pid_t pid;
 	const sigset_t *end; /* signals (blocked) that break off a wait with -EINTR; may be NULL */
 	int64_t deadline;    /* CLOCK_MONOTONIC in milliseconds; -ETIME beyond */
+	bool family;	     /* trace_seize(): its threads and processes too */
 	int signal;	     /* of the last TRACE_SIGNAL: what trace_go() delivers */
 	int ended;	     /* of TRACE_GONE: as waitpid() reports it */
 };
@@ -40,6 +43,9 @@ int trace_seize_stopped(struct trace *t, struct err *e);
 /* Waits for the next event: one of enum trace_event, or -EINTR, -ETIME, -errno. */
 int trace_wait(struct trace *t);
 
+/* The same for whatever is traced: t->pid says which. -ECHILD: nothing is. */
+int trace_wait_any(struct trace *t);
+
 int trace_go(struct trace *t);	 /* goes on, delivering t->signal */
 int trace_step(struct trace *t); /* one instruction */
 int trace_listen(struct trace *t);
@@ -49,5 +55,9 @@ int trace_listen(struct trace *t);
  * ignored at PTRACE_EVENT_EXEC: so the signal first.
  */
 int trace_leave_stopped(struct trace *t, struct err *e);
+
+/* Waits until a stop signal holds the process, whosever it is. pidfd: its own. -ESRCH: it ended;
+ * -ETIME. */
+int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline);
 
 #endif

@@ -24,12 +24,19 @@
 static const char at_help[] = "first (default), entry, main, or the name of a function";
 static const char uid_help[] = "only where this user starts it";
 static const char parent_help[] = "only where this process, or one below it, starts it";
+static const char by_help[] =
+	"fanotify (default: by its file), or bpf (by its name, in any container)";
+static const char comm_help[] = "only what ps(1) then shows as this command (by bpf)";
+static const char cgroup_help[] = "only within this control group (by bpf)";
 static const char timeout_help[] = "let it go on after S seconds, unless it is traced (60)";
 
 const struct cli_option next_options[] = {
 	{.name = "at", .value = "POINT", .help = at_help},
 	{.name = "uid", .value = "USER", .help = uid_help, .letter = 'u'},
 	{.name = "parent", .value = "PID", .help = parent_help},
+	{.name = "by", .value = "WAY", .help = by_help},
+	{.name = "comm", .value = "NAME", .help = comm_help},
+	{.name = "cgroup", .value = "PATH", .help = cgroup_help},
 	{.name = "timeout", .value = "S", .help = timeout_help, .letter = 't'},
 	{.name = "count",
 	 .value = "N",
@@ -49,6 +56,9 @@ const struct cli_option watch_options[] = {
 	{.name = "at", .value = "POINT", .help = at_help},
 	{.name = "uid", .value = "USER", .help = uid_help, .letter = 'u'},
 	{.name = "parent", .value = "PID", .help = parent_help},
+	{.name = "by", .value = "WAY", .help = by_help},
+	{.name = "comm", .value = "NAME", .help = comm_help},
+	{.name = "cgroup", .value = "PATH", .help = cgroup_help},
 	{.name = "timeout", .value = "S", .help = timeout_help, .letter = 't'},
 	{.name = "gdb", .help = "open gdb on each"},
 	{.name = "strace", .help = "run strace on each"},
@@ -93,6 +103,68 @@ static int read_rule(struct waiting *w, const struct cli_call *call)
 	return EXIT_OK;
 }
 
+/* "--by", and what only BPF can. */
+static int read_way(struct waiting *w, const struct cli_call *call)
+{
+	const char *by = cli_get(call, "by");
+	const char *cgroup = cli_get(call, "cgroup");
+	struct err e = {0};
+
+	w->rule.comm = cli_get(call, "comm");
+	w->rule.by = w->rule.comm != NULL || cgroup != NULL ? CATCH_BPF : CATCH_FANOTIFY;
+	if (by != NULL && strcmp(by, "bpf") == 0)
+		w->rule.by = CATCH_BPF;
+	else if (by != NULL && strcmp(by, "fanotify") != 0)
+		return cli_misused(call, "--by is fanotify or bpf, not \"%s\"", by);
+	else if (by != NULL && w->rule.by == CATCH_BPF)
+		return cli_misused(call, "--comm and --cgroup are for BPF only");
+	if (call->nargs == 0 && w->rule.comm == NULL && cgroup == NULL)
+		return cli_misused(call, "Which program? (or --comm, or --cgroup)");
+	if (w->rule.comm != NULL && *w->rule.comm == '\0')
+		return cli_misused(call, "--comm wants a name");
+	if (w->rule.by == CATCH_BPF && session_lent()) {
+		cli_complain(call, "Only root can catch by BPF: the allow file is about files");
+		return EXIT_FAILED;
+	}
+	if (cgroup != NULL && cgroup_find(cgroup, &w->rule.cgroup, &e) < 0)
+		return session_failed(&w->session, &e);
+	return EXIT_OK;
+}
+
+static void beware(struct waiting *w, const char *name)
+{
+	if (program_gives_root(name))
+		session_note(
+			&w->session,
+			"Beware: while %s is being stopped you can't become root with it. Keep "
+			"a root shell open.",
+			name);
+}
+
+static int check_names(struct waiting *w, const struct cli_call *call)
+{
+	const struct catch_rule *rule = &w->rule;
+	struct err e = {0};
+
+	w->rule.names = call->args;
+	w->rule.nnames = call->nargs;
+	for (size_t i = 0; i < rule->nnames; i++) {
+		if (program_refuse_name(rule->names[i], getuid(), &e) < 0)
+			return session_failed(&w->session, &e);
+		beware(w, rule->names[i]);
+	}
+	if (rule->comm != NULL && program_refuse_name(rule->comm, getuid(), &e) < 0)
+		return session_failed(&w->session, &e);
+	if (rule->nnames == 0 && rule->comm == NULL && cgroup_holds_self(&rule->cgroup)) {
+		cli_complain(call,
+			     "You are in the control group %s yourself: name a program too, or "
+			     "every command that you start would stop",
+			     cli_get(call, "cgroup"));
+		return EXIT_FAILED;
+	}
+	return EXIT_OK;
+}
+
 static int find_programs(struct waiting *w, const struct cli_call *call)
 {
 	const char *search = getenv("PATH");
@@ -111,11 +183,7 @@ static int find_programs(struct waiting *w, const struct cli_call *call)
 		if (session_find(call->args[i], search, p, &e) < 0 ||
 		    program_refuse(p, getuid(), &e) < 0)
 			return session_failed(&w->session, &e);
-		if (program_gives_root(p))
-			session_note(&w->session,
-				     "Beware: while %s is being stopped you can't become root with "
-				     "it. Keep a root shell open.",
-				     p->real);
+		beware(w, p->real);
 	}
 	w->rule.programs = w->programs;
 	w->rule.nprograms = call->nargs;
@@ -130,6 +198,11 @@ static int go_to_point(struct waiting *w, const struct caught *caught, struct er
 
 	if (w->session.point.kind == POINT_FIRST)
 		return 0;
+	if (caught->loader)
+		return err_set(e, -EBUSY,
+			       "Process %d stays at its first instruction: it was started through "
+			       "the dynamic loader, and its program is not loaded yet",
+			       caught->stop.pid);
 	if (caught->stop.tracer != 0)
 		return err_set(e, -EBUSY,
 			       "Process %d stays at its first instruction: process %d traces it "
@@ -147,33 +220,34 @@ static int go_to_point(struct waiting *w, const struct caught *caught, struct er
 		return result;
 	}
 	result = trace_leave_stopped(&t, e);
-	return result < 0 ? result
-			  : catch_settle(caught, &w->programs[caught->program], t.deadline, e);
+	return result < 0 ? result : catch_settle(caught, &w->rule, t.deadline, e);
 }
 
-static void more(struct waiting *w)
+/* A process of the catcher's turned out to be a start, or to be none; the loaders that it finds are
+ * not counted before. */
+static void count(struct waiting *w, const struct caught *caught, bool start)
 {
-	if (w->left >= 0) {
-		w->left++;
-		(void)catch_more(&w->catcher, 1, 0);
-	}
+	if (w->left < 0)
+		return;
+	if (start)
+		w->left--;
+	if (start == caught->loader)
+		(void)catch_more(&w->catcher, start ? -1 : 1, 0);
 }
 
 static void handle(struct waiting *w, const struct caught *caught)
 {
 	struct session *s = &w->session;
-	const struct program *program = &w->programs[caught->program];
 	int64_t deadline = now_ms() + w->rule.milliseconds;
 	char words[128];
 	struct err e = {0};
-	int result = catch_settle(caught, program, deadline, &e);
+	int result = catch_settle(caught, &w->rule, deadline, &e);
 
-	if (w->left > 0)
-		w->left--;
+	count(w, caught, result == 0);
 	if (result < 0) {
-		session_note(s, "%s", e.text);
+		if (result != -EAGAIN)
+			session_note(s, "%s", e.text);
 		guardian_release(&s->guardian, &caught->stop);
-		more(w); /* it was no start */
 		return;
 	}
 	result = go_to_point(w, caught, &e);
@@ -228,6 +302,23 @@ static void waiting_close(struct waiting *w, size_t programs)
 	free(w->programs);
 }
 
+static void say_what(const struct waiting *w, const struct cli_call *call)
+{
+	const struct catch_rule *rule = &w->rule;
+	const char *where = cli_has(call, "cgroup") ? " in " : "";
+	const char *cgroup = cli_has(call, "cgroup") ? cli_get(call, "cgroup") : "";
+
+	for (size_t i = 0; i < rule->nprograms; i++)
+		session_note(&w->session, "Waiting for somebody to start %s",
+			     rule->programs[i].real);
+	for (size_t i = 0; i < rule->nnames; i++)
+		session_note(&w->session, "Waiting for somebody to start a program called %s%s%s",
+			     rule->names[i], where, cgroup);
+	if (rule->by == CATCH_BPF && rule->nnames == 0)
+		session_note(&w->session, "Waiting for somebody to start %s%s%s",
+			     rule->comm != NULL ? rule->comm : "a program", where, cgroup);
+}
+
 static int wait_for(struct waiting *w, const struct cli_call *call)
 {
 	struct session *s = &w->session;
@@ -235,7 +326,9 @@ static int wait_for(struct waiting *w, const struct cli_call *call)
 	int result = read_rule(w, call);
 
 	if (result == EXIT_OK)
-		result = find_programs(w, call);
+		result = read_way(w, call);
+	if (result == EXIT_OK)
+		result = w->rule.by == CATCH_BPF ? check_names(w, call) : find_programs(w, call);
 	if (result == EXIT_OK)
 		result = session_open(s);
 	if (result != EXIT_OK)
@@ -245,8 +338,7 @@ static int wait_for(struct waiting *w, const struct cli_call *call)
 		return session_failed(s, &e);
 	}
 	s->catcher = &w->catcher;
-	for (size_t i = 0; i < w->rule.nprograms; i++)
-		session_note(s, "Waiting for somebody to start %s", w->programs[i].real);
+	say_what(w, call);
 	result = loop(w);
 	catch_stop(&w->catcher);
 	session_close(s);

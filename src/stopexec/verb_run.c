@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "stopexec/follow.h"
 #include "stopexec/launch.h"
 #include "stopexec/proc.h"
 #include "stopexec/program.h"
@@ -33,7 +35,7 @@ const struct cli_option run_options[] = {
 	 .help = "first (default), entry, main, or the name of a function"},
 	{.name = "exec",
 	 .value = "N",
-	 .help = "stop at its N-th exec, for \"#!/usr/bin/env\" and wrappers (1)",
+	 .help = "stop at the N-th exec, its own or of what it starts: for wrappers (1)",
 	 .letter = 'N'},
 	{.name = "env",
 	 .value = "NAME=VALUE",
@@ -185,46 +187,79 @@ static void relay(const struct session *s, pid_t pid)
 		kill(pid, s->ended_by);
 }
 
+/* From the first instruction of the image that was wanted to where the user wants it, stopped. */
+static int go_to_point(struct session *s, struct trace *t, const struct stop *stop,
+		       const char **where, struct err *e)
+{
+	int pidfd cleanup(fd_close_at) = pidfd_open(t->pid, 0);
+	int result = guardian_hold(&s->guardian, stop, s->seconds * 1000);
+
+	if (result < 0)
+		return err_sys(e, result, "No guardian is there, so nothing is stopped");
+	result = point_reach(t, &s->point, e);
+	if (result == -ESTALE) { /* the new image waits at its start: that can be looked at */
+		session_note(s, "%s", e->text);
+		*where = "its first instruction";
+		result = 0;
+	}
+	if (result == 0)
+		result = trace_leave_stopped(t, e);
+	if (result < 0)
+		return result;
+	if (trace_wait_stopped(t->pid, pidfd, t->deadline) == -ETIME)
+		return err_set(e, -ETIME, "Process %d was not stopped in time", t->pid);
+	return 0; /* that it ended is seen when it is presented */
+}
+
+static int end_all(struct trace *t, struct follow *f)
+{
+	kill(t->pid, SIGKILL);
+	if (!f->ended) {
+		kill(f->child, SIGKILL);
+		waitpid(f->child, NULL, __WALL);
+	}
+	return EXIT_FAILED;
+}
+
+/* sudo stops itself while its command is stopped, and is to go on with it. */
+static void wake(pid_t stopped, pid_t child)
+{
+	struct proc_status status;
+
+	if (stopped != child && proc_status(child, &status) == 0 && status.state == 'T')
+		kill(child, SIGCONT);
+}
+
 /* The process is traced by us, stopped at the first instruction of the image that was wanted. */
-static int stop_there(struct session *s, struct trace *t)
+static int stop_there(struct session *s, struct trace *t, struct follow *f)
 {
 	char words[128];
 	const char *where = session_where(s, words);
 	struct err e = {0};
 	struct stop stop = {.pid = t->pid};
-	int result = guardian_hold(&s->guardian, &stop, s->seconds * 1000);
+	int result = go_to_point(s, t, &stop, &where, &e);
 
-	if (result < 0)
-		err_sys(&e, result, "No guardian is there, so nothing is stopped");
-	else
-		result = point_reach(t, &s->point, &e);
-	if (result == -ESTALE) { /* the new image waits at its start: that can be looked at */
-		session_note(s, "%s", e.text);
-		where = "its first instruction";
-		result = 0;
-	}
-	if (result == 0)
-		result = trace_leave_stopped(t, &e);
 	if (result < 0) {
 		cli_complain(s->call, "%s", e.text);
 		guardian_release(&s->guardian, &stop);
-		if (result == -ESRCH)
+		if (result == -ESRCH && t->pid == f->child)
 			return exit_code(t->ended);
-		kill(t->pid, SIGKILL);
-		waitpid(t->pid, NULL, __WALL);
-		return EXIT_FAILED;
+		return end_all(t, f);
 	}
-	waitid(P_PID, (id_t)t->pid, NULL, WSTOPPED | WEXITED | WNOWAIT);
 	if (session_present(s, &stop, where) == OUTCOME_LEFT)
 		return EXIT_OK;
-	relay(s, t->pid);
-	return wait_for_end(s, t->pid);
+	if (f->ended)
+		return exit_code(f->status);
+	wake(t->pid, f->child);
+	relay(s, f->child);
+	return wait_for_end(s, f->child);
 }
 
 static int start(struct session *s, const struct cli_call *call, struct launch *l)
 {
 	const char *search = getenv("PATH");
 	struct trace t = {.end = &s->end};
+	struct follow f;
 	struct program program;
 	struct err e = {0};
 	int result;
@@ -254,9 +289,9 @@ static int start(struct session *s, const struct cli_call *call, struct launch *
 	l->path = program.path;
 	t.deadline = now_ms() + s->seconds * 1000;
 	s->unprivileged = geteuid() != 0;
-	result = launch(l, &t, &e);
+	result = launch(l, &t, &f, &e);
 	if (result == 0)
-		result = stop_there(s, &t);
+		result = stop_there(s, &t, &f);
 	else
 		result = session_failed(s, &e);
 	session_close(s);

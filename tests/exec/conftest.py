@@ -189,6 +189,11 @@ class World:
                 continue
         return found
 
+    def passes(self, tool, program):
+        """A start of the program is none of the tool's."""
+        assert self.run(program)[1] == 7
+        assert 'is stopped at' not in tool.said
+
     def close(self):
         for tool in self.started:
             tool.end()
@@ -288,6 +293,13 @@ def build(folder):
 def execer(folder):
     target = folder / 'execer'
     assert compile_c(HERE / 'execer.c', target, options=['-pthread'])
+    return target
+
+
+@pytest.fixture(scope='session')
+def deny(folder):
+    target = folder / 'deny'
+    assert compile_c(HERE / 'deny.c', target)
     return target
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import KINDS, RIGHTS, USER, check_rights, until
+from conftest import KINDS, RIGHTS, USER, Process, check_rights, until
 
 
 def run(world, *arguments, **options):
@@ -95,6 +95,67 @@ def test_nth_exec(world, folder):
         assert os.path.basename(process.program).startswith(name)
         assert finish(world, tool, process) == ('script\n', 0)
     assert 'ended after 2 of 3 execs' in world.call('run', '-u', USER, '--exec', '3', script).stderr
+
+
+@pytest.mark.parametrize('how', ['vfork', 'spawn', 'thread', 'plain', 'fexecve'])
+def test_nth_exec_of_what_it_starts(world, armed, execer, how):
+    """Children and threads count as well."""
+    program = armed('glibc', 'suid')
+    tool = run(world, '--exec', 2, execer, how, program)
+    process = tool.stopped()
+    assert process.state == 'T' and process.status['TracerPid'] == '0'
+    assert process.program == str(program)
+    assert process.counter == process.first_instruction
+    check_rights(process, 'suid')
+    assert finish(world, tool, process) == world.run(program)
+
+
+@pytest.mark.parametrize('n', [2, 3, 4])
+def test_nth_exec_of_many(world, armed, n):
+    """In the order in which they happen; whoever else was started runs on, traced by nobody."""
+    program = armed('glibc', 'suid')
+    tool = run(world, '--at', 'main' if n == 4 else 'first', '--exec', n, 'sh', '-c',
+               f'(read line; exit) & {program} 1; {program} 2; {program} 3; exit 5')
+    process = tool.stopped()
+    assert process.read('cmdline').decode().split('\0') == [str(program), str(n - 1), '']
+    check_rights(process, 'suid')
+    assert {Process(pid).status['TracerPid'] for pid in world.mine()} == {'0'}
+    output, status = finish(world, tool, process)
+    assert status == 5 and [line.split()[-1] for line in output.splitlines()] == ['1', '2', '3']
+
+
+def test_nth_exec_when_the_program_has_ended(world, armed):
+    """A daemon: what it left behind executes, and its own exit status is ours."""
+    program = armed('glibc', 'suid')
+    tool = run(world, '--exec', 2, 'sh', '-c',
+               f'(while kill -0 $$ 2>/dev/null; do :; done; exec {program}) & exit 3')
+    process = tool.stopped()
+    assert process.program == str(program) and process.status['TracerPid'] == '0'
+    check_rights(process, 'suid')
+    output, status = finish(world, tool, process)
+    assert output.startswith(f'uid {USER} 0 0') and status == 3
+
+
+def test_through_sudo_itself(world, armed):
+    """Which forks: the program is a child of the one that was started."""
+    if not shutil.which('sudo'):
+        pytest.skip('sudo is not installed')
+    program = armed('glibc', 'none')
+    tool = world.stopexec('run', '--at', 'main', '--exec', '2', 'sudo', '-n', program,
+                          stdout=subprocess.PIPE, text=True)
+    process = tool.stopped()
+    assert process.program == str(program) and process.state == 'T'
+    output, status = finish(world, tool, process)
+    assert output.startswith('uid 0 0 0') and status == 7
+
+
+def test_killed_while_it_follows(world, armed):
+    """What it followed runs on by itself."""
+    program = armed('glibc', 'suid')
+    tool = run(world, '--exec', 100, 'sh', '-c', f'sleep 0.3 & {program}; wait; {program}; exit 4')
+    until(lambda: len(world.mine()) > 4, what='the start')
+    tool.popen.kill()
+    assert tool.popen.communicate(timeout=10)[0].count('arguments 1') == 2
 
 
 def test_keeps_what_is_the_users(world, folder):

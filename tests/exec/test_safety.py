@@ -6,6 +6,8 @@ import random
 import signal
 import subprocess
 
+import pytest
+
 from conftest import AS_USER, LONG, Process, until
 
 STARTS = 1000 if LONG else 200
@@ -13,10 +15,19 @@ KILLS = 200 if LONG else 25
 STARTERS = 8
 
 
-def test_every_start_is_stopped_once(world, armed, folder):
+WAYS = ['fanotify', 'bpf']
+
+
+def by(way, program):
+    """How the program is watched in this way."""
+    return ['--by', way, program if way == 'fanotify' else program.name]
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_every_start_is_stopped_once(world, armed, folder, way):
     program = armed('glibc', 'suid')
-    log = folder / 'stops'
-    tool = world.next('--exec', f'grep -H ^State: /proc/{{pid}}/status >> {log}', program,
+    log = folder / f'stops-{way}'
+    tool = world.next('--exec', f'grep -H ^State: /proc/{{pid}}/status >> {log}', *by(way, program),
                       verb='watch')
     loop = f'i=0; while [ $i -lt {STARTS // STARTERS} ]; do {program}; i=$((i+1)); done'
     starters = [world.start('sh', '-c', loop) for _ in range(STARTERS)]
@@ -51,12 +62,13 @@ def kill(*pids):
             pass
 
 
-def test_kill_at_random(world, armed):
+@pytest.mark.parametrize('way', WAYS)
+def test_kill_at_random(world, armed, way):
     """Whoever is killed, and whenever: the programs go on, none hangs, and all come to their end."""
     program = armed('glibc', 'suid')
     dice = random.Random(2008)
     for _ in range(KILLS):
-        tool = world.next('--count', 4, '--timeout', 30, program)
+        tool = world.next('--count', 4, '--timeout', 30, *by(way, program))
         until(lambda: [len(pids) for pids in family(world, tool).values()] == [1, 1, 2])
         members = family(world, tool)
         started = [world.start(program) for _ in range(4)]
@@ -101,9 +113,38 @@ def test_no_exec_hangs_while_stopexec_is_stopped(world, armed):
     assert started.wait(10) == 7
 
 
-def test_the_time_is_up_while_stopexec_is_stopped(world, armed):
+def test_what_bpf_has_stopped_goes_on_when_its_catcher_is_killed(world, armed):
+    """Between the stop in the kernel and the guardians' knowledge of it: the catcher, stopped itself,
+    has read nothing."""
     program = armed('glibc', 'suid')
-    tool = world.next('--timeout', 1, program)
+    tool = world.next(*by('bpf', program))
+    catcher = family(world, tool)['stopexec-catch'][0]
+    os.kill(catcher, signal.SIGSTOP)
+    started = world.start(program)
+    until(lambda: Process(started.pid).state == 'T')
+    kill(catcher)
+    assert started.wait(10) == 7
+    assert tool.wait() == 1 and 'Somebody ended the catcher' in tool.said
+
+
+@pytest.mark.parametrize('guardian', [0, 1])
+def test_a_guardian_is_killed_after_leave(world, armed, guardian):
+    """The other one does not wait for its own end."""
+    program = armed('glibc', 'suid')
+    tool = world.next('--leave', program)
+    guardians = family(world, tool)['stopexec-guard']
+    started = world.start(program)
+    assert tool.wait() == 0
+    assert Process(started.pid).state == 'T'
+    kill(guardians[guardian])
+    assert started.wait(10) == 7
+    assert str(started.pid) not in world.call('list').stdout
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_the_time_is_up_while_stopexec_is_stopped(world, armed, way):
+    program = armed('glibc', 'suid')
+    tool = world.next('--timeout', 1, *by(way, program))
     os.kill(tool.popen.pid, signal.SIGSTOP)
     started = world.start(program)
     until(lambda: Process(started.pid).state == 'T')

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What the catching process and its two ways to see an exec share. */
+#ifndef STOPEXEC_CATCH_LOOP_H
+#define STOPEXEC_CATCH_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "stopexec/catch.h"
+
+enum { CATCH_ANCESTORS = 64 };
+
+/* An order of stopexec's: so many more starts, and what it has started itself. */
+struct catch_order {
+	long more;
+	pid_t helper;
+};
+
+/* What the catching process knows. */
+struct catch_loop {
+	const struct catch_rule *rule;
+	const struct guardian *guardian;
+	const struct catch_way *way;
+	void *data; /* the way's */
+	int socket;
+	int64_t last;		       /* number of the last stop */
+	pid_t spared[CATCH_ANCESTORS]; /* stopexec and those who started it */
+	size_t nspared;
+};
+
+/* A way to see an exec. open() runs in stopexec, the others in the catching process. */
+struct catch_way {
+	/* Makes l->data, and fd readable where something is to be taken. On failure nothing is
+	 * left. */
+	int (*open)(struct catch_loop *l, long count, int *fd, struct err *e);
+	void (*serve)(struct catch_loop *l);
+	void (*look)(struct catch_loop *l); /* now and then */
+	void (*obey)(struct catch_loop *l, const struct catch_order *order);
+	void (*end)(struct catch_loop *l);   /* before the process ends by itself */
+	void (*close)(struct catch_loop *l); /* stopexec's own part, and l->data */
+};
+
+extern const struct catch_way catch_fanotify, catch_bpf;
+
+/* The process is about to be stopped, or is: numbers the stop, and tells the guardians and
+ * stopexec. False: nobody takes it. */
+bool catch_report(struct catch_loop *l, struct caught *caught);
+
+/* True for stopexec and those who started it. */
+bool catch_spares(const struct catch_loop *l, pid_t pid);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kernel's BPF program and we share: a word to it, and what it has stopped. A process that
+ * it has stopped stays in the ring until a guardian holds it, and whoever has the maps can let go
+ * of what is in there: so that a catcher killed at any instant leaves nothing stopped.
+ */
+#ifndef STOPEXEC_CATCH_MAPS_H
+#define STOPEXEC_CATCH_MAPS_H
+
+struct catch_control;
+struct catch_event;
+struct err;
+
+struct catch_maps {
+	int control, ring; /* -1: none */
+};
+
+/* -EPERM, -EOPNOTSUPP: this kernel gives none. */
+int catch_maps_make(struct catch_maps *maps, struct err *e);
+void catch_maps_close(struct catch_maps *maps);
+
+/* The memory of the control map; NULL where it can't be had. Until the process ends. */
+struct catch_control *catch_maps_control(const struct catch_maps *maps);
+
+/* Ends the stopping, and makes all go on that nobody has taken from the ring. */
+void catch_maps_drain(const struct catch_maps *maps);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "stopexec/follow.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "base/mem.h"
+#include "stopexec/trace.h"
+
+/* The threads that are traced. */
+struct family {
+	pid_t *members;
+	size_t count, room;
+};
+
+static void family_free(struct family *family)
+{
+	free(family->members);
+}
+
+static int join(struct family *family, pid_t pid)
+{
+	for (size_t i = 0; i < family->count; i++)
+		if (family->members[i] == pid)
+			return 0;
+	if (array_room(&family->members, &family->room, family->count, sizeof(pid_t)) < 0)
+		return -ENOMEM;
+	family->members[family->count++] = pid;
+	return 0;
+}
+
+static void part(struct family *family, pid_t pid)
+{
+	for (size_t i = family->count; i-- > 0;)
+		if (family->members[i] == pid)
+			family->members[i] = family->members[--family->count];
+}
+
+static int message_of(pid_t pid, pid_t *message)
+{
+	unsigned long value;
+
+	if (ptrace(PTRACE_GETEVENTMSG, pid, 0, &value) < 0)
+		return -errno;
+	*message = (pid_t)value;
+	return 0;
+}
+
+/* A new thread or process of the member's, which is traced from its start. */
+static int take_offspring(struct family *family, pid_t pid)
+{
+	pid_t born;
+
+	return message_of(pid, &born) == 0 ? join(family, born) : 0;
+}
+
+/* Where another thread than the first executes, it takes the first's number. */
+static void take_number(struct family *family, pid_t pid)
+{
+	pid_t former;
+
+	if (message_of(pid, &former) == 0 && former != pid)
+		part(family, former);
+}
+
+static int go_on(struct trace *t, int event)
+{
+	int result = event == TRACE_HELD ? trace_listen(t) : trace_go(t);
+
+	return result == -ESRCH ? 0 : result; /* killed meanwhile: that is told next */
+}
+
+/* One event of anybody's. 1: the exec that was wanted; 0; -ECHILD: nobody is left. */
+static int step(struct trace *t, unsigned exec, struct family *family, struct follow *f)
+{
+	int event = trace_wait_any(t), result;
+
+	if (event < 0)
+		return event;
+	if (event == TRACE_GONE) {
+		part(family, t->pid);
+		if (t->pid == f->child) {
+			f->ended = true;
+			f->status = t->ended;
+		}
+		return family->count > 0 ? 0 : -ECHILD;
+	}
+	result = event == TRACE_FORK ? take_offspring(family, t->pid) : join(family, t->pid);
+	if (result < 0)
+		return result;
+	if (event == TRACE_EXEC) {
+		take_number(family, t->pid);
+		if (++f->execs == exec)
+			return 1;
+	}
+	return go_on(t, event);
+}
+
+/* Lets go of one: for that it must be stopped, and what is on its way to it must arrive. */
+static int release(struct trace *t, struct family *family, struct follow *f)
+{
+	int event;
+
+	if (ptrace(PTRACE_INTERRUPT, t->pid, 0, 0) < 0 && errno != ESRCH && errno != EIO)
+		return -errno;
+	event = trace_wait(t);
+	if (event < 0 && event != -ECHILD)
+		return event;
+	if (event == TRACE_GONE && t->pid == f->child) {
+		f->ended = true;
+		f->status = t->ended;
+	}
+	if (event == TRACE_FORK && take_offspring(family, t->pid) < 0)
+		return -ENOMEM;
+	part(family, t->pid);
+	if (event >= 0 && event != TRACE_GONE &&
+	    ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) < 0 && errno != ESRCH)
+		return -errno;
+	return 0;
+}
+
+static int release_others(struct trace *t, pid_t found, struct family *family, struct follow *f)
+{
+	struct trace other = *t;
+
+	part(family, found);
+	while (family->count > 0) {
+		int result;
+
+		other.pid = family->members[family->count - 1];
+		result = release(&other, family, f);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+int follow_execs(struct trace *t, unsigned exec, struct follow *f)
+{
+	struct family family cleanup(family_free) = {0};
+	pid_t found;
+	int result = join(&family, t->pid);
+
+	*f = (struct follow){.child = t->pid};
+	while (result == 0)
+		result = step(t, exec, &family, f);
+	if (result < 0)
+		return result;
+	found = t->pid;
+	result = release_others(t, found, &family, f);
+	t->pid = found;
+	t->signal = 0;
+	t->family = false;
+	if (result == 0 && ptrace(PTRACE_SETOPTIONS, found, 0, PTRACE_O_TRACEEXEC) < 0)
+		result = -errno;
+	return result;
+}
