@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of the API that are about changes and refusals: tests for each, by its number. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ask.h"
+#include "base/mem.h"
+#include "data/json.h"
+
+static json_int_t places_of(struct asked *a)
+{
+	return json_integer_value(json_object_get(a->body, "places"));
+}
+
+static void test_rule_7_post_creates(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "POST", "/api/shelves", JSON("{\"_type\": \"shelf\", \"name\": \"new\"}"));
+	answered(a, 201);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/new");
+	assert_string_equal(text_of(a->body, "href"), BASE "/api/shelves/new");
+	assert_int_equal(places_of(a), 10); /* the default */
+	assert_non_null(header_of(a, "ETag"));
+	/* A creation that brings its resource along. */
+	ASK(a, "POST", "/api/shelves/low/books", JSON("{\"title\": \"Emma\"}"));
+	answered(a, 201);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/low/books/2");
+	assert_string_equal(text_of(a->body, "title"), "Emma");
+}
+
+static void test_rule_7_post_understands_every_format(void **state)
+{
+	static const struct {
+		const char *type, *body;
+	} sent[] = {
+		{"application/x-resource+json; charset=utf-8", "{\"name\": \"a\", \"places\": 3}"},
+		{"application/x-resource+yaml", "!shelf\nname: b\nplaces: 3\n"},
+		{"application/xml", "<shelf><name type=\"xs:string\">c</name>"
+				    "<places type=\"xs:integer\">3</places></shelf>"},
+		{"application/x-www-form-urlencoded",
+		 "name=d&places=3&locked=&_token=" SHELVES_TOKEN "&_type=shelf"},
+	};
+	struct asked *a = *state;
+
+	for (size_t i = 0; i < COUNT(sent); i++) {
+		ASK(a, "POST", "/api/shelves", .content_type = sent[i].type, .body = sent[i].body,
+		    .len = strlen(sent[i].body));
+		answered(a, 201);
+		assert_int_equal(places_of(a), 3);
+	}
+}
+
+static void test_rule_7_put_replaces_whole(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "PUT", "/api/shelves/low", JSON("{\"labels\": [\"old\"]}"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 10); /* left out: the default, not what it was */
+	assert_int_equal(json_array_size(json_object_get(a->body, "labels")), 1);
+	assert_string_equal(text_of(a->body, "name"), "low");
+	/* What was got can be sent back. */
+	ASK(a, "PUT", "/api/shelves/low",
+	    JSON("{\"_type\": \"shelf\", \"id\": \"low\", \"href\": \"http://x/\", \"link\": [], "
+		 "\"name\": \"low\", \"places\": 3, \"visits\": 2}"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 3);
+	ASK(a, "PUT", "/api/shelves/high", JSON("{\"places\": 3}"));
+	answered(a, 404);
+	ASK(a, "PUT", "/api/shelves/low", JSON("{\"name\": \"else\"}"));
+	refused(a, 400, "fixed-field");
+}
+
+static void test_rule_7_delete(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "DELETE", "/api/shelves/low");
+	answered(a, 204);
+	assert_null(a->response.content_type);
+	ASK(a, "DELETE", "/api/shelves/low");
+	answered(a, 404);
+}
+
+static void test_rule_7_head_is_what_get_is(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "HEAD", "/api/shelves/low/books/1");
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "title"), "Ulysses"); /* the server leaves it out */
+	assert_non_null(header_of(a, "ETag"));
+}
+
+static void test_rule_7_options(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "OPTIONS", "/api/shelves");
+	answered(a, 200);
+	assert_string_equal(header_of(a, "Allow"), "GET, HEAD, OPTIONS, POST");
+	assert_string_equal(header_of(a, "Accept-Ranges"), "resources");
+	ASK(a, "OPTIONS", "/api/shelves/low", .accept = "image/png");
+	answered(a, 200);
+	assert_string_equal(header_of(a, "Allow"), "GET, HEAD, OPTIONS, PUT, PATCH, DELETE");
+	assert_null(header_of(a, "Accept-Ranges"));
+	ASK(a, "OPTIONS", "/api/shelves/low/orders");
+	assert_string_equal(header_of(a, "Allow"), "OPTIONS, POST");
+	ASK(a, "OPTIONS", "/api");
+	assert_string_equal(header_of(a, "Allow"), "GET, HEAD, OPTIONS");
+}
+
+static void test_rule_7_what_it_does_not_take(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "DELETE", "/api/shelves");
+	refused(a, 405, "method-not-allowed");
+	assert_string_equal(header_of(a, "Allow"), "GET, HEAD, OPTIONS, POST");
+	ASK(a, "POST", "/api/shelves/low", JSON("{}"));
+	refused(a, 405, "method-not-allowed");
+	ASK(a, "GET", "/api/shelves/low/orders");
+	refused(a, 405, "method-not-allowed");
+	ASK(a, "BREW", "/api/shelves");
+	refused(a, 405, "method-not-allowed");
+	ASK(a, "get", "/api/shelves");
+	refused(a, 405, "method-not-allowed");
+}
+
+/* ETags: two people must not overwrite each other. */
+static void test_rule_7_conditions_of_changes(void **state)
+{
+	static const char *const methods[] = {"PUT", "PATCH", "DELETE"};
+	struct asked *a = *state;
+	char old[40], list[80];
+
+	ASK(a, "GET", "/api/shelves/low", .accept = "application/yaml");
+	(void)snprintf(old, sizeof(old), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves/low");
+	assert_string_not_equal(header_of(a, "ETag"), old); /* another format */
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 5}"), .if_match = old);
+	answered(a, 200); /* but the same resource, although "visits" has changed since */
+	for (size_t i = 0; i < COUNT(methods); i++) {
+		ASK(a, methods[i], "/api/shelves/low", JSON("{\"places\": 6}"), .if_match = old);
+		refused(a, 412, "changed-meanwhile");
+	}
+	ASK(a, "GET", "/api/shelves/low");
+	assert_int_equal(places_of(a), 5);
+	(void)snprintf(list, sizeof(list), "\"x\", %s", header_of(a, "ETag"));
+	ASK(a, "PUT", "/api/shelves/low", JSON("{\"places\": 7}"), .if_match = list);
+	answered(a, 200);
+	ASK(a, "PUT", "/api/shelves/low", JSON("{}"), .if_none_match = "*");
+	refused(a, 412, "exists");
+	ASK(a, "PUT", "/api/shelves/high", JSON("{}"), .if_match = "*");
+	refused(a, 412, "changed-meanwhile");
+	ASK(a, "PUT", "/api/shelves/low", JSON("{}"), .if_match = "nonsense");
+	refused(a, 412, "changed-meanwhile");
+	ASK(a, "DELETE", "/api/shelves/low", .if_match = "*");
+	answered(a, 204);
+}
+
+static void test_rule_7_conditions_of_get(void **state)
+{
+	struct asked *a = *state;
+	char tag[40], other[44];
+
+	ASK(a, "GET", "/api/shelves/low/books/1");
+	(void)snprintf(tag, sizeof(tag), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = tag);
+	answered(a, 304);
+	assert_string_equal(header_of(a, "ETag"), tag);
+	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = tag, .accept = "text/html");
+	answered(a, 200);
+	(void)snprintf(other, sizeof(other), "W/%s", tag);
+	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = other);
+	answered(a, 304);
+	/* What changes by itself is always sent. */
+	ASK(a, "GET", "/api/shelves/low");
+	(void)snprintf(tag, sizeof(tag), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves/low", .if_none_match = tag);
+	answered(a, 200);
+	ASK(a, "GET", "/api/shelves/low", .if_match = "\"other\"");
+	refused(a, 412, "changed-meanwhile");
+	/* Collections have tags, too. */
+	ASK(a, "GET", "/api/shelves/low/books");
+	(void)snprintf(tag, sizeof(tag), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves/low/books", .if_none_match = tag);
+	answered(a, 304);
+	ASK(a, "POST", "/api/shelves/low/books", JSON("{\"title\": \"Emma\"}"), .if_match = tag);
+	answered(a, 201);
+	ASK(a, "POST", "/api/shelves/low/books", JSON("{\"title\": \"Emma\"}"), .if_match = tag);
+	refused(a, 412, "changed-meanwhile");
+	ASK(a, "GET", "/api/shelves/low/books", .if_none_match = tag);
+	answered(a, 200);
+}
+
+static void test_rule_8_patch_of_a_part(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"labels\": [\"old\"]}"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 20); /* left out: as it was */
+	assert_int_equal(json_array_size(json_object_get(a->body, "labels")), 1);
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": null}"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 10);
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 1000}"));
+	answered(a, 400);
+	assert_string_equal(text_of(json_object_get(a->body, "detail"), "field"), "places");
+	ASK(a, "PATCH", "/api/shelves/low/books/1", JSON("{}"));
+	refused(a, 405, "method-not-allowed");
+}
+
+static void test_rule_8_patch_by_changes(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "PATCH", "/api/shelves/low",
+	    JSON("[{\"path\": \"labels\", \"change\": \"add\", \"value\": \"old\"},"
+		 "{\"path\": \"labels\", \"change\": \"add\", \"value\": \"rare\"},"
+		 "{\"path\": \"labels[0]\", \"change\": \"remove\"},"
+		 "{\"path\": \"places\", \"change\": \"change\", \"value\": 4}]"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 4);
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(a->body, "labels"), 0)), "rare");
+	ASK(a, "PATCH", "/api/shelves/low", JSON("[{\"path\": \"colour\", \"change\": \"add\"}]"));
+	answered(a, 400);
+	ASK(a, "PUT", "/api/shelves/low", JSON("[]")); /* only PATCH takes a list */
+	refused(a, 400, "bad-body");
+}
+
+static void test_rule_9_actions(void **state)
+{
+	struct asked *a = *state;
+
+	ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"dust\"}"));
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "_type"), "order");
+	assert_string_equal(text_of(a->body, "type"), "dust");
+	assert_int_equal(a->app.orders, 1);
+	ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"eat\"}"));
+	answered(a, 400);
+	ASK(a, "POST", "/api/shelves/high/orders", JSON("{\"type\": \"dust\"}"));
+	answered(a, 404);
+}
+
+static void post_order(struct asked *a, const char *expect)
+{
+	ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"rebind\"}"), .expect = expect);
+}
+
+static json_t *bound(void)
+{
+	return json_pack("{s:s, s:s}", "_type", "order", "type", "rebind");
+}
+
+static void test_rule_10_asynchronous(void **state)
+{
+	struct asked *a = *state;
+	const char *monitor = "/api/monitors/1";
+
+	post_order(a, NULL);
+	answered(a, 202);
+	assert_string_equal(text_of(a->body, "_type"), "order");
+	assert_string_equal(link_of(a->body, "resource/monitor", NULL), monitor);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/monitors/1");
+	rest_job_progress(a->app.job, 0.5);
+	ASK(a, "GET", monitor);
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "_type"), "response");
+	assert_string_equal(text_of(a->body, "status"), "202 Accepted");
+	assert_string_equal(text_of(a->body, "progress"), "50%");
+	ASK(a, "GET", monitor, .accept = "text/html");
+	assert_non_null(header_of(a, "Refresh")); /* a person needn't press a key */
+	rest_job_done(a->app.job, 200, bound());
+	ASK(a, "GET", monitor);
+	assert_string_equal(text_of(a->body, "status"), "200 OK");
+	assert_string_equal(text_of(a->body, "progress"), "100%");
+	assert_string_equal(text_of(json_object_get(a->body, "body"), "type"), "rebind");
+	assert_true(json_is_array(json_object_get(a->body, "headers")));
+	ASK(a, "GET", monitor, .accept = "text/html");
+	assert_null(header_of(a, "Refresh"));
+	ASK(a, "DELETE", monitor);
+	answered(a, 204);
+	assert_int_equal(a->app.cancelled, 0); /* it was done */
+}
+
+static void test_rule_10_synchronous_when_asked_for(void **state)
+{
+	struct asked *a = *state;
+
+	post_order(a, "201-created");
+	assert_int_equal(a->verdict, REST_HOLD);
+	assert_int_equal(a->wait.job, 1);
+	assert_null(a->wait.type);
+	post_order(a, "201-created"); /* the server asks the same again */
+	assert_int_equal(a->verdict, REST_HOLD);
+	assert_int_equal(a->app.orders, 1); /* and nothing is done twice */
+	rest_job_done(a->app.job, 200, bound());
+	post_order(a, "201-created");
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "type"), "rebind");
+	assert_int_equal(a->app.orders, 1);
+	/* The next request is another one. */
+	post_order(a, "200-ok");
+	assert_int_equal(a->verdict, REST_HOLD);
+	assert_int_equal(a->app.orders, 2);
+}
+
+static void test_rule_10_a_job_fails(void **state)
+{
+	struct asked *a = *state;
+	struct rest_fault fault = {0};
+
+	post_order(a, "200-ok");
+	(void)rest_refuse(&fault, 409, "torn", "type", "the book is torn");
+	rest_job_failed(a->app.job, &fault);
+	post_order(a, "200-ok");
+	refused(a, 409, "torn");
+	ASK(a, "GET", "/api/monitors/1");
+	assert_string_equal(text_of(a->body, "status"), "409 Conflict");
+	assert_string_equal(text_of(json_object_get(a->body, "body"), "code"), "torn");
+}
+
+static void test_rule_10_a_wait_has_its_end(void **state)
+{
+	struct asked *a = *state;
+
+	post_order(a, "204-no-content");
+	assert_int_equal(a->verdict, REST_HOLD);
+	ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"rebind\"}"),
+	    .expect = "204-no-content", .expired = true);
+	refused(a, 417, "still-working");
+	assert_int_equal(a->app.cancelled, 0);
+	ASK(a, "GET", "/api/monitors/1");
+	assert_string_equal(text_of(a->body, "status"), "202 Accepted");
+}
+
+static void test_rule_10_a_job_is_cancelled(void **state)
+{
+	struct asked *a = *state;
+
+	post_order(a, "200-ok");
+	ASK(a, "DELETE", "/api/monitors/1", .ticket = &(uint64_t){0});
+	answered(a, 204);
+	assert_int_equal(a->app.cancelled, 1);
+	a->ticket = 1; /* ask() forgot it with that answer */
+	post_order(a, "200-ok");
+	refused(a, 410, "cancelled");
+	ASK(a, "GET", "/api/monitors/1");
+	refused(a, 404, "no-monitor");
+}
+
+static void test_rule_10_asynchronous_when_asked_for(void **state)
+{
+	struct asked *a = *state;
+
+	/* What would be done at once gets a monitor, too, which is done. */
+	ASK(a, "POST", "/api/shelves", JSON("{\"name\": \"new\"}"), .expect = "202-accepted");
+	answered(a, 202);
+	assert_string_equal(text_of(a->body, "href"), BASE "/api/shelves/new");
+	assert_string_equal(link_of(a->body, "resource/monitor", NULL), "/api/monitors/1");
+	ASK(a, "GET", "/api/monitors/1");
+	assert_string_equal(text_of(a->body, "status"), "201 Created");
+	assert_string_equal(text_of(json_array_get(json_object_get(a->body, "headers"), 0),
+				    "value"),
+			    BASE "/api/shelves/new");
+	ASK(a, "DELETE", "/api/shelves/new", .expect = "202-accepted");
+	answered(a, 202);
+	ASK(a, "GET", "/api/monitors/2");
+	assert_string_equal(text_of(a->body, "status"), "204 No Content");
+	/* A refusal leaves no monitor. */
+	ASK(a, "DELETE", "/api/shelves/new", .expect = "202-accepted");
+	answered(a, 404);
+	ASK(a, "GET", "/api/monitors");
+	assert_int_equal(json_array_size(a->body), 2);
+}
+
+static void test_rule_10_expectations_that_fail(void **state)
+{
+	struct asked *a = *state;
+
+	post_order(a, "a-miracle");
+	refused(a, 417, "unknown-expectation");
+	post_order(a, "200-ok, 202-accepted");
+	refused(a, 417, "contradicting-expectations");
+	ASK(a, "GET", "/api/shelves", .expect = "202-accepted");
+	refused(a, 417, "never-asynchronous");
+	ASK(a, "GET", "/api/shelves", .expect = "200-ok");
+	answered(a, 200);
+	post_order(a, "nonempty-response");
+	refused(a, 417, "never-empty");
+	assert_int_equal(a->app.orders, 0);
+	/* Whoever can't hold requests says so before anything is done. */
+	{
+		struct rest_request request = {.method = "POST",
+					       .target = "/api/shelves/low/orders",
+					       .base = BASE,
+					       .expect = "200-ok",
+					       JSON("{\"type\": \"rebind\"}")};
+		struct rest_response response cleanup(rest_response_free) = {0};
+		struct rest_wait wait;
+
+		assert_int_equal(rest_answer(a->app.api, &request, &response, &wait), REST_ANSWER);
+		assert_int_equal(response.status, 417);
+		assert_int_equal(a->app.orders, 0);
+	}
+}
+
+static void test_rule_10_only_so_many_jobs(void **state)
+{
+	struct asked *a = *state;
+
+	for (int i = 0; i < REST_JOBS_MAX; i++) {
+		post_order(a, NULL);
+		answered(a, 202);
+	}
+	post_order(a, NULL);
+	refused(a, 503, "busy");
+	ASK(a, "DELETE", "/api/shelves/low", .expect = "202-accepted");
+	refused(a, 503, "too-many-jobs");
+	rest_job_done(a->app.job, 200, NULL);
+	post_order(a, NULL); /* what is done makes room */
+	answered(a, 202);
+	ASK(a, "GET", "/api/monitors/64");
+	answered(a, 404);
+}
+
+static void test_rule_13_input_is_checked_by_the_form(void **state)
+{
+	static const struct {
+		const char *body, *field;
+	} wrong[] = {
+		{"{}", NULL},
+		{"{\"name\": null}", NULL},
+		{"{\"name\": \"UPPER\"}", "name"},
+		{"{\"name\": \"averyveryverylongname\"}", "name"},
+		{"{\"name\": 3}", "name"},
+		{"{\"name\": \"a\", \"places\": 0}", "places"},
+		{"{\"name\": \"a\", \"places\": \"many\"}", "places"},
+		{"{\"name\": \"a\", \"colour\": \"red\"}", "colour"},
+		{"{\"name\": \"a\", \"_type\": \"book\"}", "_type"},
+		{"{\"name\": \"a\", \"labels\": [\"1\", \"2\", \"3\", \"4\", \"5\"]}", "labels"},
+	};
+	struct asked *a = *state;
+
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		ASK(a, "POST", "/api/shelves", JSON(wrong[i].body));
+		answered(a, 400);
+		if (wrong[i].field)
+			assert_string_equal(text_of(json_object_get(a->body, "detail"), "field"),
+					    wrong[i].field);
+	}
+	assert_int_equal(json_array_size(a->app.shelves), 1);
+	ASK(a, "POST", "/api/shelves/low/books",
+	    JSON("{\"title\": \"a\", \"isbn\": \"1\", \"shelfmark\": \"2\"}"));
+	answered(a, 400); /* an exclusive group */
+}
+
+static void test_rule_13_a_form_of_a_browser(void **state)
+{
+	struct asked *a = *state;
+	static const char html[] = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+	ASK(a, "POST", "/api/shelves", FORM("_type=shelf&name=new&places="), .accept = html);
+	answered(a, 303); /* a person is sent on to what was made */
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/new");
+	ASK(a, "POST", "/api/shelves/new",
+	    FORM("_method=PUT&places=7&labels=a&labels=b&locked=true"), .accept = html);
+	answered(a, 303);
+	ASK(a, "GET", "/api/shelves/new");
+	assert_int_equal(places_of(a), 7);
+	assert_int_equal(json_array_size(json_object_get(a->body, "labels")), 2);
+	assert_true(json_is_true(json_object_get(a->body, "locked")));
+	ASK(a, "POST", "/api/shelves/new", FORM("_method=PATCH&places=8"));
+	answered(a, 200); /* not a browser: an ordinary answer */
+	assert_int_equal(places_of(a), 8);
+	assert_true(json_is_true(json_object_get(a->body, "locked")));
+	ASK(a, "POST", "/api/shelves/new", FORM("_method=DELETE"), .accept = html);
+	answered(a, 303);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves");
+	ASK(a, "POST", "/api/shelves/low/orders", FORM("type=rebind"), .accept = html);
+	answered(a, 303);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/monitors/1");
+	ASK(a, "POST", "/api/shelves/low/orders", FORM("type=dust"), .accept = html);
+	answered(a, 303); /* to what was dusted: there is no page of orders */
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/low");
+	/* An error is a page. */
+	ASK(a, "POST", "/api/shelves", FORM("name=UPPER"), .accept = html);
+	answered(a, 400);
+	assert_non_null(strstr(buf_text(&a->response.body), "<html"));
+}
+
+static void test_rule_13_forms_of_others_are_refused(void **state)
+{
+	static const char *const bodies[] = {"name=new",
+					     "name=new&_token=",
+					     "name=new&_token=0123456789abcde",
+					     "name=new&_token=0123456789abcdef0",
+					     "name=new&_token=0123456789abcdef&_token=x",
+					     "name=new&_token.x=0123456789abcdef",
+					     "_method=DELETE"};
+	struct asked *a = *state;
+	struct rest_response response cleanup(rest_response_free) = {0};
+	struct rest_wait wait;
+	struct rest_request no_token = {
+		.method = "POST", .target = "/api/shelves", .base = BASE, FORM("name=new")};
+
+	for (size_t i = 0; i < COUNT(bodies); i++) {
+		ASK(a, "POST", "/api/shelves", .content_type = "application/x-www-form-urlencoded",
+		    .body = bodies[i], .len = strlen(bodies[i]));
+		refused(a, 403, "form-token");
+	}
+	assert_int_equal(rest_answer(a->app.api, &no_token, &response, &wait), REST_ANSWER);
+	assert_int_equal(response.status, 403);
+	ASK(a, "POST", "/api/shelves", FORM("_method=GET"));
+	refused(a, 400, "bad-method");
+	ASK(a, "PUT", "/api/shelves/low", FORM("places=3"));
+	refused(a, 415, "unknown-content-type");
+	assert_int_equal(json_array_size(a->app.shelves), 1);
+}
+
+static void test_rule_17_faults_are_resources(void **state)
+{
+	static const char *const formats[] = {"application/json", "application/yaml",
+					      "application/xml"};
+	struct asked *a = *state;
+
+	for (size_t i = 0; i < COUNT(formats); i++) {
+		ASK(a, "POST", "/api/shelves", JSON("{\"name\": \"low\"}"), .accept = formats[i]);
+		refused(a, 409, "shelf-exists");
+		assert_string_equal(text_of(a->body, "reason"),
+				    "there is a shelf named \"low\" already");
+		assert_string_equal(text_of(json_object_get(a->body, "detail"), "field"), "name");
+	}
+	ASK(a, "GET", "/api/nothing", .accept = "text/html");
+	answered(a, 404);
+	assert_non_null(strstr(buf_text(&a->response.body), "nothing"));
+}
+
+static void test_rule_17_bodies_that_cannot_be_read(void **state)
+{
+	static const struct {
+		unsigned status;
+		const char *type, *body;
+	} wrong[] = {
+		{415, NULL, "{}"},
+		{415, "text/plain", "{}"},
+		{415, "application/json; charset=latin1", "{}"},
+		{400, "application/json", ""},
+		{400, "application/json", "{"},
+		{400, "application/json", "3"},
+		{400, "application/json", "[]"},
+		{400, "application/json", "{\"name\": \"\xff\"}"},
+		{400, "application/yaml", "a: &a [*a, *a]"},
+		{400, "application/xml", "<!DOCTYPE x [<!ENTITY a \"b\">]><shelf>&a;</shelf>"},
+	};
+	static char large[REST_BODY_MAX + 1];
+	struct asked *a = *state;
+
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		ASK(a, "POST", "/api/shelves", .content_type = wrong[i].type, .body = wrong[i].body,
+		    .len = strlen(wrong[i].body));
+		answered(a, wrong[i].status);
+	}
+	memset(large, ' ', sizeof(large));
+	ASK(a, "POST", "/api/shelves", .content_type = "application/json", .body = large,
+	    .len = sizeof(large));
+	refused(a, 413, "body-too-large");
+	{
+		char target[2000] = "/api/shelves/";
+
+		memset(target + strlen(target), 'a', 1500);
+		ASK(a, "GET", target);
+		refused(a, 414, "target-too-long");
+	}
+}
+
+static void test_rule_17_what_the_server_itself_refuses(void **state)
+{
+	struct asked *a = *state;
+	struct rest_fault fault = {0};
+	struct rest_request request = {
+		.method = "", .target = "", .base = BASE, .accept = "application/yaml"};
+	struct rest_response response cleanup(rest_response_free) = {0};
+
+	(void)rest_refuse(&fault, 401, "no-token", NULL, "a bearer token is needed");
+	rest_answer_fault(a->app.api, &request, &fault, &response);
+	assert_int_equal(response.status, 401);
+	assert_string_equal(response.content_type, "application/x-resource+yaml");
+	assert_non_null(strstr(buf_text(&response.body), "!fault"));
+}
+
+#define RULE(test) cmocka_unit_test_setup_teardown(test, asked_setup, asked_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RULE(test_rule_7_post_creates),
+		RULE(test_rule_7_post_understands_every_format),
+		RULE(test_rule_7_put_replaces_whole),
+		RULE(test_rule_7_delete),
+		RULE(test_rule_7_head_is_what_get_is),
+		RULE(test_rule_7_options),
+		RULE(test_rule_7_what_it_does_not_take),
+		RULE(test_rule_7_conditions_of_changes),
+		RULE(test_rule_7_conditions_of_get),
+		RULE(test_rule_8_patch_of_a_part),
+		RULE(test_rule_8_patch_by_changes),
+		RULE(test_rule_9_actions),
+		RULE(test_rule_10_asynchronous),
+		RULE(test_rule_10_synchronous_when_asked_for),
+		RULE(test_rule_10_a_job_fails),
+		RULE(test_rule_10_a_wait_has_its_end),
+		RULE(test_rule_10_a_job_is_cancelled),
+		RULE(test_rule_10_asynchronous_when_asked_for),
+		RULE(test_rule_10_expectations_that_fail),
+		RULE(test_rule_10_only_so_many_jobs),
+		RULE(test_rule_13_input_is_checked_by_the_form),
+		RULE(test_rule_13_a_form_of_a_browser),
+		RULE(test_rule_13_forms_of_others_are_refused),
+		RULE(test_rule_17_faults_are_resources),
+		RULE(test_rule_17_bodies_that_cannot_be_read),
+		RULE(test_rule_17_what_the_server_itself_refuses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
