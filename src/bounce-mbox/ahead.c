@@ -25,6 +25,7 @@ static void push(struct queue *q, struct job *job)
 		at = &(*at)->next;
 	job->next = *at;
 	*at = job;
+	q->count++;
 	if (!job->next)
 		q->last = job;
 }
@@ -38,6 +39,7 @@ struct job *sender_pop(struct queue *q)
 		if (!q->first)
 			q->last = NULL;
 		job->next = NULL;
+		q->count--;
 	}
 	return job;
 }
@@ -51,6 +53,7 @@ void sender_free_job(struct sender *s, struct job *job)
 	job->state = JOB_FREE;
 	job->next = s->free.first; /* the one used last: its memory is in the cache */
 	s->free.first = job;
+	s->free.count++;
 }
 
 void sender_again(struct sender *s, struct job *job)
@@ -178,7 +181,7 @@ void sender_commit(struct sender *s)
 		s->syncing = false;
 		move(&s->intent, &s->ready, JOB_READY);
 	}
-	if (!s->new.first || s->stopping)
+	if (!s->new.first || s->stopping || s->ready.count > READY_ENOUGH)
 		return;
 	for (const struct job *job = s->new.first; job; job = job->next)
 		journal_intent(journal, &job->p, job->again);

@@ -136,6 +136,7 @@ bool sender_can_ask(const struct sender *s, const struct job *job)
 static void job_doubt(struct sender *s, struct job *job)
 {
 	if (sender_can_ask(s, job) && !s->stopping && ++job->tries < TRIES_MAX) {
+		sender_let_settle(s);
 		sender_again(s, job);
 		job->again = true;
 		return;

@@ -305,6 +305,27 @@ static void put_back(struct sender *s)
 	}
 }
 
+/* An IMAP server may be busy with what a dead run or connection said last: asked at once, it would
+ * not know yet. */
+void sender_let_settle(struct sender *s)
+{
+	struct pace *pace = &s->run->pace;
+
+	if (pace->next < s->owner.now + pace->backoff)
+		pace->next = s->owner.now + pace->backoff;
+}
+
+static void settle_doubts(struct sender *s)
+{
+	struct journal_sums sums;
+
+	if (!s->run->journal || s->run->options->target.kind != TARGET_IMAP)
+		return;
+	journal_sums(s->run->journal, &sums);
+	if (sums.doubt > 0)
+		sender_let_settle(s);
+}
+
 int run_send(struct run *run, struct err *e)
 {
 	struct sender *s = calloc(1, sizeof(*s));
@@ -328,6 +349,7 @@ int run_send(struct run *run, struct err *e)
 			break;
 		s->nlinks++;
 	}
+	settle_doubts(s);
 	while (!finished(s))
 		turn(s);
 	part(s);

@@ -7,10 +7,13 @@
 #include "bounce-mbox/link.h"
 #include "bounce-mbox/run.h"
 
-#define JOBS	    1024
-#define READY_LOW   256
-#define READY_HIGH  512
-#define AHEAD_BYTES ((size_t)4 * 1024 * 1024)
+#define JOBS	   1024
+#define READY_LOW  512
+#define READY_HIGH 768
+/* With so many that may be sent, the next ones wait for more of their kind: a sync costs the same
+ * for one as for hundreds. */
+#define READY_ENOUGH 256
+#define AHEAD_BYTES  ((size_t)4 * 1024 * 1024)
 /* A message that breaks the session, or is put off, so often, is set aside. */
 #define TRIES_MAX 3
 /* So many failures in a row, and the server is given up. */
@@ -20,6 +23,7 @@
 /* Jobs of one state, in the archive's order. */
 struct queue {
 	struct job *first, *last;
+	size_t count;
 };
 
 struct sender {
@@ -61,6 +65,8 @@ void sender_done(struct link_owner *owner, struct job *job, const struct smtp_to
 		 bool blame);
 void sender_set_aside(struct sender *s, struct job *job, const char *words);
 void sender_doubt(struct sender *s, struct job *job, const char *words);
+/* A pause before an IMAP server is asked what it has. */
+void sender_let_settle(struct sender *s);
 /* An IMAP server can be asked whether it has the message; nobody else can (RFC 1047). */
 bool sender_can_ask(const struct sender *s, const struct job *job);
 const char *sender_folder(const struct sender *s, const struct job *job);

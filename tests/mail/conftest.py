@@ -163,6 +163,14 @@ def smtp():
         server.close()
 
 
+@pytest.fixture(scope='session')
+def preload(tmp_path_factory):
+    path = tmp_path_factory.mktemp('preload') / 'kill_write.so'
+    subprocess.run(['cc', '-shared', '-fPIC', '-D_GNU_SOURCE', '-o', path, TOP / 'tests/mail/kill_write.c'],
+                   check=True)
+    return str(path)
+
+
 class Result:
     def __init__(self, done):
         self.code = done.returncode

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -218,11 +219,11 @@ def test_journal_and_many(dovecot, mbox, tmp_path):
 
 class Proxy:
     """Between the two: breaks the first connection once the server has said a word (the client is
-    not told), or once the client has said one, cut (the server is not told)."""
+    not told), or once the client has said another, cut (the last that the server gets)."""
 
     def __init__(self, port, word, cut=None):
         self.port, self.word, self.cut, self.broken = port, word, cut, False
-        self.heard = []
+        self.heard, self.at_break = [], lambda: None
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.url = f'imap://127.0.0.1:{self.listener.getsockname()[1]}'
         threading.Thread(target=self.accept, daemon=True).start()
@@ -240,6 +241,9 @@ class Proxy:
                 heard.append(data)
                 if word and word in data and not self.broken:
                     self.broken = True
+                    if word == self.cut:  # all up to the word, which the server gets
+                        target.sendall(data[:data.index(word) + len(word)])
+                    self.at_break()
                     break
                 target.sendall(data)
         except OSError:
@@ -278,6 +282,63 @@ def test_a_copy_that_was_there_is_no_answer(dovecot, mbox, tmp_path):
     assert proxy.broken
     assert sorted(m[2] for m in dovecot.mails('copies')) == sorted(map(crlf, same))
     assert (tmp_path / 'j').read_text().count(' go ') == 3
+
+
+def resume(dovecot, user, journal, path, count):
+    """After a death: the server is asked, so nothing is in doubt, and each message is there once."""
+    # dovecot may still be busy with what the dead one said
+    until(lambda: (log := (dovecot.folder / 'log').read_text()).count(f'Login: user=<{user}>')
+          <= len(re.findall(rf'imap\({user}\).*(Disconnected|closed|Logged out)', log)), what='the end of the session')
+    done = dovecot.bounce('--tls', 'off', '-j', journal, path, user=user)
+    assert done.code == 0 and done.sums['in_doubt'] == 0, done.err
+    assert sorted(m[2] for m in dovecot.mails(user, 'New')) == sorted(crlf(message(n)) for n in range(count))
+    assert dovecot.bounce('--tls', 'off', '-j', journal, path, user=user).sums['already_sent'] == count
+
+
+@pytest.mark.parametrize('when', ['before', 'after', 'half'])
+def test_dies_at_every_step(dovecot, tmp_path, mbox, preload, when):
+    (tmp_path / 'tree').mkdir()
+    path = tmp_path / 'tree'
+    mbox(*map(message, range(3)), name='tree/New')
+    counter = tmp_path / 'count'
+    dovecot.bounce('--tls', 'off', '-j', tmp_path / 'whole', path, user=f'whole-{when}',
+                   env={'LD_PRELOAD': preload, 'COUNT_FILE': str(counter)})
+    steps = int(counter.read_text())
+    assert steps > 10
+    for step in range(1, steps + 1):
+        user, journal = f'dies-{when}-{step}', tmp_path / f'journal{step}'
+        died = dovecot.bounce('--tls', 'off', '-j', journal, path, user=user,
+                              env={'LD_PRELOAD': preload, 'KILL_AT': str(step), 'KILL_WHEN': when})
+        assert died.code in (-signal.SIGKILL, 0, 1)
+        resume(dovecot, user, journal, path, 3)
+
+
+SAID = {'capability': b'CAPABILITY', 'login': b'AUTHENTICATE', 'list': b'LIST', 'create': b'CREATE', 'subscribe': b'SUBSCRIBE',
+        'append': b'APPEND "New"', 'the second of it': b'<m1@test>', 'the last body': b'<m2@test>', 'its end': b'text\r\n\r\n',
+        'logout': b'LOGOUT'}
+HEARD = {'greeting': b'* OK', 'created': b'OK Create', 'appended': b'APPENDUID', 'bye': b'BYE'}
+
+
+@pytest.mark.parametrize('name', [*SAID, *HEARD])
+def test_dies_at_every_kind_of_byte(dovecot, tmp_path, mbox, name):
+    (tmp_path / 'tree').mkdir()
+    path = tmp_path / 'tree'
+    mbox(*map(message, range(3)), name='tree/New')
+    proxy = Proxy(dovecot.port, HEARD.get(name), cut=SAID.get(name))
+    user, journal = f'byte-{name.replace(" ", "-")}', tmp_path / 'journal'
+    lock = threading.Lock()
+    lock.acquire()
+
+    def kill():
+        with lock:
+            process.kill()
+            process.wait()
+    proxy.at_break = kill
+    process = dovecot.bounce('--tls', 'off', '-j', journal, path, user=user, url=proxy.url, popen=True)
+    lock.release()
+    process.communicate(timeout=20)
+    assert proxy.broken and process.returncode == -signal.SIGKILL
+    resume(dovecot, user, journal, path, 3)
 
 
 def verify(dovecot, user, archive, *args):

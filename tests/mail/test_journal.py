@@ -3,21 +3,9 @@
 import collections
 import pathlib
 import signal
-import subprocess
 
 import pytest
 from conftest import bounce, crlf, message
-
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope='session')
-def preload(tmp_path_factory):
-    path = tmp_path_factory.mktemp('preload') / 'kill_write.so'
-    subprocess.run(['cc', '-shared', '-fPIC', '-D_GNU_SOURCE', '-o', path, HERE / 'kill_write.c'],
-                   check=True)
-    return str(path)
-
 
 def check(server, journal, path, count):
     """Resumes after a death; returns how many messages were in doubt."""
