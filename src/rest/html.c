@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The frame of every page: where one is, what it is, and the forms below it. */
+/*
+ * The frame of every page: where one is, what it is, and the forms below it. What is written is
+ * HTML that is well-formed XML too, so that a strict parser can check it.
+ */
 #include "rest/html.h"
 
 #include <errno.h>
@@ -141,9 +144,9 @@ static void put_heading(struct buf *out, const struct rest_page *page)
 
 static void put_head(struct buf *out, const struct rest_page *page)
 {
-	buf_str(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-		     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-		     "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+	buf_str(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+		     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+		     "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
 	put_heading(out, page);
 	buf_str(out, " – ");
 	html_text(out, page->title ? page->title : "api");

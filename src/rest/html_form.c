@@ -39,7 +39,7 @@ static void put_hidden(struct buf *out, const char *name, const char *value)
 	buf_str(out, "<input type=\"hidden\"");
 	put_attribute(out, "name", name);
 	put_attribute(out, "value", value);
-	buf_str(out, ">\n");
+	buf_str(out, "/>\n");
 }
 
 static void put_id(struct buf *out, const struct control *c, const char *suffix)
@@ -63,7 +63,7 @@ static void put_common(struct buf *out, const struct control *c)
 		put_id(out, c, "-help\"");
 	}
 	if (c->required)
-		buf_str(out, " required");
+		buf_str(out, " required=\"\"");
 }
 
 /* A scalar as the text that somebody would type. */
@@ -93,7 +93,7 @@ static void put_option(struct buf *out, const char *text, const char *current)
 	buf_str(out, "<option");
 	put_attribute(out, "value", text);
 	if (strcmp(text, current) == 0)
-		buf_str(out, " selected");
+		buf_str(out, " selected=\"\"");
 	buf_char(out, '>');
 	html_text(out, *text ? text : "–");
 	buf_str(out, "</option>");
@@ -166,7 +166,7 @@ static void put_checkboxes(struct buf *out, const struct control *c, const json_
 		buf_str(out, "<label class=\"check\"><input type=\"checkbox\"");
 		put_attribute(out, "name", c->name);
 		put_attribute(out, "value", json_string_value(choice));
-		buf_str(out, has(c->value, choice) ? " checked> " : "> ");
+		buf_str(out, has(c->value, choice) ? " checked=\"\"/> " : "/> ");
 		html_text(out, json_string_value(choice));
 		buf_str(out, "</label>\n");
 	}
@@ -197,7 +197,7 @@ static void put_input(struct buf *out, const struct control *c)
 		put_attribute(out, "pattern", regex);
 	buf_str(out, " value=\"");
 	put_typed(out, c->value);
-	buf_str(out, "\" autocomplete=\"off\">");
+	buf_str(out, "\" autocomplete=\"off\"/>");
 }
 
 static bool is_long(const struct control *c)

@@ -4,7 +4,8 @@
 #include "rest/html.h"
 
 const char rest_html_policy[] =
-	"default-src 'none'; style-src 'sha256-HASH'; form-action 'self'; base-uri 'none'; "
+	"default-src 'none'; style-src 'sha256-eAtAC6KvnuK++q/M96vMpQgNCnPBY5Po1fcJvlz53WA='; "
+	"form-action 'self'; base-uri 'none'; "
 	"frame-ancestors 'none'";
 
 const char rest_html_style[] =
