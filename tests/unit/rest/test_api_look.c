@@ -531,6 +531,27 @@ static void test_rule_16_no_link_header(void **state)
 	}
 }
 
+static void test_the_documentation_tells_it_all(void **state)
+{
+	static const char *const told[] = {"shelf",
+					   "A shelf &lt;with&gt; books.",
+					   "/api/shelves/ID;saved",
+					   "/api/shelves/ID/books/ID",
+					   "<code>cookery</code>",
+					   "How many books fit.",
+					   "GET, HEAD, OPTIONS, PUT, PATCH, DELETE",
+					   "id=\"response\""};
+	struct asked *a = *state;
+	struct buf page cleanup(buf_free) = {0};
+
+	assert_int_equal(rest_document(a->app.api, &page), 0);
+	for (size_t i = 0; i < COUNT(told); i++) {
+		if (!strstr(buf_text(&page), told[i]))
+			fail_msg("%s is missing", told[i]);
+	}
+	assert_null(strstr(buf_text(&page), "<with>"));
+}
+
 #define RULE(test) cmocka_unit_test_setup_teardown(test, asked_setup, asked_teardown)
 
 int main(void)
@@ -556,6 +577,7 @@ int main(void)
 		RULE(test_rule_14_variants),
 		RULE(test_rule_15_placeholders),
 		RULE(test_rule_16_no_link_header),
+		RULE(test_the_documentation_tells_it_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
