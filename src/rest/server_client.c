@@ -261,8 +261,15 @@ static enum MHD_Result answer(struct client *client, const char *method, const c
 		     : ask(client, &check.request, &response);
 }
 
-/* The head is whole. A body that will be refused is read to its end, so that the client comes to
- * read the answer; but for a large one, or a client that asks first. */
+/* A body that is refused is read to its end, so that the client comes to read the answer; but for a
+ * large one, one that the client hasn't sent yet, and one whose end can't be told. */
+static bool is_drained(const struct check *check)
+{
+	return check->body_len <= DRAIN_MAX && !check->asks_first &&
+	       check->kind != REST_REFUSED_KINDS;
+}
+
+/* The head is whole. */
 static enum MHD_Result begin(struct client *client, const char *method, const char *version)
 {
 	struct check check cleanup(check_free) = {0};
@@ -273,9 +280,7 @@ static enum MHD_Result begin(struct client *client, const char *method, const ch
 		return MHD_YES;
 	check_request(client, method, version, &check);
 	client->discard = check.refused;
-	return check.refused && (check.body_len > DRAIN_MAX || check.asks_first)
-		       ? answer(client, method, version)
-		       : MHD_YES;
+	return !check.refused || is_drained(&check) ? MHD_YES : answer(client, method, version);
 }
 
 static enum MHD_Result take_body(struct client *client, const char *upload, size_t *upload_len)

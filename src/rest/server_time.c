@@ -54,9 +54,10 @@ void client_enter(struct client *client, enum client_state state, int64_t deadli
 {
 	struct rest_server *server = client->server;
 	struct client_list *list = &server->clients[state];
-	struct client *before = list->last;
+	struct client *before;
 
 	client_leave(client);
+	before = list->last;
 	while (before && before->deadline > deadline)
 		before = before->previous;
 	client->state = state;
