@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "portmirror/host.h"
+#include "portmirror/show.h"
 
 static void take_source(const struct nl_link *link, enum direction direction,
 			struct stats_source *s)
@@ -44,7 +45,7 @@ static int take_session(const struct session_state *st, const struct host *host,
 
 	memcpy(s->name, st->session->name, sizeof(s->name));
 	s->direction = st->session->direction;
-	s->state = st->state == STATE_WHOLE && st->pending > 0 ? STATE_PARTIAL : st->state;
+	s->state = show_state(st);
 	s->action = st->in_kernel ? st->action : 0;
 	take_action(host, s);
 	if (to) {

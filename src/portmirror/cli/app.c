@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "portmirror/op.h"
+#include "portmirror/show.h"
 
 const char *app_root(const struct cli_call *call)
 {
@@ -168,28 +169,6 @@ int app_print_json(const struct cli_call *call, json_t *value)
 	return r < 0 ? app_fail(call, &e) : EXIT_OK;
 }
 
-enum state app_state(const struct session_state *st)
-{
-	return st->state == STATE_WHOLE && st->pending > 0 ? STATE_PARTIAL : st->state;
-}
-
-static json_t *reasons_of(const struct session_state *st)
-{
-	json_t *list = json_array();
-	const char *at = st->reasons;
-
-	while (list && at && *at) {
-		size_t len = strcspn(at, "\n");
-
-		json_array_append_new(list, json_stringn(at, len));
-		at += len + (at[len] == '\n');
-	}
-	if (list && st->state == STATE_WHOLE && st->pending > 0)
-		json_array_append_new(list, json_string("the kernel differs from what is saved; "
-							"portmirror apply mends it"));
-	return list;
-}
-
 static json_t *ports_of(const struct view *view, const struct session_state *st)
 {
 	json_t *list = json_array();
@@ -210,8 +189,8 @@ json_t *app_session_object(const struct view *view, const struct session_state *
 	json_t *o = broken ? json_pack("{s:s, s:b}", "name", st->session->name, "runtime",
 				       st->session->runtime)
 			   : session_object(st->session, true);
-	json_t *more = json_pack("{s:s, s:o, s:o, s:s?}", "state", state_name(app_state(st)),
-				 "reasons", reasons_of(st), "ports", ports_of(view, st),
+	json_t *more = json_pack("{s:s, s:o, s:o, s:s?}", "state", state_name(show_state(st)),
+				 "reasons", show_reasons(st), "ports", ports_of(view, st),
 				 "destination", to ? to->name : NULL);
 
 	if (!o || !more || json_object_update(o, more) < 0 ||
@@ -315,7 +294,7 @@ int app_report(const struct cli_call *call, const struct outcome *outcome, const
 				  "done",
 				  app_ops(&outcome->view.plan, outcome->done, outcome->ndone)));
 	to = nl_link_by_index(&outcome->view.host.links, st->to_ifindex);
-	printf("%s: %s", name, state_name(app_state(st)));
+	printf("%s: %s", name, state_name(show_state(st)));
 	if (to && st->from.count > 0)
 		printf(", %zu port%s mirrored to %s", st->from.count,
 		       st->from.count == 1 ? "" : "s", to->name);

@@ -52,9 +52,6 @@ int app_fail(const struct cli_call *call, const struct err *e);
 /* Prints the value and releases it; NULL means out of memory. Returns an exit code. */
 int app_print_json(const struct cli_call *call, json_t *value);
 
-/* The state that a person should see: one that is whole but for pending operations is partial. */
-enum state app_state(const struct session_state *st);
-
 /* A session with its state, as an object of the API (;current). NULL: out of memory. */
 json_t *app_session_object(const struct view *view, const struct session_state *st);
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/term.h"
 #include "portmirror/cli/app.h"
+#include "portmirror/show.h"
 
 static enum paint paint_of(enum state state)
 {
@@ -48,7 +49,7 @@ static int print_table(const struct view *view)
 
 		from_text(s, &from);
 		table_cell(t, PAINT_BOLD, "%s", s->name);
-		table_cell(t, paint_of(app_state(st)), "%s", state_name(app_state(st)));
+		table_cell(t, paint_of(show_state(st)), "%s", state_name(show_state(st)));
 		table_cell(t, PAINT_NONE, "%zu", st->from.count);
 		table_cell(t, PAINT_NONE, "%s", s->nfrom ? direction_name(s->direction) : "");
 		table_cell(t, PAINT_NONE, "%s", s->to.text ? s->to.text : "");
@@ -117,8 +118,8 @@ static void print_one(const struct view *view, const struct session_state *st, c
 	struct buf from cleanup(buf_free) = {0};
 
 	line("name", s->name);
-	printf("%-12s %s%s%s\n", "state", term_on(paint_of(app_state(st)), colour),
-	       state_name(app_state(st)), term_off(colour));
+	printf("%-12s %s%s%s\n", "state", term_on(paint_of(show_state(st)), colour),
+	       state_name(show_state(st)), term_off(colour));
 	print_reasons(st);
 	line("file", path);
 	if (s->nfrom == 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* portmirror ports and vms: what there is to mirror. */
 #include <net/if.h>
-#include <net/if_arp.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -9,6 +8,7 @@
 #include "base/term.h"
 #include "netlink/nl.h"
 #include "portmirror/cli/app.h"
+#include "portmirror/show.h"
 
 static bool look(const struct cli_call *call, struct engine *engine, struct host *host)
 {
@@ -23,54 +23,17 @@ static bool look(const struct cli_call *call, struct engine *engine, struct host
 	return true;
 }
 
-/* The machine that a device belongs to; *nic is its NIC there. NULL: none. */
-static const struct vm *owner_of(const struct host *host, const char *port,
-				 const struct vm_nic **nic)
-{
-	for (size_t i = 0; i < host->vms.count; i++) {
-		const struct vm *vm = &host->vms.items[i];
-
-		for (size_t j = 0; j < vm->nnics; j++) {
-			if (strcmp(vm->nics[j].port, port) != 0)
-				continue;
-			*nic = &vm->nics[j];
-			return vm;
-		}
-	}
-	return NULL;
-}
-
-static const char *mac_text(char text[18], const uint8_t mac[6])
-{
-	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-		 mac[5]);
-	return text;
-}
-
-static bool mirrorable(const struct nl_link *link)
-{
-	return link->type == ARPHRD_ETHER && strcmp(link->name, "lo") != 0;
-}
-
-static const char *link_state(const struct nl_link *link)
-{
-	if (!(link->flags & IFF_UP))
-		return "down";
-	return link->carrier ? "up" : "no carrier";
-}
-
 static json_t *port_object(const struct host *host, const struct nl_link *link)
 {
 	const struct nl_link *master = nl_link_by_index(&host->links, link->master);
 	const struct vm_nic *nic = NULL;
-	const struct vm *vm = owner_of(host, link->name, &nic);
+	const struct vm *vm = show_owner(host, link->name, &nic);
 	char mac[18];
 
 	return json_pack("{s:s, s:i, s:s, s:s, s:s?, s:s, s:i, s:s?, s:I, s:I, s:I, s:I}", "name",
-			 link->name, "ifindex", link->index, "kind",
-			 *link->kind ? link->kind : "physical", "state", link_state(link), "bridge",
-			 master ? master->name : NULL, "mac",
-			 link->has_mac ? mac_text(mac, link->mac) : "", "mtu", (int)link->mtu, "vm",
+			 link->name, "ifindex", link->index, "kind", show_link_kind(link), "state",
+			 show_link_state(link), "bridge", master ? master->name : NULL, "mac",
+			 link->has_mac ? show_mac(mac, link->mac) : "", "mtu", (int)link->mtu, "vm",
 			 vm ? vm->name : NULL, "rx_frames", (json_int_t)link->rx_frames, "rx_bytes",
 			 (json_int_t)link->rx_bytes, "tx_frames", (json_int_t)link->tx_frames,
 			 "tx_bytes", (json_int_t)link->tx_bytes);
@@ -81,7 +44,7 @@ static int ports_json(const struct cli_call *call, const struct host *host)
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < host->links.count; i++)
-		if (mirrorable(&host->links.items[i]))
+		if (show_port(&host->links.items[i]))
 			json_array_append_new(list, port_object(host, &host->links.items[i]));
 	return app_print_json(call, list);
 }
@@ -103,18 +66,18 @@ int verb_ports(const struct cli_call *call)
 		const struct nl_link *link = &host.links.items[i];
 		const struct nl_link *master = nl_link_by_index(&host.links, link->master);
 		const struct vm_nic *nic = NULL;
-		const struct vm *vm = owner_of(&host, link->name, &nic);
+		const struct vm *vm = show_owner(&host, link->name, &nic);
 		bool up = (link->flags & IFF_UP) && link->carrier;
 		char mac[18], rx[16], tx[16];
 
-		if (!mirrorable(link))
+		if (!show_port(link))
 			continue;
 		table_cell(t, PAINT_BOLD, "%s", link->name);
-		table_cell(t, PAINT_NONE, "%s", *link->kind ? link->kind : "physical");
-		table_cell(t, up ? PAINT_GREEN : PAINT_YELLOW, "%s", link_state(link));
+		table_cell(t, PAINT_NONE, "%s", show_link_kind(link));
+		table_cell(t, up ? PAINT_GREEN : PAINT_YELLOW, "%s", show_link_state(link));
 		table_cell(t, PAINT_NONE, "%s", master ? master->name : "");
 		table_cell(t, PAINT_NONE, "%s", vm ? vm->name : "");
-		table_cell(t, PAINT_NONE, "%s", mac_text(mac, link->mac));
+		table_cell(t, PAINT_NONE, "%s", show_mac(mac, link->mac));
 		table_cell(t, PAINT_NONE, "%u", link->mtu);
 		table_cell(t, PAINT_NONE, "%s", human_count(rx, (double)link->rx_bytes, "B"));
 		table_cell(t, PAINT_NONE, "%s", human_count(tx, (double)link->tx_bytes, "B"));
@@ -134,7 +97,7 @@ static json_t *vm_object(const struct vm *vm)
 	for (size_t i = 0; nics && i < vm->nnics; i++)
 		json_array_append_new(nics,
 				      json_pack("{s:s, s:s?}", "port", vm->nics[i].port, "mac",
-						vm->nics[i].has_mac ? mac_text(mac, vm->nics[i].mac)
+						vm->nics[i].has_mac ? show_mac(mac, vm->nics[i].mac)
 								    : NULL));
 	return json_pack("{s:s, s:i, s:s, s:s?, s:o}", "name", vm->name, "pid", (int)vm->pid,
 			 "monitor", vm->monitor, "uuid", *vm->uuid ? vm->uuid : NULL, "nics", nics);
@@ -175,7 +138,7 @@ int verb_vms(const struct cli_call *call)
 			table_cell(t, PAINT_NONE, "%zu", j);
 			table_cell(t, PAINT_NONE, "%s", vm->nics[j].port);
 			table_cell(t, PAINT_NONE, "%s",
-				   vm->nics[j].has_mac ? mac_text(mac, vm->nics[j].mac) : "");
+				   vm->nics[j].has_mac ? show_mac(mac, vm->nics[j].mac) : "");
 			table_cell(t, PAINT_NONE, "%s", vm->monitor);
 			table_cell(t, PAINT_NONE, "%d", (int)vm->pid);
 		}

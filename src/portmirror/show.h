@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What the command line and the API tell of devices and sessions, in the same words. Pure. */
+#ifndef PORTMIRROR_SHOW_H
+#define PORTMIRROR_SHOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "portmirror/plan.h"
+
+struct host;
+struct nl_link;
+struct view;
+struct vm;
+struct vm_nic;
+
+/* A device that may be a source or a destination. */
+bool show_port(const struct nl_link *link);
+const char *show_link_kind(const struct nl_link *link);
+const char *show_link_state(const struct nl_link *link); /* "up", "down", "no carrier" */
+const char *show_mac(char text[18], const uint8_t mac[6]);
+/* "2026-11-25T04:47:36.123Z", from milliseconds since 1970. */
+#define SHOW_TIME 40
+const char *show_time(char text[SHOW_TIME], int64_t milliseconds);
+/* The machine that a device belongs to; *nic is its NIC there. NULL: none. */
+const struct vm *show_owner(const struct host *host, const char *port, const struct vm_nic **nic);
+
+/* The state that a person should see: one that is whole but for pending operations is partial. */
+enum state show_state(const struct session_state *st);
+/* Why it isn't whole: an array of sentences. NULL: out of memory. */
+json_t *show_reasons(const struct session_state *st);
+
+#endif
