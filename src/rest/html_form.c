@@ -292,30 +292,29 @@ static void put_fields(struct buf *out, const char *id, const char *type, const 
 	}
 }
 
-/* What the button says. */
-static const char *words_for(const char *method)
-{
-	if (strcmp(method, "POST") == 0)
-		return "Create";
-	if (strcmp(method, "DELETE") == 0)
-		return "Delete";
-	return strcmp(method, "GET") == 0 ? "Search" : "Save";
-}
+static const struct {
+	const char *method, *title, *button;
+} words[] = {
+	{"POST", "Create", "Create"},
+	{"PUT", "Change", "Save"},
+	{"DELETE", "Delete", "Delete"},
+	{"GET", "Search", "Search"},
+};
 
 void html_form(struct buf *out, const struct rest_page *page, const json_t *form)
 {
 	const char *method = string_of(form, "method"), *type = string_of(form, "type");
 	const char *id = string_of(form, "id");
-	const char *words;
 	bool get;
+	size_t w = 0;
 
 	if (!method || !type || !string_of(form, "action"))
 		return;
 	id = id ? id : method;
-	words = words_for(method);
 	get = strcmp(method, "GET") == 0;
-	buf_str(out, "<section class=\"form\">\n<h2>");
-	buf_fmt(out, "%s ", words);
+	while (w < COUNT(words) - 1 && strcmp(words[w].method, method) != 0)
+		w++;
+	buf_fmt(out, "<section class=\"form\">\n<h2>%s ", words[w].title);
 	html_text(out, type);
 	buf_fmt(out, "</h2>\n<form method=\"%s\" accept-charset=\"utf-8\" id=\"",
 		get ? "get" : "post");
@@ -333,5 +332,5 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 		put_hidden(out, "_token", page->form_token);
 	put_fields(out, id, type, form);
 	buf_fmt(out, "<button type=\"submit\" class=\"%s\">%s</button>\n</form>\n</section>\n",
-		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words);
+		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words[w].button);
 }

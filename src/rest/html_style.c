@@ -4,7 +4,7 @@
 #include "rest/html.h"
 
 const char rest_html_policy[] =
-	"default-src 'none'; style-src 'sha256-eAtAC6KvnuK++q/M96vMpQgNCnPBY5Po1fcJvlz53WA='; "
+	"default-src 'none'; style-src 'sha256-TN7n2TgzEUSb/JBreb1sKZUmeRgTb6o+MrWUYCfLxEM='; "
 	"form-action 'self'; base-uri 'none'; "
 	"frame-ancestors 'none'";
 
@@ -44,7 +44,7 @@ const char rest_html_style[] =
 	".resource th{width:16rem;font-weight:600}"
 	".resource th small{display:block;font-weight:400;color:var(--soft)}"
 	".number{font-variant-numeric:tabular-nums}"
-	"td.number,.collection td.number{text-align:right}"
+	"td.number,th.number{text-align:right}"
 	".none,.no{color:var(--soft)}"
 	"td ul,dl{margin:0;padding:0;list-style:none}"
 	"dl{display:grid;grid-template-columns:auto 1fr;gap:.1rem .8rem}"
@@ -61,7 +61,7 @@ const char rest_html_style[] =
 	"input:not([type=checkbox]),select,textarea{width:100%;font:inherit;color:inherit;"
 	"background:var(--bg);border:1px solid var(--soft);border-radius:.35rem;"
 	"padding:.45rem .6rem}"
-	"textarea{resize:vertical}"
+	"textarea{display:block;resize:vertical}"
 	"button{font:inherit;font-weight:600;color:var(--on-accent);background:var(--accent);"
 	"border:0;border-radius:.35rem;padding:.55rem 1.25rem;cursor:pointer}"
 	"button.danger{background:var(--danger)}"

@@ -143,7 +143,8 @@ void html_collection(struct buf *out, const struct rest_page *page)
 	     f++) {
 		if (!is_column(page->type, f))
 			continue;
-		buf_str(out, "<th scope=\"col\">");
+		buf_fmt(out, "<th scope=\"col\"%s>",
+			f->kind == REST_NUMBER ? " class=\"number\"" : "");
 		html_text(out, f->name);
 		buf_str(out, "</th>");
 	}

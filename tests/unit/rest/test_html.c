@@ -179,7 +179,7 @@ static void test_rule_6_html_collection_is_a_table(void **state)
 	assert_told(&told, "<li aria-current=page>\n<a href=http://h/api/books>books</a>");
 	/* a column an attribute that is brief */
 	assert_told(&told, "<th scope=col>id</th>\n<th scope=col>title</th>\n"
-			   "<th scope=col>pages</th></tr>");
+			   "<th scope=col class=number>pages</th></tr>");
 	assert_told(&told, "<a href=http://h/api/books/a%20b>a b</a></th>\n<td>A & B</td>\n"
 			   "<td class=number>\n<span class=number>3</span></td></tr>");
 	assert_told(&told, "<td>\n<span class=none title=null>");
@@ -203,7 +203,9 @@ static void test_rule_6_html_table_without_brief_attributes_has_all(void **state
 
 	(void)state;
 	show(&page, &told);
-	assert_told(&told, "<th scope=col>id</th>\n<th scope=col>a.b</th>\n<th scope=col>c</th>");
+	assert_told(
+		&told,
+		"<th scope=col>id</th>\n<th scope=col class=number>a.b</th>\n<th scope=col>c</th>");
 	assert_told(&told, "<span class=number>1.5</span></td>\n<td>\n<span class=yes>true</span>");
 	page.value = none;
 	show(&page, &empty);
@@ -307,6 +309,8 @@ static void test_rule_6_html_forms_hide_the_method(void **state)
 	json_array_append_new(forms, rest_form(&book, REST_FORM_SEARCH, "http://h/api/f",
 					       "http://h/api/books", NULL));
 	show(&page, &told);
+	assert_told(&told, "<h2>Change book</h2>");
+	assert_told(&told, "<button type=submit class=plain>Save</button>");
 	assert_told(&told, "<input type=hidden name=_method value=PUT>");
 	assert_told(&told, "<input type=hidden name=_method value=DELETE>");
 	/* values are filled in: a text of several lines whole, several values one a line */
