@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "data/text.h"
 #include "rest/condition.h"
 #include "rest/work.h"
 
@@ -221,15 +222,34 @@ enum step say_value(struct work *work, unsigned status, enum rest_shape shape, c
 	return STEP_DONE;
 }
 
+/* A sentence may be cut within a character, or hold what somebody else said in other bytes: what is
+ * no UTF-8 is shown as '?'. */
+static json_t *words(const char *text)
+{
+	struct buf b cleanup(buf_free) = {0};
+	size_t left = strlen(text);
+
+	while (left > 0) {
+		uint32_t code;
+		size_t bytes = text_char(text, left, &code);
+
+		buf_add(&b, bytes ? text : "?", bytes ? bytes : 1);
+		bytes += bytes == 0;
+		text += bytes;
+		left -= bytes;
+	}
+	return buf_status(&b) < 0 ? NULL : json_string(buf_text(&b));
+}
+
 json_t *say_fault_resource(const struct rest_fault *fault)
 {
 	json_t *resource =
-		json_pack("{s:s, s:i, s:s, s:s}", "_type", "fault", "status", (int)fault->status,
-			  "code", fault->code, "reason", fault->why.text);
+		json_pack("{s:s, s:i, s:s, s:o}", "_type", "fault", "status", (int)fault->status,
+			  "code", fault->code, "reason", words(fault->why.text));
 
 	if (resource && *fault->field &&
-	    json_object_set_new(resource, "detail", json_pack("{s:s}", "field", fault->field)) <
-		    0) {
+	    json_object_set_new(resource, "detail",
+				json_pack("{s:o}", "field", words(fault->field))) < 0) {
 		json_decref(resource);
 		return NULL;
 	}

@@ -601,6 +601,19 @@ static void test_rule_17_what_the_server_itself_refuses(void **state)
 	assert_non_null(strstr(buf_text(&response.body), "!fault"));
 }
 
+static void test_rule_17_a_reason_in_foreign_bytes(void **state)
+{
+	struct asked *a = *state;
+	struct rest_fault fault = {0};
+	struct rest_request request = {.method = "", .target = "", .base = BASE};
+	struct rest_response response cleanup(rest_response_free) = {0};
+
+	(void)rest_refuse(&fault, 400, "cut", "\xc3", "caf\xc3\xa9 and caf\xe9");
+	rest_answer_fault(a->app.api, &request, &fault, &response);
+	assert_int_equal(response.status, 400);
+	assert_non_null(strstr(buf_text(&response.body), "caf\xc3\xa9 and caf?"));
+}
+
 #define RULE(test) cmocka_unit_test_setup_teardown(test, asked_setup, asked_teardown)
 
 int main(void)
@@ -632,6 +645,7 @@ int main(void)
 		RULE(test_rule_17_faults_are_resources),
 		RULE(test_rule_17_bodies_that_cannot_be_read),
 		RULE(test_rule_17_what_the_server_itself_refuses),
+		RULE(test_rule_17_a_reason_in_foreign_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
