@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,6 +13,7 @@
 #include "bounce-mbox/run.h"
 #include "bounce-mbox/sender.h"
 #include "bounce-mbox/store.h"
+#include "mail/dkim.h"
 #include "mail/header.h"
 
 #define HEAD_LOOK ((size_t)64 * 1024)
@@ -61,48 +61,84 @@ static void ask_server(struct run *run, struct limits *limits)
 static const char *const single[] = {"Date", "From",	   "Sender",	  "Reply-To",	"To",
 				     "Cc",   "Message-ID", "In-Reply-To", "References", "Subject"};
 
-/* True where the list of a DKIM signature's h= has the name. */
-static bool signs(const struct mail_field *signature, const char *name, size_t len)
+static void add_words(struct buf *words, const char *more)
 {
-	const char *at = signature->value, *end = at + signature->value_len;
-
-	while (at + 2 < end && !(strncasecmp(at, "h=", 2) == 0 &&
-				 (at == signature->value || strchr("; \t\r\n", at[-1]))))
-		at++;
-	for (at += 2; at < end && *at != ';'; at++) {
-		size_t n = 0;
-
-		while (at + n < end && !strchr(":; \t\r\n", at[n]))
-			n++;
-		if (n == len && strncasecmp(at, name, len) == 0)
-			return true;
-		at += n;
-		if (at == end || *at == ';')
-			break;
-	}
-	return false;
+	buf_fmt(words, "%s%s", words->len > 0 ? "; " : "", more);
 }
 
-static void check_removed(const struct run *run, const char *head, size_t len,
-			  const struct mail_field *signature, struct buf *words)
+static void check_signature(const struct run *run, const struct prepared *p, const char *head,
+			    size_t len, bool *stands, struct buf *words)
+{
+	struct mail_field f;
+
+	*stands = true;
+	if (mail_dkim_broken_by(head, len, run->options->cleaning.remove, &f)) {
+		buf_fmt(words, "%sremoving %.*s breaks its DKIM signature",
+			words->len > 0 ? "; " : "", (int)f.name_len, f.bytes);
+		*stands = false;
+	} else if (p->facts.repaired > 0 && mail_head_find(head, len, "DKIM-Signature", &f)) {
+		add_words(words, "repairing it breaks its DKIM signature");
+		*stands = false;
+	}
+}
+
+static bool has_aligned_signature(const char *head, size_t len, const struct mail_domain *from)
 {
 	struct cursor c = cursor_of(head, len);
 	struct mail_field f;
 	enum mail_head what;
 
 	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
-		if (what != MAIL_HEAD_FIELD ||
-		    !mail_names_have(run->options->cleaning.remove, f.bytes, f.name_len) ||
-		    !signs(signature, f.bytes, f.name_len))
+		struct mail_domain signer;
+
+		if (what != MAIL_HEAD_FIELD || !mail_field_is(&f, "DKIM-Signature"))
 			continue;
-		buf_fmt(words, "%sremoving %.*s breaks its DKIM signature",
-			words->len > 0 ? "; " : "", (int)f.name_len, f.bytes);
-		return;
+		mail_dkim_domain(&f, &signer);
+		if (mail_domains_align(from, &signer))
+			return true;
 	}
+	return false;
 }
 
-static void check_head(const struct run *run, const char *head, size_t len, struct buf *words)
+/*
+ * DMARC wants the domain of From to stand in the envelope (and this machine to be one that may send
+ * for it), or in a signature that still holds. Whether the domain asks for that, and whether a
+ * signature's key is still published, only its name server knows.
+ */
+static void check_dmarc(const struct run *run, const char *head, size_t len, bool stands,
+			struct buf *words)
 {
+	const char *address = run->options->sender;
+	struct mail_domain from, sender;
+	struct mail_field f;
+
+	if (run->options->target.kind != TARGET_SMTP)
+		return;
+	if (!mail_head_find(head, len, "From", &f)) {
+		add_words(words, "it has no From field");
+		return;
+	}
+	mail_domain_of(f.value, f.value_len, &from);
+	mail_domain_of(address, strlen(address), &sender);
+	if (!*from.name) {
+		add_words(words, "its From field has no address");
+		return;
+	}
+	if (mail_domains_align(&from, &sender) ||
+	    (stands && has_aligned_signature(head, len, &from)))
+		return;
+	buf_fmt(words,
+		"%sneither the sender nor a signature that holds is of %s: refused if that "
+		"domain's "
+		"DMARC policy is reject",
+		words->len > 0 ? "; " : "", from.name);
+}
+
+static void check_head(const struct run *run, const struct prepared *p, const char *head,
+		       size_t len, struct buf *words)
+{
+	bool stands;
+
 	struct cursor c = cursor_of(head, len);
 	unsigned counts[COUNT(single)] = {0};
 	struct mail_field f;
@@ -113,13 +149,13 @@ static void check_head(const struct run *run, const char *head, size_t len, stru
 			continue;
 		for (size_t i = 0; i < COUNT(single); i++)
 			counts[i] += mail_field_is(&f, single[i]);
-		if (mail_field_is(&f, "DKIM-Signature"))
-			check_removed(run, head, len, &f, words);
 	}
 	for (size_t i = 0; i < COUNT(single); i++)
 		if (counts[i] > 1)
 			buf_fmt(words, "%sit has %u %s fields", words->len > 0 ? "; " : "",
 				counts[i], single[i]);
+	check_signature(run, p, head, len, &stands, words);
+	check_dmarc(run, head, len, stands, words);
 }
 
 /* What certainly keeps it from being sent. */
@@ -164,7 +200,7 @@ static int check_one(struct run *run, const struct item *item, const struct limi
 	run->tally.read++;
 	check_hard(run, p, limits, &hard);
 	check_soft(run, p, limits, &soft);
-	check_head(run, head, len, &soft);
+	check_head(run, p, head, len, &soft);
 	if (buf_status(&hard) < 0 || buf_status(&soft) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (hard.len > 0) {
@@ -177,6 +213,33 @@ static int check_one(struct run *run, const struct item *item, const struct limi
 		++*risky;
 		report_message(run->report, REPORT_RISK, p->id, folder, buf_text(&soft));
 	}
+	return 0;
+}
+
+int run_warn_removed(struct run *run, struct err *e)
+{
+	const struct mail_names *names = run->options->cleaning.remove;
+	char *head cleanup(free_at) = malloc(HEAD_LOOK);
+	struct store *store = run->store;
+	uint64_t broken = 0;
+
+	if (!head)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < store->count; i++) {
+		const struct item *item = &store->items[i];
+		size_t len = item->len < HEAD_LOOK ? (size_t)item->len : HEAD_LOOK;
+		struct mail_field f;
+		int r = store_read(store, item, 0, head, len, e);
+
+		if (r < 0)
+			return r;
+		broken += mail_dkim_broken_by(head, len, names, &f);
+	}
+	if (broken > 0)
+		report_note(run->report,
+			    "removing these headers breaks the DKIM signatures of %" PRIu64
+			    " messages, which may be refused for it; --check names them",
+			    broken);
 	return 0;
 }
 

@@ -267,6 +267,9 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	r = open_journal(call, &run, dry, &e);
 	if (r == 0 && rejects && !dry)
 		r = rejects_open(&run.rejects, rejects, &e);
+	/* Thunderbird's own headers were never signed */
+	if (r == 0 && cli_count(call, "remove") > 0 && !checking)
+		r = run_warn_removed(&run, &e);
 	if (r == 0 && checking)
 		r = check(&run, &e);
 	else if (r == 0 && dry)

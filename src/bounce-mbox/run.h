@@ -70,4 +70,7 @@ int run_send(struct run *run, struct err *e);
  */
 int run_check(struct run *run, uint64_t *risky, struct err *e);
 
+/* Notes how many signatures will be broken by the headers that are removed. */
+int run_warn_removed(struct run *run, struct err *e);
+
 #endif

@@ -195,11 +195,12 @@ def test_four_connections(smtp, mbox, tmp_path):
 
 def test_check_tells_before(smtp, mbox):
     server = smtp(extensions=(b'SIZE 500', b'PIPELINING'))
-    large = message(1, b'x' * 600 + b'\n')
-    path = mbox(message(0), large, message(2, b'\0\n'), message(3, b'\xe4\n'),
-                b'From: a\nFrom: b\nDate: Sat, 23 Aug 2008 10:00:04 +0000\n\nx\n',
+    own = b'From: me@new.test\n'
+    large = own + message(1, b'x' * 600 + b'\n')
+    path = mbox(own + message(0), large, own + message(2, b'\0\n'), own + message(3, b'\xe4\n'),
+                own + b'From: b\nDate: Sat, 23 Aug 2008 10:00:04 +0000\n\nx\n',
                 b'DKIM-Signature: v=1; d=x; h=From: X-Signed:\n Date; b=x\nX-Signed: 1\n'
-                b'Date: Sat, 23 Aug 2008 10:00:05 +0000\n\nx\n')
+                + own + b'Date: Sat, 23 Aug 2008 10:00:05 +0000\n\nx\n')
     done = bounce('--check', '--remove', 'x-signed', path, 'me@new.test', server.url)
     assert done.code == 1
     assert [(m['fate'], m['reason']) for m in done.sums['messages']] == [
@@ -210,5 +211,36 @@ def test_check_tells_before(smtp, mbox):
         ('might be refused', 'removing X-Signed breaks its DKIM signature'),
     ]
     assert server.messages == [] and 'MAIL' not in server.counts
-    done = bounce('--check', mbox(message(0)), 'me@new.test', 'smtp://127.0.0.1:1')
+    done = bounce('--check', mbox(own + message(0)), 'me@new.test', 'smtp://127.0.0.1:1')
     assert done.code == 0 and 'cannot be asked' in done.err
+
+
+def test_check_tells_of_dmarc(smtp, mbox):
+    def signed(n, by, of=b'Joe <joe@Shop.example>', more=b'', body=b'x\n'):
+        return b'From: ' + of + b'\nDKIM-Signature: a=b; h=from:x-a; d=' + by + b'; b=x\n' + more + message(n, body)
+    path = mbox(signed(0, b'mail.shop.example'), signed(1, b'other.example'), b'From: "a@b" <c@sub.new.test>\n' + message(2),
+                b'From: list:;\n' + message(3), message(4), signed(5, b'shop.example', more=b'X-A: 1\n'),
+                signed(6, b'xshop.example'), signed(7, b'shop.example', body=b'a\rb\n'))
+    refused = ('neither the sender nor a signature that holds is of shop.example: '
+               "refused if that domain's DMARC policy is reject")
+
+    def said(*args):
+        done = bounce('--check', '-r', 'X-a', *args)
+        return {m['message-id'][2:3]: m['reason'] for m in done.sums['messages']}
+    assert said('--repair', 'cr', path, 'me@new.test', smtp().url) == {
+        '1': refused, '3': 'its From field has no address', '4': 'it has no From field',
+        '5': f'removing X-A breaks its DKIM signature; {refused}', '6': refused,
+        '7': f'repairing it breaks its DKIM signature; {refused}'}
+    assert '1' not in said('--repair', 'cr', '--sender', 'me@shop.example', path, 'me@new.test', smtp().url)
+    # nobody asks for it where a mailbox is written to
+    assert set(said('--repair', 'cr', path, 'me@new.test', smtp(lmtp=True).url)) == {'5', '7'}
+
+
+def test_broken_signatures_are_told_before_sending(smtp, mbox):
+    server = smtp()
+    signature = b'DKIM-Signature: h=X-A; d=x\n'
+    path = mbox(signature + b'X-A: 1\n' + message(0), signature + message(1), b'X-A: 1\n' + message(2))
+    done = bounce('-r', 'x-a', path, 'me@new.test', server.url)
+    assert done.code == 0 and 'breaks the DKIM signatures of 1 messages' in done.err
+    assert len(server.messages) == 3
+    assert 'DKIM' not in bounce(path, 'me@new.test', server.url).err
