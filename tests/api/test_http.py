@@ -339,7 +339,7 @@ def mutated(data, rng):
 def test_garbage(serve):
     """Mutated requests, several on a connection. Whatever they are, the server lives, and every
     connection ends."""
-    server, rng = serve('--seconds', '2'), random.Random(5)
+    server, rng = serve('--seconds', '1'), random.Random(5)
     seeds = [request('POST', '/api/shelves', JSON, shelf('x')),
              request('GET', '/api/shelves', {**POLL, 'Accept': 'text/html;q=0.5, */*'}),
              request('PATCH', '/api/shelves/novels', {**JSON, 'If-Match': '"x"'}, b'{"room": 5}'),
