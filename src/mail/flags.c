@@ -112,10 +112,38 @@ static bool atom_char(char c)
 	return c > ' ' && c < 127 && !strchr("(){%*\"\\]", c);
 }
 
+/* Adds a word that is not there yet. */
+static void add_word(struct buf *b, const char *word, size_t len)
+{
+	const char *at = buf_text(b), *end = at + b->len;
+
+	while ((at = memmem(at, (size_t)(end - at), word, len)) != NULL) {
+		if (at[-1] == ' ' && (at + len == end || at[len] == ' '))
+			return;
+		at++;
+	}
+	buf_char(b, ' ');
+	buf_add(b, word, len);
+}
+
+/* The five labels that mail programs before 2004 had, kept in three bits. */
+static void add_old_label(const struct mail_field *field, struct buf *b)
+{
+	unsigned label = hex_of(field) >> 25 & 7;
+	char word[] = "$label0";
+
+	if (label < 1 || label > 5)
+		return;
+	word[6] = (char)('0' + label);
+	add_word(b, word, sizeof(word) - 1);
+}
+
 void mail_keywords_of(const struct mail_field *field, struct buf *b)
 {
 	size_t i = 0;
 
+	if (mail_field_is(field, "X-Mozilla-Status2"))
+		add_old_label(field, b);
 	if (!mail_field_is(field, "X-Mozilla-Keys") && !mail_field_is(field, "X-Keywords"))
 		return;
 	while (i < field->value_len) {
@@ -123,10 +151,8 @@ void mail_keywords_of(const struct mail_field *field, struct buf *b)
 
 		while (i < field->value_len && atom_char(field->value[i]))
 			i++;
-		if (i > start && (i == field->value_len || field->value[i] <= ' ')) {
-			buf_char(b, ' ');
-			buf_add(b, field->value + start, i - start);
-		}
+		if (i > start && (i == field->value_len || field->value[i] <= ' '))
+			add_word(b, field->value + start, i - start);
 		while (i < field->value_len && field->value[i] > ' ')
 			i++;
 		while (i < field->value_len && field->value[i] <= ' ')

@@ -200,6 +200,31 @@ static void test_flags(void **state)
 	assert_string_equal(words.data, " $label1 nonjunk");
 }
 
+static void test_old_labels(void **state)
+{
+	static const struct {
+		const char *text, *wanted;
+	} cases[] = {
+		{"X-Mozilla-Status2: 02000000\r\n", " $label1"},
+		{"X-Mozilla-Status2: 0a800000\r\n", " $label5"},
+		{"X-Mozilla-Status2: 0e000000\r\n", ""},
+		{"X-Mozilla-Status2: 10000000\r\n", ""},
+		{"X-Mozilla-Status2: 06000000\r\nX-Mozilla-Keys: $label3 a $label31 a\r\n",
+		 " $label3 a $label31"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct cursor c = cursor_of(cases[i].text, strlen(cases[i].text));
+		struct buf words cleanup(buf_free) = {0};
+		struct mail_field f;
+
+		while (mail_head_next(&c, &f) == MAIL_HEAD_FIELD)
+			mail_keywords_of(&f, &words);
+		assert_string_equal(buf_text(&words), cases[i].wanted);
+	}
+}
+
 static void test_words(void **state)
 {
 	static const struct {
@@ -252,7 +277,8 @@ int main(void)
 		cmocka_unit_test(test_repairs),	 cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_names),	 cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_dates),	 cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_find),	 cmocka_unit_test(test_words),
+		cmocka_unit_test(test_find),	 cmocka_unit_test(test_old_labels),
+		cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
