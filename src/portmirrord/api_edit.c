@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* Changes of mirrors: the same files, lock and rules as the command line has. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "data/json.h"
+#include "portmirror/edit.h"
+#include "portmirror/filter.h"
+#include "portmirror/op.h"
+#include "portmirrord/api_private.h"
+
+/* One request to change something, carried through keeper_edit(). */
+struct change {
+	const char *name;    /* of the mirror */
+	const json_t *input; /* as the form has it; of a mirror to be put */
+	const char *source;  /* a selector to be added or dropped */
+	bool replace, drop, suspended;
+	struct edit edit;
+	json_t *ops;		   /* what was done, or would be */
+	char field[SESSION_FIELD]; /* the attribute that an error is about; "": none */
+	bool bad;		   /* the input is wrong, whatever the state of the host */
+};
+
+static int refuse_change(const struct change *c, const struct err *e, struct rest_fault *fault)
+{
+	const char *field = *c->field ? c->field : NULL;
+
+	if (c->bad && (e->code != -ENOMEM))
+		return rest_refuse(fault, 400, "bad-value", field, "%s", e->text);
+	if (e->code == -EEXIST)
+		return rest_refuse(fault, 409, "mirror-exists", "name", "%s", e->text);
+	return api_refuse(e, field, fault);
+}
+
+static int carry_out(const struct rest_call *call, struct change *c,
+		     int (*edit)(struct engine *engine, struct sessions *sessions, void *data,
+				 struct err *e),
+		     struct rest_fault *fault)
+{
+	struct err e = {0};
+
+	if (keeper_edit(api_of(call)->keeper, edit, c, &e) < 0)
+		return refuse_change(c, &e, fault);
+	return 0;
+}
+
+/* Reads the mirror object, and lets libpcap look at its filter. */
+static int read_session(struct change *c, const json_t *object, struct session *session,
+			struct err *e)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	int r = session_read(object, NULL, session, c->field, e);
+
+	if (r < 0) {
+		c->bad = true;
+		return r;
+	}
+	r = filter_compile(session->filter, &code, e);
+	if (r < 0) {
+		snprintf(c->field, sizeof(c->field), "filter");
+		err_where(e, "filter");
+		c->bad = r == -EINVAL;
+		session_free(session);
+	}
+	return r;
+}
+
+static int put_object(struct engine *engine, struct sessions *sessions, struct change *c,
+		      const json_t *object, struct err *e)
+{
+	struct outcome outcome cleanup(outcome_free) = {0};
+	struct session session = {0};
+	int r = read_session(c, object, &session, e);
+
+	return r < 0 ? r : edit_put(engine, sessions, &session, c->replace, &c->edit, &outcome, e);
+}
+
+static int put(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
+{
+	struct change *c = data;
+	json_t *object cleanup(json_free_at) = json_copy((json_t *)(uintptr_t)c->input);
+	const struct saved *saved = sessions_find(sessions, c->name);
+
+	if (!object || json_object_set_new(object, "name", json_string(c->name)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	c->edit.strict = json_is_true(json_object_get(object, "strict"));
+	(void)json_object_del(object, "strict");
+	if (c->replace && !saved)
+		return err_set(e, -ENOENT, "there is no mirror named %s", c->name);
+	if (c->replace &&
+	    json_object_set_new(object, "runtime", json_boolean(saved->session.runtime)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	return put_object(engine, sessions, c, object, e);
+}
+
+int api_mirror_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		      struct rest_fault *fault)
+{
+	struct change c = {.name = json_string_value(json_object_get(input, "name")),
+			   .input = input};
+
+	if (carry_out(call, &c, put, fault) < 0)
+		return -1;
+	made->id = strdup(c.name);
+	return made->id ? 0 : api_no_memory(fault);
+}
+
+int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_fault *fault)
+{
+	struct change c = {.name = call->id, .input = input, .replace = true};
+
+	return carry_out(call, &c, put, fault);
+}
+
+static int remove_mirror(struct engine *engine, struct sessions *sessions, void *data,
+			 struct err *e)
+{
+	struct outcome outcome cleanup(outcome_free) = {0};
+	const struct change *c = data;
+	size_t removed = 0;
+	int r = edit_remove(engine, sessions, &c->name, 1, &c->edit, &removed, &outcome, e);
+
+	if (r == 0 && outcome.nrefusals > 0)
+		r = err_set(e, -EINVAL, "%s", outcome.refusals[0].text);
+	return r;
+}
+
+int api_mirror_remove(const struct rest_call *call, struct rest_fault *fault)
+{
+	struct change c = {.name = call->id};
+
+	return carry_out(call, &c, remove_mirror, fault);
+}
+
+/* The mirror with its sources as they will be. */
+static int put_sources(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
+{
+	struct change *c = data;
+	const struct saved *saved = sessions_find(sessions, c->name);
+	json_t *object cleanup(json_free_at) = NULL;
+	json_t *from;
+
+	if (!saved || saved->broken)
+		return err_set(e, -ENOENT, "there is no mirror named %s whose file can be read",
+			       c->name);
+	object = session_object(&saved->session, true);
+	from = json_object_get(object, "from");
+	if (!c->drop && json_array_append_new(from, json_string(c->source)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; c->drop && i < json_array_size(from); i++) {
+		if (strcmp(json_string_value(json_array_get(from, i)), c->source) != 0)
+			continue;
+		(void)json_array_remove(from, i);
+		c->replace = true;
+		return put_object(engine, sessions, c, object, e);
+	}
+	if (c->drop)
+		return err_set(e, -ENOENT, "the mirror %s has no source %s", c->name, c->source);
+	c->replace = true;
+	return put_object(engine, sessions, c, object, e);
+}
+
+int api_source_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		      struct rest_fault *fault)
+{
+	struct change c = {.name = call->parent,
+			   .source = json_string_value(json_object_get(input, "selector"))};
+
+	if (carry_out(call, &c, put_sources, fault) < 0) {
+		if (fault->status == 400)
+			snprintf(fault->field, sizeof(fault->field), "selector");
+		return -1;
+	}
+	made->id = strdup(c.source);
+	return made->id ? 0 : api_no_memory(fault);
+}
+
+int api_source_remove(const struct rest_call *call, struct rest_fault *fault)
+{
+	struct change c = {.name = call->parent, .source = call->id, .drop = true};
+
+	if (carry_out(call, &c, put_sources, fault) == 0)
+		return 0;
+	if (fault->status == 400) /* nothing in the request is wrong: it was the last one */
+		fault->status = 409;
+	return -1;
+}
+
+static json_t *sentences(const struct op *ops, size_t nops)
+{
+	json_t *list = json_array();
+	char text[200];
+
+	for (size_t i = 0; list && i < nops; i++) {
+		op_text(&ops[i], text, sizeof(text));
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+static int suspend(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
+{
+	struct sessions own cleanup(sessions_free) = {0};
+	struct outcome outcome cleanup(outcome_free) = {0};
+	struct change *c = data;
+	int r = 0;
+
+	/* What is only tried must not show in the keeper's sessions. */
+	if (c->edit.dry)
+		r = store_load(&engine->store, &own, e);
+	if (r == 0)
+		r = edit_suspend(engine, c->edit.dry ? &own : sessions, c->name, c->suspended,
+				 &c->edit, &outcome, e);
+	if (r < 0)
+		return r;
+	c->ops = c->edit.dry ? sentences(outcome.view.plan.ops, outcome.view.plan.nops)
+			     : sentences(outcome.done, outcome.ndone);
+	return c->ops ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+int api_suspend(const struct rest_call *call, const char *name, bool suspended, bool dry,
+		json_t **ops, struct rest_fault *fault)
+{
+	struct change c = {.name = name, .suspended = suspended, .edit = {.dry = dry}};
+
+	if (carry_out(call, &c, suspend, fault) < 0)
+		return -1;
+	*ops = c.ops;
+	return 0;
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* Mirrors: as they are saved, and as the kernel has them. */
+#include <linux/pkt_sched.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "data/json.h"
+#include "portmirror/op.h"
+#include "portmirror/show.h"
+#include "portmirrord/api_private.h"
+
+static const struct view *view_of(const struct rest_call *call)
+{
+	return keeper_view(api_of(call)->keeper);
+}
+
+const struct session_state *api_mirror(const struct rest_call *call, const char *id,
+				       struct rest_fault *fault)
+{
+	const struct session_state *st = plan_state(&view_of(call)->plan, id);
+
+	if (!st)
+		(void)api_unknown("mirror", id, fault);
+	return st;
+}
+
+static bool is_broken(const struct view *view, const struct session_state *st)
+{
+	return view->sessions->items[st - view->plan.states].broken != NULL;
+}
+
+/* What is saved; of a file that can't be read, only its name. */
+static json_t *saved_object(const struct view *view, const struct session_state *st)
+{
+	json_t *object = is_broken(view, st) ? json_pack("{s:s, s:b}", "name", st->session->name,
+							 "runtime", st->session->runtime)
+					     : session_object(st->session, true);
+
+	if (object && json_object_set_new(object, "id", json_string(st->session->name)) < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+/* What the kernel has of a session, from the filters that are bound to its action. */
+struct found {
+	json_t *from; /* selectors of the ports that have one */
+	bool sent, received, clsact;
+};
+
+static void find(const struct host *host, uint32_t action, struct found *found)
+{
+	int last = 0;
+
+	for (size_t i = 0; i < host->filters.count; i++) {
+		const struct tc_filter *f = &host->filters.items[i];
+		const struct nl_link *link = nl_link_by_index(&host->links, f->ifindex);
+		const struct tc_qdisc *q = host_qdisc_at(host, f->ifindex, TC_H_INGRESS);
+		bool received;
+
+		if (f->nactions != 1 || strcmp(f->actions[0].kind, "mirred") != 0 ||
+		    f->actions[0].index != action || !link)
+			continue;
+		received = TC_H_MAJ(f->parent) != TC_H_MAJ(TC_H_INGRESS) ||
+			   TC_H_MIN(f->parent) == TC_H_MIN_EGRESS;
+		found->sent |= !received;
+		found->received |= received;
+		found->clsact |= q && strcmp(q->kind, "clsact") == 0;
+		if (f->ifindex != last)
+			json_array_append_new(found->from, json_sprintf("port:%s", link->name));
+		last = f->ifindex;
+	}
+}
+
+static const char *direction_found(const struct found *found)
+{
+	if (found->sent == found->received)
+		return found->sent ? "both" : NULL;
+	return found->sent ? "sent" : "received";
+}
+
+static const struct tc_action *action_of(const struct host *host, const struct session_state *st)
+{
+	for (size_t i = 0; st->in_kernel && i < host->actions.count; i++)
+		if (host->actions.items[i].index == st->action)
+			return &host->actions.items[i];
+	return NULL;
+}
+
+/*
+ * The kernel has no expression, but a program: the saved expression is told only where all is as it
+ * would be made from that.
+ */
+static json_t *current_object(const struct view *view, const struct session_state *st)
+{
+	const struct host *host = &view->host;
+	const struct tc_action *action = action_of(host, st);
+	const struct nl_link *to =
+		action ? nl_link_by_index(&host->links, action->to_ifindex) : NULL;
+	bool same = action && st->pending == 0;
+	struct found found = {.from = json_array()};
+
+	if (!found.from)
+		return NULL;
+	if (action)
+		find(host, action->index, &found);
+	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:b, s:b, s:b}", "id",
+			 st->session->name, "name", st->session->name, "mode",
+			 action ? "mirror" : NULL, "from", found.from, "to",
+			 to ? json_sprintf("port:%s", to->name) : json_null(), "direction",
+			 direction_found(&found), "filter", same ? st->session->filter : NULL,
+			 "attach",
+			 !direction_found(&found) ? NULL
+			 : found.clsact		  ? "clsact"
+						  : "classic",
+			 "isolate", to && notes_isolate(&view->notes, to->index) != NULL,
+			 "suspended", st->session->suspended, "runtime", st->session->runtime);
+}
+
+static json_t *planned(const struct view *view, const struct session_state *st)
+{
+	json_t *list = json_array();
+	char text[200];
+
+	for (size_t i = 0; list && st->pending > 0 && i < view->plan.nops; i++) {
+		const struct op *op = &view->plan.ops[i];
+
+		if (op->session != st - view->plan.states)
+			continue;
+		op_text(op, text, sizeof(text));
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+/* How it stands, and what it has done. */
+static json_t *state_object(const struct rest_call *call, const struct view *view,
+			    const struct session_state *st)
+{
+	const struct tc_action *action = action_of(&view->host, st);
+	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
+
+	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:I}", "state",
+			 state_name(show_state(st)), "reasons", show_reasons(st), "planned",
+			 planned(view, st), "ports", (json_int_t)st->from.count, "destination",
+			 api_port_link(call, to), "action",
+			 action ? json_integer(action->index) : json_null(), "copied_frames",
+			 (json_int_t)(action ? action->frames : 0), "copied_bytes",
+			 (json_int_t)(action ? action->bytes : 0), "lost_before",
+			 (json_int_t)(action ? action->overlimits : 0), "lost_at",
+			 (json_int_t)(to ? to->tx_dropped : 0));
+}
+
+static json_t *mirror_object(const struct rest_call *call, const struct session_state *st)
+{
+	const struct view *view = view_of(call);
+	bool current = call->variant && strcmp(call->variant, "current") == 0;
+	json_t *object cleanup(json_free_at) =
+		current ? current_object(view, st) : saved_object(view, st);
+	json_t *state cleanup(json_free_at) = NULL;
+
+	if (!object || (call->variant && !current))
+		return take(object);
+	state = state_object(call, view, st);
+	if (!state || json_object_update(object, state) < 0)
+		return NULL;
+	return take(object);
+}
+
+static int list_mirrors(const struct rest_call *call, struct rest_list *list,
+			struct rest_fault *fault)
+{
+	const struct plan *plan;
+	int r = 0;
+
+	api_refresh(call);
+	plan = &view_of(call)->plan;
+	for (size_t i = 0; r == 0 && i < plan->nstates; i++)
+		r = api_append(list, mirror_object(call, &plan->states[i]), fault);
+	return r;
+}
+
+static int get_mirror(const struct rest_call *call, json_t **resource, struct rest_fault *fault)
+{
+	const struct session_state *st;
+
+	api_refresh(call);
+	st = api_mirror(call, call->id, fault);
+	return st ? api_give(resource, mirror_object(call, st), fault) : -1;
+}
+
+#define GIVEN (REST_CREATE | REST_UPDATE)
+#define COUNTER(what, words)                                                                       \
+	{                                                                                          \
+		.name = what, .kind = REST_NUMBER, .use = REST_LIVE, .sample = "1234",             \
+		.help = words                                                                      \
+	}
+
+static const char *const modes[] = {"mirror", NULL};
+static const char *const directions[] = {"both", "sent", "received", NULL};
+static const char *const attaches[] = {"auto", "clsact", "classic", NULL};
+
+static const struct rest_field fields[] = {
+	{.name = "name",
+	 .use = REST_CREATE | REST_BRIEF | REST_SEARCH,
+	 .mandatory = true,
+	 .minlen = 1,
+	 .maxlen = SESSION_NAME_MAX,
+	 .regex = "[A-Za-z0-9][A-Za-z0-9._-]*",
+	 .sample = "\"ids\"",
+	 .help = "What the mirror is called: letters, digits, dots, underscores and dashes."},
+	{.name = "state",
+	 .use = REST_LIVE | REST_BRIEF,
+	 .sample = "\"whole\"",
+	 .help = "whole: all that is named is mirrored; partial; waiting: for a source or the "
+		 "destination; suspended; failed."},
+	{.name = "mode",
+	 .use = GIVEN,
+	 .choices = modes,
+	 .fallback = "\"mirror\"",
+	 .sample = "\"mirror\"",
+	 .help = "mirror: the frames are copied."},
+	{.name = "from",
+	 .multiple = true,
+	 .use = GIVEN | REST_BRIEF,
+	 .mandatory = true,
+	 .minlen = 1,
+	 .maxlen = SELECTOR_MAX,
+	 .most = SESSION_FROM_MAX,
+	 .sample = "[\"vm:web1\", \"bridge:br0\"]",
+	 .help = "What is mirrored, as selectors: vm:NAME, vm:NAME/N, port:DEVICE (globs select "
+		 "many), bridge:BRIDGE, mac:ADDRESS."},
+	{.name = "to",
+	 .use = GIVEN | REST_BRIEF,
+	 .mandatory = true,
+	 .minlen = 1,
+	 .maxlen = SELECTOR_MAX,
+	 .sample = "\"port:ids0\"",
+	 .help = "Where the copies go: a selector that means one device."},
+	{.name = "direction",
+	 .use = GIVEN | REST_BRIEF,
+	 .choices = directions,
+	 .fallback = "\"both\"",
+	 .sample = "\"both\"",
+	 .help = "Which frames, as the machine sees it."},
+	{.name = "filter",
+	 .use = GIVEN | REST_BRIEF,
+	 .maxlen = SESSION_FILTER_MAX,
+	 .sample = "\"not port 22\"",
+	 .help = "Only frames that match this expression of pcap-filter(7). None: all frames; in "
+		 ";current also where the kernel's program isn't that of what is saved."},
+	{.name = "attach",
+	 .use = GIVEN,
+	 .choices = attaches,
+	 .fallback = "\"auto\"",
+	 .sample = "\"auto\"",
+	 .help = "Which queueing disciplines its filters hang on."},
+	{.name = "isolate",
+	 .kind = REST_BOOLEAN,
+	 .use = GIVEN,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "The destination, a port of a bridge, gets nothing but the mirror."},
+	{.name = "suspended",
+	 .kind = REST_BOOLEAN,
+	 .use = GIVEN,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "It stays saved, and copies nothing."},
+	{.name = "runtime",
+	 .kind = REST_BOOLEAN,
+	 .use = REST_CREATE,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "It is forgotten at the next boot."},
+	{.name = "strict",
+	 .kind = REST_BOOLEAN,
+	 .use = GIVEN,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "Refuse selectors that match nothing yet. Of this request only: not saved."},
+	{.name = "reasons",
+	 .multiple = true,
+	 .use = REST_LIVE,
+	 .sample = "[]",
+	 .help = "Why it isn't whole."},
+	{.name = "planned",
+	 .multiple = true,
+	 .use = REST_LIVE,
+	 .sample = "[]",
+	 .help = "What is to be done to the kernel, so that it is as saved."},
+	{.name = "ports",
+	 .kind = REST_NUMBER,
+	 .use = REST_LIVE | REST_BRIEF,
+	 .sample = "2",
+	 .help = "How many ports it mirrors now."},
+	{.name = "destination",
+	 .kind = REST_LINK,
+	 .use = REST_LIVE,
+	 .help = "The device that gets the copies now."},
+	{.name = "action",
+	 .kind = REST_NUMBER,
+	 .use = REST_LIVE,
+	 .sample = "9001",
+	 .help = "The index of its mirred action in the kernel."},
+	COUNTER("copied_frames", "Copies made since its action was made."),
+	COUNTER("copied_bytes",
+		"Their bytes; of frames that machines send, those behind the Ethernet header."),
+	COUNTER("lost_before", "Copies that the destination didn't take."),
+	COUNTER("lost_at", "Frames that the destination's driver dropped, whoever sent them."),
+	{0},
+};
+
+static const struct rest_ops ops = {
+	.list = list_mirrors,
+	.get = get_mirror,
+	.create = api_mirror_create,
+	.replace = api_mirror_replace,
+	.remove = api_mirror_remove,
+};
+
+const struct rest_type api_mirrors = {
+	.name = "mirror",
+	.plural = "mirrors",
+	.summary = "A mirror session: the frames of its sources are copied to its destination.",
+	.fields = fields,
+	.subs = (const struct rest_type *const[]){&api_sources, &api_taps, &api_actions, NULL},
+	.variants = (const char *const[]){"saved", "current", NULL},
+	.ops = &ops,
+};
