@@ -131,10 +131,76 @@ void mail_decode_words(const char *text, size_t len, struct buf *b)
 	}
 }
 
+enum meaning { MEANS_NOTHING, MEANS_UNREAD, MEANS_STARRED, MEANS_INBOX };
+
+/* Takeout writes the names of the account's language: those seen in English, German, French,
+ * Spanish and Catalan exports. */
+static const struct {
+	char name[22];
+	enum meaning meaning;
+} states[] = {
+	{"Opened", MEANS_NOTHING},
+	{"Unread", MEANS_UNREAD},
+	{"Starred", MEANS_STARRED},
+	{"Important", MEANS_NOTHING},
+	{"Archived", MEANS_NOTHING},
+	{"Inbox", MEANS_INBOX},
+	{"Ge\xc3\xb6"
+	 "ffnet",
+	 MEANS_NOTHING},
+	{"Ungelesen", MEANS_UNREAD},
+	{"Markiert", MEANS_STARRED},
+	{"Wichtig", MEANS_NOTHING},
+	{"Archiviert", MEANS_NOTHING},
+	{"Posteingang", MEANS_INBOX},
+	{"Ouvert", MEANS_NOTHING},
+	{"Non lus", MEANS_UNREAD},
+	{"Favoris", MEANS_STARRED},
+	{"Messages archiv\xc3\xa9s", MEANS_NOTHING},
+	{"Bo\xc3\xaete de r\xc3\xa9"
+	 "ception",
+	 MEANS_INBOX},
+	{"Abierto", MEANS_NOTHING},
+	{"No le\xc3\xad"
+	 "dos",
+	 MEANS_UNREAD},
+	{"Importante", MEANS_NOTHING},
+	{"Recibidos", MEANS_INBOX},
+	{"Oberts", MEANS_NOTHING},
+	{"No llegits", MEANS_UNREAD},
+	{"Importants", MEANS_NOTHING},
+	{"Safata d'entrada", MEANS_INBOX},
+};
+
+static bool starts(const char *label, size_t len, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return len > n && strncasecmp(label, prefix, n) == 0 &&
+	       (label[n] == ' ' || label[n] == ':' || prefix[n - 1] == '_');
+}
+
+/* True where the label says no place; *meaning: what else. */
+static bool is_state(const char *label, size_t len, enum meaning *meaning)
+{
+	static const char *const prefixes[] = {"Category",	   "Kategorie", "Cat\xc3\xa9gorie",
+					       "Categor\xc3\xada", "Categoria", "IMAP_"};
+
+	*meaning = MEANS_NOTHING;
+	for (size_t i = 0; i < COUNT(prefixes); i++)
+		if (starts(label, len, prefixes[i]))
+			return true;
+	for (size_t i = 0; i < COUNT(states); i++) {
+		if (strlen(states[i].name) != len || strncasecmp(label, states[i].name, len) != 0)
+			continue;
+		*meaning = states[i].meaning;
+		return *meaning != MEANS_INBOX;
+	}
+	return len == 0;
+}
+
 unsigned mail_labels_read(const char *labels, struct buf *mailbox)
 {
-	static const char *const states[] = {"Opened", "Unread", "Starred", "Important",
-					     "Archived"};
 	struct cursor c = cursor_of(labels, strlen(labels));
 	unsigned flags = MAIL_SEEN;
 	const char *part;
@@ -142,23 +208,27 @@ unsigned mail_labels_read(const char *labels, struct buf *mailbox)
 	size_t len;
 
 	while (cursor_part(&c, ',', &part, &len)) {
-		bool state = len == 0 || strncasecmp(part, "Category ", len < 9 ? len : 9) == 0;
+		enum meaning meaning;
+		bool state;
 
 		while (len > 0 && *part == ' ') {
 			part++;
 			len--;
 		}
-		for (size_t i = 0; i < COUNT(states); i++)
-			state = state || (strlen(states[i]) == len &&
-					  strncasecmp(part, states[i], len) == 0);
-		if (len == 6 && strncasecmp(part, "Unread", len) == 0)
+		state = is_state(part, len, &meaning);
+		if (meaning == MEANS_UNREAD)
 			flags &= ~(unsigned)MAIL_SEEN;
-		if (len == 7 && strncasecmp(part, "Starred", len) == 0)
+		if (meaning == MEANS_STARRED)
 			flags |= MAIL_FLAGGED;
+		if (starts(part, len, "IMAP_") && memmem(part, len, "Forwarded", 9))
+			flags |= MAIL_FORWARDED;
 		if (state || found)
 			continue;
 		found = true;
-		buf_add(mailbox, part, len);
+		if (meaning == MEANS_INBOX)
+			buf_str(mailbox, "INBOX");
+		else
+			buf_add(mailbox, part, len);
 	}
 	if (!found)
 		buf_str(mailbox, "Archive");

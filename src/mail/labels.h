@@ -14,7 +14,8 @@ void mail_decode_words(const char *text, size_t len, struct buf *b);
 
 /*
  * Reads a list of labels (decoded, commas between them): appends the mailbox, which is the first
- * label that says a place and no state, or "Archive", to mailbox; returns MAIL_* flags.
+ * label that says a place and no state (in the languages that are known), or "Archive", to mailbox;
+ * returns MAIL_* flags.
  */
 unsigned mail_labels_read(const char *labels, struct buf *mailbox);
 

@@ -187,7 +187,7 @@ def test_gmail_labels(dovecot, mbox):
     assert dovecot.bounce(path, user='labels').code == 0
     assert [m[0] for m in dovecot.mails('labels')] == [{'\\Seen', '\\Flagged'}]
     assert [m[0] for m in dovecot.mails('labels', 'Work/Deep')] == [set()]
-    assert len(dovecot.mails('labels', 'Ge&APY-ffnet')) == 1
+    assert len(dovecot.mails('labels', '&ANw-ber')) == 1
     assert len(dovecot.mails('labels', 'Archive')) == 1
 
 

@@ -225,6 +225,45 @@ static void test_old_labels(void **state)
 	}
 }
 
+static void test_gmail_labels(void **state)
+{
+	static const struct {
+		const char *labels, *mailbox;
+		unsigned flags;
+	} cases[] = {
+		{"Opened,Inbox,Category Updates", "INBOX", MAIL_SEEN},
+		{"Unread, Category Updates ,Work/Deep,Other", "Work/Deep", 0},
+		{"Archived,Starred", "Archive", MAIL_SEEN | MAIL_FLAGGED},
+		{"Important,IMAP_$Forwarded,Sent", "Sent", MAIL_SEEN | MAIL_FORWARDED},
+		{"Ge\xc3\xb6"
+		 "ffnet,Wichtig,Posteingang,Kategorie: Werbung",
+		 "INBOX", MAIL_SEEN},
+		{"Ungelesen,Markiert,Archiviert,\xc3\x9c"
+		 "ber",
+		 "\xc3\x9c"
+		 "ber",
+		 MAIL_FLAGGED},
+		{"Non lus,Messages archiv\xc3\xa9s,Cat\xc3\xa9gorie Promotions", "Archive", 0},
+		{"Ouvert,Favoris,Bo\xc3\xaete de r\xc3\xa9"
+		 "ception",
+		 "INBOX", MAIL_SEEN | MAIL_FLAGGED},
+		{"No le\xc3\xad"
+		 "dos,Importante,Categor\xc3\xada: x,Recibidos",
+		 "INBOX", 0},
+		{"No llegits,Safata d'entrada", "INBOX", 0},
+		{"Categories", "Categories", MAIL_SEEN},
+		{"", "Archive", MAIL_SEEN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct buf mailbox cleanup(buf_free) = {0};
+
+		assert_int_equal(mail_labels_read(cases[i].labels, &mailbox), cases[i].flags);
+		assert_string_equal(buf_text(&mailbox), cases[i].mailbox);
+	}
+}
+
 static void test_words(void **state)
 {
 	static const struct {
@@ -273,12 +312,12 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verbatim), cmocka_unit_test(test_unquote),
-		cmocka_unit_test(test_repairs),	 cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_names),	 cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_dates),	 cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_find),	 cmocka_unit_test(test_old_labels),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_verbatim),     cmocka_unit_test(test_unquote),
+		cmocka_unit_test(test_repairs),	     cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_names),	     cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_dates),	     cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_find),	     cmocka_unit_test(test_old_labels),
+		cmocka_unit_test(test_gmail_labels), cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
