@@ -6,11 +6,11 @@ _stopexec() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-}
 	local -A options=(
 		[run]='--user --at --exec --env --timeout --leave --gdb --strace --tmux --help'
-		[next]='--at --uid --parent --by --comm --cgroup --timeout --count --wait --leave --gdb --strace --tmux --help'
+		[next]='--at --uid --parent --by --comm --cgroup --timeout --count --wait --leave --json --gdb --strace --tmux --help'
 		[watch]='--at --uid --parent --by --comm --cgroup --timeout --gdb --strace --tmux --exec --help'
-		[list]='--help' [cont]='--help'
+		[list]='--json --help' [cont]='--help'
 		[attach]='--gdb --strace --tmux --timeout --help'
-		[preload]='--group --from --help'
+		[preload]='--group --from --json --help'
 	)
 	local words i
 

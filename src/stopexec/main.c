@@ -65,7 +65,8 @@ static const struct cli_verb verbs[] = {
 		.name = "list",
 		.arguments = "",
 		.summary = "what is stopped now",
-		.text = "",
+		.text = "    sudo stopexec list --json\n",
+		.options = list_options,
 		.run = verb_list,
 	},
 	{

@@ -20,6 +20,7 @@
 #include "stopexec/catch.h"
 #include "stopexec/debugger.h"
 #include "stopexec/helper.h"
+#include "stopexec/json.h"
 #include "stopexec/proc.h"
 #include "stopexec/program.h"
 #include "stopexec/record.h"
@@ -56,6 +57,9 @@ int session_options(struct session *s, const struct cli_call *call)
 	}
 	if (ways > 1)
 		return cli_misused(call, "Only one of --leave, --gdb and --strace can be");
+	s->json = cli_has(call, "json");
+	if (s->json && s->after != AFTER_WAIT && s->after != AFTER_LEAVE)
+		return cli_misused(call, "--json can't be with a debugger, which has stdout");
 	if (s->tmux && getenv("TMUX") == NULL)
 		return cli_misused(call, "--tmux needs a running tmux around (and TMUX set)");
 	return EXIT_OK;
@@ -231,9 +235,17 @@ static void report(struct session *s, pid_t pid, const char *where)
 
 	if (looked == NULL || report_look(pid, s->unprivileged, looked) < 0)
 		return;
-	report_write(&text, looked, &hints);
-	if (buf_status(&text) == 0)
-		session_say(s, text.data, text.len);
+	if (!s->json) {
+		report_write(&text, looked, &hints);
+		if (buf_status(&text) == 0)
+			session_say(s, text.data, text.len);
+		return;
+	}
+	json_report(&text, looked, &hints);
+	if (buf_status(&text) == 0) {
+		puts(text.data);
+		fflush(stdout);
+	}
 }
 
 static bool enter_pressed(const struct session *s)

@@ -28,6 +28,7 @@ struct session {
 	long seconds; /* --timeout */
 	enum after after;
 	bool tmux;
+	bool json;		       /* the report goes to stdout, as JSON */
 	const char *command;	       /* of AFTER_COMMAND */
 	int terminal;		       /* -1: none */
 	sigset_t end;		       /* the signals that end stopexec: blocked */

@@ -8,47 +8,107 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/term.h"
+#include "stopexec/json.h"
 #include "stopexec/proc.h"
 #include "stopexec/record.h"
 #include "stopexec/session.h"
 #include "stopexec/trace.h"
 #include "stopexec/verbs.h"
 
-static void add_row(struct table *t, const struct record *record)
+const struct cli_option list_options[] = {
+	{.name = "json", .help = "as JSON: a list of objects"},
+	{0},
+};
+
+/* What there is to tell of a record's process. */
+struct row {
+	pid_t pid;
+	struct proc_status status;
+	const char *state;
+	char by[32];
+	long long left; /* seconds */
+	char program[4096];
+};
+
+static bool look(const struct record *record, struct row *row)
 {
 	const struct passwd *by = getpwuid(record->by);
 	int64_t left = (record->deadline - now_ms()) / 1000;
-	struct proc_status status;
-	char program[4096] = "?";
 
-	if (proc_status(record->pid, &status) < 0)
-		return;
-	(void)proc_program(record->pid, program);
-	table_cell(t, PAINT_NONE, "%d", record->pid);
-	if (status.tracer != 0)
-		table_cell(t, PAINT_GREEN, "traced by %d", status.tracer);
-	else if (status.state == 'T')
-		table_cell(t, PAINT_YELLOW, "stopped");
-	else
-		table_cell(t, PAINT_NONE, "runs");
-	table_cell(t, PAINT_NONE, "%u/%u", status.uid.real, status.uid.effective);
+	if (proc_status(record->pid, &row->status) < 0)
+		return false;
+	row->pid = record->pid;
+	row->state = row->status.tracer != 0	? "traced"
+		     : row->status.state == 'T' ? "stopped"
+						: "runs";
 	if (by != NULL)
-		table_cell(t, PAINT_NONE, "%s", by->pw_name);
+		snprintf(row->by, sizeof(row->by), "%s", by->pw_name);
 	else
-		table_cell(t, PAINT_NONE, "%u", record->by);
-	table_cell(t, PAINT_NONE, "%lld s", (long long)(left > 0 ? left : 0));
-	table_cell(t, PAINT_NONE, "%s", program);
+		snprintf(row->by, sizeof(row->by), "%u", record->by);
+	row->left = left > 0 ? left : 0;
+	if (proc_program(record->pid, row->program) < 0)
+		snprintf(row->program, sizeof(row->program), "?");
+	return true;
 }
 
-int verb_list(const struct cli_call *call)
+static void add_row(struct table *t, const struct row *row)
+{
+	table_cell(t, PAINT_NONE, "%d", row->pid);
+	if (row->status.tracer != 0)
+		table_cell(t, PAINT_GREEN, "traced by %d", row->status.tracer);
+	else
+		table_cell(t, row->status.state == 'T' ? PAINT_YELLOW : PAINT_NONE, "%s",
+			   row->state);
+	table_cell(t, PAINT_NONE, "%u/%u", row->status.uid.real, row->status.uid.effective);
+	table_cell(t, PAINT_NONE, "%s", row->by);
+	table_cell(t, PAINT_NONE, "%lld s", row->left);
+	table_cell(t, PAINT_NONE, "%s", row->program);
+}
+
+static void add_object(struct buf *b, const struct row *row)
+{
+	buf_str(b, b->len > 1 ? ",\n {" : "{");
+	json_number(b, "pid", row->pid);
+	json_text(b, "state", row->state);
+	if (row->status.tracer != 0)
+		json_number(b, "tracer", row->status.tracer);
+	json_number(b, "uid", row->status.uid.real);
+	json_number(b, "euid", row->status.uid.effective);
+	json_text(b, "stopped_by", row->by);
+	json_number(b, "seconds_left", row->left);
+	json_text(b, "program", row->program);
+	buf_char(b, '}');
+}
+
+static int print_rows(const struct record *records, size_t count, bool json)
 {
 	static const char *const titles[] = {">PID",  "STATE",	 "UID/EUID", "STOPPED BY",
 					     ">LEFT", "PROGRAM", NULL};
 	struct table *table cleanup(table_free_at) = table_new(titles);
+	struct buf text cleanup(buf_free) = {0};
+
+	buf_char(&text, '[');
+	for (size_t i = 0; i < count; i++) {
+		struct row row;
+
+		if (!look(&records[i], &row))
+			continue;
+		add_row(table, &row);
+		add_object(&text, &row);
+	}
+	buf_char(&text, ']');
+	if (json)
+		return buf_status(&text) < 0 || puts(text.data) == EOF ? EXIT_FAILED : EXIT_OK;
+	return count > 0 && table_print(table, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+int verb_list(const struct cli_call *call)
+{
 	struct record *records cleanup(free_at) = NULL;
 	char folder[256];
 	struct err e = {0};
@@ -59,11 +119,7 @@ int verb_list(const struct cli_call *call)
 		cli_complain(call, "%s", e.text);
 		return EXIT_FAILED;
 	}
-	for (size_t i = 0; i < count; i++)
-		add_row(table, &records[i]);
-	if (count > 0 && table_print(table, stdout) < 0)
-		return EXIT_FAILED;
-	return EXIT_OK;
+	return print_rows(records, count, cli_has(call, "json"));
 }
 
 /* Reads a pid that stopexec holds; says what is wrong. */

@@ -46,6 +46,7 @@ const struct cli_option next_options[] = {
 	 .value = "S",
 	 .help = "give up after S seconds without a start (default: never)"},
 	{.name = "leave", .help = "return at once, and leave it stopped"},
+	{.name = "json", .help = "print what is stopped as JSON, an object a line"},
 	{.name = "gdb", .help = "open gdb on it"},
 	{.name = "strace", .help = "run strace on it"},
 	{.name = "tmux", .help = "open the debugger in a new window of tmux"},

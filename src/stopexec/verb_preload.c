@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "stopexec/json.h"
 #include "stopexec/preload.h"
 #include "stopexec/verbs.h"
 
@@ -24,6 +26,7 @@ const struct cli_option preload_options[] = {
 	{.name = "from",
 	 .value = "DIR",
 	 .help = "the folder that holds stop.so and stop32.so (default: " LIBRARIES ")"},
+	{.name = "json", .help = "(status) as JSON: a list of objects"},
 	{0},
 };
 
@@ -161,20 +164,51 @@ static void print_state(const struct preload_place *place, const struct preload_
 		puts(": SUID programs take it, for this group");
 }
 
+static void add_object(struct buf *b, const struct preload_place *place,
+		       const struct preload_state *state)
+{
+	char mode[8];
+
+	buf_str(b, b->len > 1 ? ",\n {" : "{");
+	json_text(b, "kind", place->kind);
+	json_text(b, "folder", place->folder);
+	json_text(b, "state",
+		  !state->there	   ? "missing"
+		  : !state->ours   ? "foreign"
+		  : !state->active ? "inactive"
+				   : "active");
+	if (state->there) {
+		snprintf(mode, sizeof(mode), "%04o", state->mode);
+		json_text(b, "mode", mode);
+		json_number(b, "uid", state->owner);
+		json_number(b, "gid", state->group);
+	}
+	buf_char(b, '}');
+}
+
 static int status(const struct cli_call *call)
 {
+	bool json = cli_has(call, "json");
+	struct buf text cleanup(buf_free) = {0};
 	struct preload_place places[PRELOAD_KINDS];
 	struct preload_state state;
 	struct err e = {0};
 
 	preload_places(places);
+	buf_char(&text, '[');
 	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
 		if (places[i].folder[0] == '\0')
 			continue;
 		if (preload_state(places[i].folder, &state, &e) < 0)
 			return failed(call, &e);
-		print_state(&places[i], &state);
+		if (json)
+			add_object(&text, &places[i], &state);
+		else
+			print_state(&places[i], &state);
 	}
+	buf_char(&text, ']');
+	if (json && (buf_status(&text) < 0 || puts(text.data) == EOF))
+		return EXIT_FAILED;
 	return EXIT_OK;
 }
 

@@ -8,6 +8,7 @@ struct cli_option;
 extern const struct cli_option run_options[];
 extern const struct cli_option next_options[];
 extern const struct cli_option watch_options[];
+extern const struct cli_option list_options[];
 extern const struct cli_option attach_options[];
 extern const struct cli_option preload_options[];
 

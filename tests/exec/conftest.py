@@ -327,12 +327,22 @@ def armed(build, folder):
     return make
 
 
-def check_rights(process, rights):
-    """The process has the ids of the user, and what the file asks for."""
-    uid, gid = process.ids('Uid'), process.ids('Gid')
+def rights_of(uid, gid, capabilities, rights):
     assert uid == ((USER, 0, 0) if rights == 'suid' else (USER, USER, USER))
     assert gid == ((USER, 0, 0) if rights == 'setgid' else (USER, USER, USER))
     if rights == 'suid':
-        assert process.capabilities != 0
+        assert capabilities != 0
     else:
-        assert process.capabilities == (NET_RAW if rights == 'setcap' else 0)
+        assert capabilities == (NET_RAW if rights == 'setcap' else 0)
+
+
+def check_rights(process, rights):
+    """The process has the ids of the user, and what the file asks for."""
+    rights_of(process.ids('Uid'), process.ids('Gid'), process.capabilities, rights)
+
+
+def check_status(status, rights):
+    """The same, from the text of /proc/PID/status."""
+    uid, gid = (tuple(map(int, re.search(rf'^{kind}:\t(\d+)\t(\d+)\t(\d+)', status, re.M).groups()))
+                for kind in ('Uid', 'Gid'))
+    rights_of(uid, gid, int(re.search(r'^CapEff:\t(\w+)', status, re.M)[1], 16), rights)

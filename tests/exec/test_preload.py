@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """stop.so, and putting it in place: in a mount namespace of the test's own, over tmpfs folders, so
 that the system stays as it is."""
+import json
 import os
 import pathlib
 import re
@@ -10,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, BUILD, HERE, Process, USER, until
+from conftest import AS_USER, BUILD, HERE, Process, USER, check_status, until
 
 LIBRARIES = pathlib.Path(os.environ.get('STOPEXEC_LIBRARIES', BUILD / 'src/stopexec'))
 STOP = LIBRARIES / 'stop.so'
@@ -143,20 +144,22 @@ try() {
 		[ "$s" = Z ] && break
 		i=$((i+1)); sleep 0.01
 	done
-	[ "$s" = T ] && grep ^Uid: /proc/$pid/status && kill -CONT $pid && echo STOPPED
+	[ "$s" = T ] && cat /proc/$pid/status && kill -CONT $pid && echo STOPPED
 	wait $pid || true
 	cat /run/out
 }
 '''
 
 
-def test_install_is_for_one_group(world, armed):
-    program = armed('glibc', 'suid')
+@pytest.mark.parametrize('rights', ['suid', 'setcap'])
+def test_install_is_for_one_group(world, armed, rights):
+    program = armed('glibc', rights)
     script = RUN_SUID % (USER, USER, program) + r'''
 groupadd --system stopexec 2>/dev/null || true
 $X preload install --from "$FROM"
 stat -c '%a %U %G' "$FOLDER/stop.so"
 $X preload status
+$X preload status --json
 echo MEMBER; try --groups=$(getent group stopexec | cut -d: -f3)
 echo STRANGER; try --clear-groups
 $X preload remove
@@ -167,11 +170,16 @@ echo AFTER; try --groups=$(getent group stopexec | cut -d: -f3)
     text = done.stdout
     assert done.returncode == 0, text
     assert '4750 root stopexec' in text and 'Take it away' in text
+    told = json.loads(re.search(r'^\[.*?\]$', text, re.M | re.S)[0])
+    assert told[0]['kind'] == '64-bit' and told[0]['state'] == 'active'
+    assert told[0]['mode'] == '4750' and told[0]['uid'] == 0 and told[0]['gid'] != 0
     member = text.split('MEMBER')[1].split('STRANGER')[0]
-    assert 'STOPPED' in member and f'Uid:\t{USER}\t0\t0\t0' in member
-    assert 'Sending SIGSTOP' in member and f'uid {USER} 0 0' in member
+    assert 'STOPPED' in member and 'Sending SIGSTOP' in member
+    check_status(member, rights)
+    plain = f'uid {USER} 0 0' if rights == 'suid' else f'uid {USER} {USER} {USER}'
+    assert plain in member and 'secure 1' in member
     stranger = text.split('STRANGER')[1].split('AFTER')[0]
-    assert 'STOPPED' not in stranger and f'uid {USER} 0 0' in stranger
+    assert 'STOPPED' not in stranger and plain in stranger
     assert 'Sending' not in stranger
     assert 'is removed' in stranger and '64-bit' in stranger
     assert 'STOPPED' not in text.split('AFTER')[1]

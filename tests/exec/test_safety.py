@@ -175,6 +175,36 @@ def test_other_programs_are_not_delayed(world, armed):
         assert subprocess.run([*AS_USER, 'true'], timeout=5).returncode == 0
 
 
+# Where nobody may trace: a kernel with Yama says so in a file, and ptrace(2) fails.
+YAMA = ('mount -t tmpfs none /proc/sys/kernel && mkdir /proc/sys/kernel/yama && '
+        'echo 3 > /proc/sys/kernel/yama/ptrace_scope && exec "$@"')
+
+
+@pytest.mark.parametrize('yama', [True, False])
+def test_run_where_nothing_can_be_traced(world, armed, deny, yama):
+    words = [deny, 'ptrace', 'EPERM', world.program, 'run', armed('glibc', 'suid')]
+    if yama:
+        words = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', YAMA, 'sh', *words]
+    output, status = world.run(*words, user=False)
+    assert status == 1 and len(output.splitlines()) == 1, 'and it has not run'
+    assert ('kernel.yama.ptrace_scope is 3' in output) == yama
+    assert ("can't be traced" in output) != yama
+
+
+def test_next_where_nothing_can_be_traced(world, armed, deny):
+    """The first instruction needs no tracing; for main, the program goes on with a sentence."""
+    program = armed('glibc', 'suid')
+    for options, stops in (([], True), (['--at', 'main'], False)):
+        own, world.program = world.program, deny
+        tool = world.next('EPERM', own, 'next', '--timeout', 1, *options, program, verb='ptrace')
+        world.program = own
+        started = world.start(program)
+        assert started.wait(10) == 7
+        assert tool.wait() == (0 if stops else 1)
+        assert ('is stopped at' in tool.said) == stops
+        assert ("can't be traced" in tool.said) != stops
+
+
 def test_cont_refuses_what_is_not_ours(world):
     sleeper = world.start('sleep', '30')
     done = world.call('cont', sleeper.pid)
