@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "data/text.h"
 
-/* The control characters that a page must not hold are shown as a message would show them. */
+/* The characters that a page must not hold are shown as a message would show them. */
 static void put_control(struct buf *out, const char *text, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
@@ -24,7 +24,8 @@ static void put_control(struct buf *out, const char *text, size_t bytes)
 
 static bool is_control(uint32_t code)
 {
-	return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0);
+	return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0) ||
+	       code == 0xfffe || code == 0xffff;
 }
 
 void html_text(struct buf *out, const char *text)
