@@ -238,7 +238,7 @@ def test_a_page_of_another_site_can_not_change_anything(server):
     for origin in ('null', 'http://evil.example', 'https://localhost', 'http://localhost:1', 'http://localhost/', ''):
         answer = server.ask('POST', '/api/shelves', {**made, 'Origin': origin}, b'{"name": "a"}', connect=server.tcp)
         assert code(answer) == (403, 'foreign-origin')
-        assert server.ask('DELETE', '/api/shelves/novels', {'Origin': origin}).status == 403
+        assert server.ask('DELETE', '/api/shelves/low', {'Origin': origin}).status == 403
         assert server.ask('GET', '/api', {'Origin': origin}).status == 200
     assert server.counts()['refused_host'] == 12
     answer = server.ask('POST', '/api/shelves', {**made, 'Origin': 'http://LOCALHOST'}, b'{"name": "a"}',
@@ -251,7 +251,7 @@ def test_a_form_carries_its_token(server):
     page = server.ask('GET', '/api/shelves;create', {'Accept': 'text/html'})
     token = page.text.partition('name="_token" value="')[2].partition('"')[0]
     assert len(token) == 32
-    fields = '_type=shelf&name=formed&room=2'
+    fields = '_type=shelf&name=formed&places=2'
     for body in (fields, f'{fields}&_token=', f'{fields}&_token={"0" * 32}'):
         answer = server.ask('POST', '/api/shelves', {'Content-Type': FORM}, body.encode())
         assert answer.status == 403
@@ -297,9 +297,9 @@ def test_tls(serve, tls, certificate):
         return server.tls(certificate[0])
     assert json.loads(server.ask(headers=BEARER, connect=connect).body)['href'] == 'https://localhost/api'
     assert server.ask(connect=connect).status == 401
-    answer = server.ask('DELETE', '/api/shelves/novels', {**BEARER, 'Origin': 'http://localhost'}, connect=connect)
+    answer = server.ask('DELETE', '/api/shelves/low', {**BEARER, 'Origin': 'http://localhost'}, connect=connect)
     assert answer.status == 403
-    answer = server.ask('DELETE', '/api/shelves/novels', {**BEARER, 'Origin': 'https://localhost'}, connect=connect)
+    answer = server.ask('DELETE', '/api/shelves/low', {**BEARER, 'Origin': 'https://localhost'}, connect=connect)
     assert answer.status == 204
     with server.tls(certificate[0]) as client:
         client.send(request('GET', '/api/shelves', {**BEARER, 'Expect': 'nonempty-response'}))

@@ -64,12 +64,12 @@ def test_pipelined_requests_are_answered_in_order(server):
 
 def test_a_request_behind_one_that_waits_is_answered_after_it(server):
     with server.unix() as client:
-        client.send(request('GET', '/api/shelves', POLL) + request('GET', '/api/shelves/novels'))
+        client.send(request('GET', '/api/shelves', POLL) + request('GET', '/api/shelves/low'))
         until(lambda: server.counts()['held'] == 1)
         server.ask('POST', '/api/shelves', JSON, shelf('new'))
         first, second = client.answer(), client.answer()
     assert [item['id'] for item in json.loads(first.body)] == ['new']
-    assert json.loads(second.body)['id'] == 'novels'
+    assert json.loads(second.body)['id'] == 'low'
 
 
 def test_continue_is_said_before_the_body(server):
@@ -87,14 +87,17 @@ def test_who_asks_first_is_not_made_to_send_what_is_refused(server):
         fault(client.answer(), 413, 'body-too-large')
 
 
-@pytest.mark.parametrize('expect', ['201-created', '201-Created'])
-def test_a_synchronous_answer_waits_for_the_work(server, expect):
-    answer = server.ask('POST', '/api/counts', {**JSON, 'Expect': expect}, b'{}')
-    assert (answer.status, json.loads(answer.body)['shelves']) == (201, 1)
+ORDERS = '/api/shelves/low/orders'
+REBIND = b'{"type": "rebind"}'
+
+
+def test_a_synchronous_answer_waits_for_the_work(server):
+    answer = server.ask('POST', ORDERS, {**JSON, 'Expect': '201-created'}, REBIND)
+    assert (answer.status, json.loads(answer.body)['_type']) == (201, 'order')
 
 
 def test_an_asynchronous_answer_does_not(server):
-    answer = server.ask('POST', '/api/counts', {**JSON, 'Expect': '202-accepted'}, b'{}')
+    answer = server.ask('POST', ORDERS, {**JSON, 'Expect': '202-accepted'}, REBIND)
     assert answer.status == 202
     monitor = answer.header('location').removeprefix('http://localhost')
     until(lambda: json.loads(server.ask('GET', monitor).body).get('status') != '202 Accepted')
@@ -125,10 +128,10 @@ def test_a_chunked_body(server):
 
 
 def test_the_largest_body(server):
-    book = {'title': 'x', 'authors': []}
+    book = {'title': 'x'}
     room = BODY_MAX - len(json.dumps(book))
     body = json.dumps(book).encode() + b' ' * room
-    target = '/api/shelves/novels/books'
+    target = '/api/shelves/low/books'
     assert server.ask('POST', target, JSON, body).status == 201
     fault(server.ask('POST', target, JSON, body + b' '), 413, 'body-too-large')
     assert server.counts()['refused_limit'] == 1
@@ -193,28 +196,32 @@ def test_http_1_0(server):
         assert client.ended() == b''
 
 
-@pytest.mark.parametrize('start', [b'', b'G', b'GET /api HTTP/1.1\r\nHost: x\r\n',
-                                   b'POST /api/shelves HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n',
-                                   b'POST /api/shelves HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n'
-                                   b'fff\r\n'])
-def test_a_slow_client_is_cut_off_however_it_trickles(serve, start):
-    server = serve('--seconds', '1')
-    with server.unix() as client:
-        begin = time.monotonic()
-        client.send(start)
-        client.socket.settimeout(0.05)
-        ended = False
-        while not ended and time.monotonic() - begin < 10:
+def test_slow_clients_are_cut_off_however_they_trickle(serve):
+    post = b'POST /api/shelves HTTP/1.1\r\nHost: x\r\n'
+    starts = [b'', b'G', b'GET /api HTTP/1.1\r\nHost: x\r\n', post + b'Content-Length: 9999\r\n\r\n',
+              post + b'Transfer-Encoding: chunked\r\n\r\nfff\r\n']
+    server, begin = serve('--seconds', '1'), time.monotonic()
+    clients = {server.unix().send(start): start for start in starts}
+
+    def trickle():
+        for client, start in list(clients.items()):
             try:
                 if start:
                     client.send(b'a')
+                client.socket.setblocking(False)
                 ended = client.socket.recv(100) == b''
-            except TimeoutError:
-                pass
+            except BlockingIOError:
+                ended = False
             except OSError:
                 ended = True
-        assert 0.9 < time.monotonic() - begin < 5
-    assert server.counts()['refused_limit'] == 1
+            if ended:
+                assert time.monotonic() - begin > 0.9
+                client.close()
+                del clients[client]
+        return not clients
+
+    until(trickle, 5, 'the end of all of them')
+    assert server.counts()['refused_limit'] == len(starts)
     assert 'cut off' in server.log
 
 
@@ -342,10 +349,10 @@ def test_garbage(serve):
     server, rng = serve('--seconds', '1'), random.Random(5)
     seeds = [request('POST', '/api/shelves', JSON, shelf('x')),
              request('GET', '/api/shelves', {**POLL, 'Accept': 'text/html;q=0.5, */*'}),
-             request('PATCH', '/api/shelves/novels', {**JSON, 'If-Match': '"x"'}, b'{"room": 5}'),
+             request('PATCH', '/api/shelves/low', {**JSON, 'If-Match': '"x"'}, b'{"places": 5}'),
              request('POST', '/api/shelves', {**JSON, 'Transfer-Encoding': 'chunked'}) + chunked(shelf('y'), 2),
              request('GET', '/metrics') * 3]
-    for _ in range(400):
+    for _ in range(200):
         with server.unix() as client:
             try:
                 for _ in range(rng.randint(1, 3)):
