@@ -133,42 +133,24 @@ void mail_decode_words(const char *text, size_t len, struct buf *b)
 
 enum meaning { MEANS_NOTHING, MEANS_UNREAD, MEANS_STARRED, MEANS_INBOX };
 
-/* Takeout writes the names of the account's language: those seen in English, German, French,
- * Spanish and Catalan exports. */
+/* Takeout writes the names of the account's language. Those of other languages than English, German,
+ * French, Spanish and Catalan are taken for folders. */
 static const struct {
 	char name[22];
 	enum meaning meaning;
 } states[] = {
-	{"Opened", MEANS_NOTHING},
-	{"Unread", MEANS_UNREAD},
-	{"Starred", MEANS_STARRED},
-	{"Important", MEANS_NOTHING},
-	{"Archived", MEANS_NOTHING},
-	{"Inbox", MEANS_INBOX},
-	{"Ge\xc3\xb6"
-	 "ffnet",
-	 MEANS_NOTHING},
-	{"Ungelesen", MEANS_UNREAD},
-	{"Markiert", MEANS_STARRED},
-	{"Wichtig", MEANS_NOTHING},
-	{"Archiviert", MEANS_NOTHING},
-	{"Posteingang", MEANS_INBOX},
-	{"Ouvert", MEANS_NOTHING},
-	{"Non lus", MEANS_UNREAD},
-	{"Favoris", MEANS_STARRED},
-	{"Messages archiv\xc3\xa9s", MEANS_NOTHING},
-	{"Bo\xc3\xaete de r\xc3\xa9"
-	 "ception",
-	 MEANS_INBOX},
-	{"Abierto", MEANS_NOTHING},
-	{"No le\xc3\xad"
-	 "dos",
-	 MEANS_UNREAD},
-	{"Importante", MEANS_NOTHING},
-	{"Recibidos", MEANS_INBOX},
-	{"Oberts", MEANS_NOTHING},
-	{"No llegits", MEANS_UNREAD},
-	{"Importants", MEANS_NOTHING},
+	{"Opened", MEANS_NOTHING},	     {"Unread", MEANS_UNREAD},
+	{"Starred", MEANS_STARRED},	     {"Important", MEANS_NOTHING},
+	{"Archived", MEANS_NOTHING},	     {"Inbox", MEANS_INBOX},
+	{"Geöffnet", MEANS_NOTHING},	     {"Ungelesen", MEANS_UNREAD},
+	{"Markiert", MEANS_STARRED},	     {"Wichtig", MEANS_NOTHING},
+	{"Archiviert", MEANS_NOTHING},	     {"Posteingang", MEANS_INBOX},
+	{"Ouvert", MEANS_NOTHING},	     {"Non lus", MEANS_UNREAD},
+	{"Favoris", MEANS_STARRED},	     {"Messages archivés", MEANS_NOTHING},
+	{"Boîte de réception", MEANS_INBOX}, {"Abierto", MEANS_NOTHING},
+	{"No leídos", MEANS_UNREAD},	     {"Importante", MEANS_NOTHING},
+	{"Recibidos", MEANS_INBOX},	     {"Oberts", MEANS_NOTHING},
+	{"No llegits", MEANS_UNREAD},	     {"Importants", MEANS_NOTHING},
 	{"Safata d'entrada", MEANS_INBOX},
 };
 
@@ -183,8 +165,8 @@ static bool starts(const char *label, size_t len, const char *prefix)
 /* True where the label says no place; *meaning: what else. */
 static bool is_state(const char *label, size_t len, enum meaning *meaning)
 {
-	static const char *const prefixes[] = {"Category",	   "Kategorie", "Cat\xc3\xa9gorie",
-					       "Categor\xc3\xada", "Categoria", "IMAP_"};
+	static const char *const prefixes[] = {"Category",  "Kategorie", "Catégorie",
+					       "Categoría", "Categoria", "IMAP_"};
 
 	*meaning = MEANS_NOTHING;
 	for (size_t i = 0; i < COUNT(prefixes); i++)

@@ -235,21 +235,11 @@ static void test_gmail_labels(void **state)
 		{"Unread, Category Updates ,Work/Deep,Other", "Work/Deep", 0},
 		{"Archived,Starred", "Archive", MAIL_SEEN | MAIL_FLAGGED},
 		{"Important,IMAP_$Forwarded,Sent", "Sent", MAIL_SEEN | MAIL_FORWARDED},
-		{"Ge\xc3\xb6"
-		 "ffnet,Wichtig,Posteingang,Kategorie: Werbung",
-		 "INBOX", MAIL_SEEN},
-		{"Ungelesen,Markiert,Archiviert,\xc3\x9c"
-		 "ber",
-		 "\xc3\x9c"
-		 "ber",
-		 MAIL_FLAGGED},
-		{"Non lus,Messages archiv\xc3\xa9s,Cat\xc3\xa9gorie Promotions", "Archive", 0},
-		{"Ouvert,Favoris,Bo\xc3\xaete de r\xc3\xa9"
-		 "ception",
-		 "INBOX", MAIL_SEEN | MAIL_FLAGGED},
-		{"No le\xc3\xad"
-		 "dos,Importante,Categor\xc3\xada: x,Recibidos",
-		 "INBOX", 0},
+		{"Geöffnet,Wichtig,Posteingang,Kategorie: Werbung", "INBOX", MAIL_SEEN},
+		{"Ungelesen,Markiert,Archiviert,Über", "Über", MAIL_FLAGGED},
+		{"Non lus,Messages archivés,Catégorie Promotions", "Archive", 0},
+		{"Ouvert,Favoris,Boîte de réception", "INBOX", MAIL_SEEN | MAIL_FLAGGED},
+		{"No leídos,Importante,Categoría: x,Recibidos", "INBOX", 0},
 		{"No llegits,Safata d'entrada", "INBOX", 0},
 		{"Categories", "Categories", MAIL_SEEN},
 		{"", "Archive", MAIL_SEEN},
