@@ -199,20 +199,40 @@ int folder_make(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
-int file_lock(const char *path, void (*waiting)(void *data), void *data, struct err *e)
+/* Opens the file and tries: *held tells whether the lock is ours. */
+static int open_lock(const char *path, bool *held, struct err *e)
 {
 	int fd cleanup(fd_close_at) =
 		open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 
 	if (fd < 0)
 		return err_sys(e, -errno, "can't open the lock %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd_take(&fd);
-	if (errno != EWOULDBLOCK)
+	*held = flock(fd, LOCK_EX | LOCK_NB) == 0;
+	if (!*held && errno != EWOULDBLOCK)
 		return err_sys(e, -errno, "can't lock %s", path);
+	return fd_take(&fd);
+}
+
+int file_lock(const char *path, void (*waiting)(void *data), void *data, struct err *e)
+{
+	bool held;
+	int fd cleanup(fd_close_at) = open_lock(path, &held, e);
+
+	if (fd < 0 || held)
+		return fd_take(&fd);
 	if (waiting)
 		waiting(data);
 	if (flock(fd, LOCK_EX) < 0)
 		return err_sys(e, -errno, "can't lock %s", path);
+	return fd_take(&fd);
+}
+
+int file_try_lock(const char *path, struct err *e)
+{
+	bool held;
+	int fd cleanup(fd_close_at) = open_lock(path, &held, e);
+
+	if (fd >= 0 && !held)
+		return err_set(e, -EBUSY, "somebody else holds the lock %s", path);
 	return fd_take(&fd);
 }

@@ -35,5 +35,7 @@ int folder_make(const char *path, mode_t mode, struct err *e);
  * (close-on-exec); closing it gives the lock back.
  */
 int file_lock(const char *path, void (*waiting)(void *data), void *data, struct err *e);
+/* The same without waiting: -EBUSY where somebody holds it. */
+int file_try_lock(const char *path, struct err *e);
 
 #endif

@@ -119,7 +119,7 @@ int nl_link_read(const struct nlmsghdr *message, struct nl_link *link)
 	const struct ifinfomsg *body = mnl_nlmsg_get_payload(message);
 	struct nl_link read = {0};
 
-	if (message->nlmsg_type != RTM_NEWLINK ||
+	if ((message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK) ||
 	    mnl_nlmsg_get_payload_len(message) < sizeof(*body) ||
 	    attr_table(attrs_of(message, sizeof(*body)), wanted, at, COUNT(at)) < 0 ||
 	    !at[IFLA_IFNAME] || attr_text(at[IFLA_IFNAME], read.name, sizeof(read.name)) < 0 ||
@@ -129,6 +129,31 @@ int nl_link_read(const struct nlmsghdr *message, struct nl_link *link)
 	read.flags = body->ifi_flags;
 	read.type = body->ifi_type;
 	numbers_read(at, &read);
+	*link = read;
+	return 0;
+}
+
+int nl_link_read_brport(const struct nlmsghdr *message, struct nl_link *link)
+{
+	static const uint8_t wanted[] = {
+		[IFLA_IFNAME] = AT_LEAST(2),
+		[IFLA_MASTER] = AT_LEAST(4),
+		[IFLA_PROTINFO] = AT_LEAST(0),
+	};
+	const struct nlattr *at[COUNT(wanted)];
+	const struct ifinfomsg *body = mnl_nlmsg_get_payload(message);
+	struct nl_link read = {0};
+	uint32_t master = 0;
+
+	if (message->nlmsg_type != RTM_NEWLINK ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*body) || body->ifi_family != AF_BRIDGE ||
+	    attr_table(attrs_of(message, sizeof(*body)), wanted, at, COUNT(at)) < 0 ||
+	    attr_text(at[IFLA_IFNAME], read.name, sizeof(read.name)) < 0 ||
+	    brport_read(at[IFLA_PROTINFO], &read) < 0)
+		return -EBADMSG;
+	attr_u32(at[IFLA_MASTER], &master);
+	read.index = body->ifi_index;
+	read.master = (int)master;
 	*link = read;
 	return 0;
 }

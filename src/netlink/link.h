@@ -55,8 +55,10 @@ void nl_links_free(struct nl_links *links);
 const struct nl_link *nl_link_by_index(const struct nl_links *links, int index);
 const struct nl_link *nl_link_by_name(const struct nl_links *links, const char *name);
 
-/* The pure half: reads one RTM_NEWLINK. -EBADMSG where it isn't one. */
+/* The pure half: reads one RTM_NEWLINK or RTM_DELLINK. -EBADMSG where it isn't one. */
 int nl_link_read(const struct nlmsghdr *message, struct nl_link *link);
+/* An RTM_NEWLINK of AF_BRIDGE, which tells of a bridge port: index, name, master and brport. */
+int nl_link_read_brport(const struct nlmsghdr *message, struct nl_link *link);
 
 /* RTM_SETLINK, AF_BRIDGE, IFLA_PROTINFO: sets those flags of mask to what is in flags. */
 void nl_put_brport(struct nl_batch *b, int ifindex, unsigned mask, unsigned flags);

@@ -67,6 +67,11 @@ void nl_close_at(struct nl **nl)
 	nl_close(*nl);
 }
 
+uint32_t nl_port(const struct nl *nl)
+{
+	return mnl_socket_get_portid(nl->socket);
+}
+
 static int send_all(struct nl *nl, const void *bytes, size_t len, struct err *e)
 {
 	ssize_t sent;

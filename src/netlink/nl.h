@@ -20,6 +20,8 @@ struct nlmsghdr;
 int nl_open(struct nl **nl, struct err *e);
 void nl_close(struct nl *nl);
 void nl_close_at(struct nl **nl); /* for cleanup() */
+/* What the kernel calls this socket: it stands in the messages that tell others of our changes. */
+uint32_t nl_port(const struct nl *nl);
 
 /*
  * Sends a dump request and calls each() for every message of the answer. A dump that the kernel

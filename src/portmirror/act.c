@@ -12,29 +12,23 @@
 #include "portmirror/engine.h"
 #include "portmirror/op.h"
 
-/* The programs of a plan, as descriptors. */
+/* The programs of a plan, as descriptors, which are the engine's (once_hold.h). */
 struct programs {
+	struct once_hold *hold;
 	int *fds;  /* of each program; -1: not opened */
-	int *maps; /* of each program: the descriptor of its destination's map; -1: none yet */
+	int *maps; /* of each program: its destination's map; -1: none yet */
 	size_t count;
 };
 
-static void programs_close(struct programs *p)
+static void programs_free(struct programs *p)
 {
-	for (size_t i = 0; i < p->count; i++) {
-		fd_close_at(&p->fds[i]);
-		/* Programs of one destination share one descriptor: it is closed with the last. */
-		for (size_t j = i + 1; j < p->count; j++)
-			if (p->maps[j] == p->maps[i])
-				p->maps[i] = -1;
-		fd_close_at(&p->maps[i]);
-	}
 	free(p->fds);
 	free(p->maps);
 }
 
-static int programs_init(struct programs *p, size_t count)
+static int programs_init(struct programs *p, struct once_hold *hold, size_t count)
 {
+	p->hold = hold;
 	p->fds = calloc(count + 1, sizeof(*p->fds));
 	p->maps = calloc(count + 1, sizeof(*p->maps));
 	if (!p->fds || !p->maps)
@@ -47,14 +41,15 @@ static int programs_init(struct programs *p, size_t count)
 
 static int open_map(const struct plan *plan, struct programs *p, size_t i, struct err *e)
 {
+	uint32_t id = plan->programs[i].map_id;
 	int r;
 
 	for (size_t j = 0; j < p->count; j++)
 		if (plan->programs[j].to_ifindex == plan->programs[i].to_ifindex && p->maps[j] >= 0)
 			return p->maps[i] = p->maps[j];
-	r = plan->programs[i].map_id ? once_map_open(plan->programs[i].map_id) : once_map_create(e);
+	r = id ? once_hold_map(p->hold, id) : once_hold_new_map(p->hold, e);
 	if (r < 0)
-		return plan->programs[i].map_id ? err_sys(e, r, "can't open the map in use") : r;
+		return id ? err_sys(e, r, "can't open the map in use") : r;
 	return p->maps[i] = r;
 }
 
@@ -65,14 +60,14 @@ static int open_program(const struct plan *plan, struct programs *p, size_t i, s
 	if (p->fds[i] >= 0)
 		return p->fds[i];
 	if (plan->programs[i].loaded) {
-		r = once_program_open(plan->programs[i].loaded);
+		r = once_hold_program(p->hold, plan->programs[i].loaded);
 		if (r >= 0)
 			return p->fds[i] = r;
 	}
 	r = open_map(plan, p, i, e);
 	if (r < 0)
 		return r;
-	r = once_load(&plan->programs[i].program, r, e);
+	r = once_hold_load(p->hold, &plan->programs[i].program, r, e);
 	return r < 0 ? r : (p->fds[i] = r);
 }
 
@@ -266,16 +261,18 @@ static int remember(const struct answers *a)
 int act(struct engine *engine, const struct view *view, struct outcome *outcome, struct err *e)
 {
 	const struct plan *plan = &view->plan;
-	struct programs programs cleanup(programs_close) = {0};
+	struct programs programs cleanup(programs_free) = {0};
 	bool *refused_ones cleanup(free_at) = calloc(plan->nops + 1, sizeof(*refused_ones));
 	struct answers a = {
 		.engine = engine, .plan = plan, .outcome = outcome, .refused = refused_ones};
 	int r;
 
-	if (!refused_ones || programs_init(&programs, plan->nprograms) < 0)
+	if (!refused_ones || programs_init(&programs, &engine->hold, plan->nprograms) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = send_all(&a, &programs, e);
 	if (r == 0 && remember(&a) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
+	if (!engine->hold.lasting)
+		once_hold_free(&engine->hold);
 	return r;
 }

@@ -38,12 +38,32 @@ int engine_open(const char *root, struct engine *engine, struct err *e)
 void engine_close(struct engine *engine)
 {
 	nl_close(engine->nl);
+	once_hold_free(&engine->hold);
 	store_close(&engine->store);
 	*engine = (struct engine){0};
 }
 
-/* The sessions' filters as code; a filter that libpcap refuses breaks its session. */
-static int compile(struct sessions *sessions, struct bytecode **filters, struct err *e)
+static bool same_filter(const struct session *a, const struct session *b)
+{
+	return a->filter && b->filter && strcmp(a->filter, b->filter) == 0;
+}
+
+static bool take_over(const struct session *session, struct compiled *old, struct bytecode *code)
+{
+	const struct saved *saved =
+		old && old->filters ? sessions_find(old->sessions, session->name) : NULL;
+	struct bytecode *had;
+
+	if (!saved || !same_filter(&saved->session, session))
+		return false;
+	had = &old->filters[saved - old->sessions->items];
+	*code = *had;
+	*had = (struct bytecode){0};
+	return code->code != NULL;
+}
+
+int engine_compile(struct sessions *sessions, struct compiled *old, struct bytecode **filters,
+		   struct err *e)
 {
 	struct bytecode *made = calloc(sessions->count + 1, sizeof(*made));
 
@@ -54,7 +74,8 @@ static int compile(struct sessions *sessions, struct bytecode **filters, struct 
 		struct saved *saved = &sessions->items[i];
 		struct err why = {0};
 
-		if (saved->broken || filter_compile(saved->session.filter, &made[i], &why) == 0)
+		if (saved->broken || take_over(&saved->session, old, &made[i]) ||
+		    filter_compile(saved->session.filter, &made[i], &why) == 0)
 			continue;
 		err_where(&why, "filter");
 		saved->broken = strdup(why.text);
@@ -80,31 +101,49 @@ static bool needs_vms(const struct sessions *sessions)
 	return false;
 }
 
-static int look(struct engine *engine, const char *newest, struct view *view, struct err *e)
+int engine_plan(struct engine *engine, const char *newest, struct view *view, struct err *e)
 {
+	struct lacks shown = lacks_shown(&view->host, &view->notes, engine->store.house);
 	struct plan_input in = {
 		.sessions = view->sessions,
+		.filters = view->filters,
 		.newest = newest,
 		.host = &view->host,
 		.notes = &view->notes,
 		.lacks = engine->lacks,
 		.house = engine->store.house,
 	};
-	int r = compile(view->sessions, &view->filters, e);
+	struct plan made;
+	int r;
+
+	in.lacks.bpf |= shown.bpf;
+	in.lacks.matchall |= shown.matchall;
+	in.lacks.prio |= shown.prio;
+	r = plan_make(&in, &made, e);
+	if (r < 0)
+		return r;
+	plan_free(&view->plan);
+	view->plan = made;
+	return 0;
+}
+
+static int look_at_host(struct engine *engine, struct view *view, struct err *e)
+{
+	if (engine->picture)
+		return engine->picture(&view->host, engine->picture_data, e);
+	return host_look(engine->nl, &engine->hold, needs_vms(view->sessions), &view->host, e);
+}
+
+static int look(struct engine *engine, const char *newest, struct view *view, struct err *e)
+{
+	int r = engine_compile(view->sessions, NULL, &view->filters, e);
 
 	if (r == 0)
 		r = notes_read(engine->store.notes, &view->notes, e);
 	if (r == 0)
-		r = host_read(engine->nl, needs_vms(view->sessions), &view->host, e);
-	if (r == 0) {
-		struct lacks shown = lacks_shown(&view->host, &view->notes, engine->store.house);
-
-		in.filters = view->filters;
-		in.lacks.bpf |= shown.bpf;
-		in.lacks.matchall |= shown.matchall;
-		in.lacks.prio |= shown.prio;
-		r = plan_make(&in, &view->plan, e);
-	}
+		r = look_at_host(engine, view, e);
+	if (r == 0)
+		r = engine_plan(engine, newest, view, e);
 	return r;
 }
 
@@ -164,9 +203,7 @@ static int write_notes(const struct engine *engine, struct view *view, struct er
 	return r;
 }
 
-/* One round. What is left to be tried again is told by the next look. */
-static int act_once(struct engine *engine, struct view *view, struct outcome *outcome,
-		    struct err *e)
+int engine_act(struct engine *engine, struct view *view, struct outcome *outcome, struct err *e)
 {
 	size_t done = outcome->ndone;
 	/* Noted before it is done: a note too many means nothing. */
@@ -200,7 +237,7 @@ static int rounds(struct engine *engine, struct sessions *sessions, const char *
 		if (!view->sessions)
 			r = engine_look(engine, sessions, newest, view, e);
 		if (r == 0)
-			r = act_once(engine, view, outcome, e);
+			r = engine_act(engine, view, outcome, e);
 		if (r < 0 || view->plan.nops == 0)
 			return r;
 		if (outcome->nrefusals > 0 && outcome->ndone == done)

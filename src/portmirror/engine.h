@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "portmirror/host.h"
+#include "portmirror/once_hold.h"
 #include "portmirror/plan.h"
 #include "portmirror/store.h"
 
@@ -20,6 +21,11 @@ struct engine {
 	struct store store;
 	struct nl *nl;
 	struct lacks lacks; /* learned from what the kernel refuses */
+	struct once_hold hold;
+	/* Where somebody keeps the host's picture up to date: a copy of it, with the virtual
+	 * machines. NULL: each look takes its own. */
+	int (*picture)(struct host *copy, void *data, struct err *e);
+	void *picture_data;
 };
 
 int engine_open(const char *root, struct engine *engine, struct err *e);
@@ -39,6 +45,18 @@ struct view {
 int engine_look(struct engine *engine, struct sessions *sessions, const char *newest,
 		struct view *view, struct err *e);
 void view_free(struct view *view); /* also for cleanup() */
+
+/* The parts of a look, for who keeps a view. The sessions' filters as code, one for each; one that
+ * libpcap refuses breaks its session. Those that were compiled before are taken over from old
+ * (sessions and code; may be empty). */
+struct compiled {
+	struct sessions *sessions;
+	struct bytecode *filters;
+};
+int engine_compile(struct sessions *sessions, struct compiled *old, struct bytecode **filters,
+		   struct err *e);
+/* A plan for the view's sessions, filters, host and notes, in place of the one it has. */
+int engine_plan(struct engine *engine, const char *newest, struct view *view, struct err *e);
 
 /* What the kernel refused, for good. */
 struct refusal {
@@ -61,6 +79,9 @@ struct outcome {
 int engine_apply(struct engine *engine, struct sessions *sessions, const char *newest,
 		 struct view *first, struct outcome *outcome, struct err *e);
 void outcome_free(struct outcome *outcome); /* also for cleanup() */
+/* A single round: carries view->plan out as far as the kernel lets it now, and notes it. What is
+ * left in view->plan.nops is to be looked at again. outcome->view is not used. */
+int engine_act(struct engine *engine, struct view *view, struct outcome *outcome, struct err *e);
 
 /* The first refusal that concerns the session; NULL: none. */
 const char *outcome_refusal(const struct outcome *outcome, const char *session);

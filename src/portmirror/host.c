@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "portmirror/once.h"
+#include "portmirror/once_hold.h"
 
 /*
  * Classful qdiscs that take an unclassified frame as before when a filter says "continue". Not
@@ -34,9 +34,8 @@ static int by_ifindex(const void *a, const void *b)
 	return x->ifindex < y->ifindex ? -1 : x->ifindex > y->ifindex;
 }
 
-/* The filters at the hooks of one qdisc, where it has hooks that we could use. */
-static int read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
-		      struct err *e)
+int host_read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
+		    struct err *e)
 {
 	int r;
 
@@ -55,36 +54,56 @@ static int read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters
 	return 0;
 }
 
+/* Where the program is, or belongs. */
+static size_t place_of(const struct host *host, uint32_t id)
+{
+	size_t low = 0, high = host->nprograms;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (host->programs[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Looks the program's map up, once a program. One that can't be looked up has none for us. */
-static int add_program(struct host *host, uint32_t id)
+static int add_program(struct once_hold *hold, struct host *host, uint32_t id)
 {
 	struct host_program program = {.id = id};
+	size_t at = place_of(host, id);
 
-	for (size_t i = 0; i < host->nprograms; i++)
-		if (host->programs[i].id == id)
-			return 0;
+	if (at < host->nprograms && host->programs[at].id == id)
+		return 0;
 	if (array_room(&host->programs, &host->programs_room, host->nprograms,
 		       sizeof(*host->programs)) < 0)
 		return -ENOMEM;
-	if (once_map_of(id, &program.map_id) < 0)
+	if (once_hold_map_of(hold, id, &program.map_id) < 0)
 		program.map_id = 0;
-	host->programs[host->nprograms++] = program;
+	memmove(&host->programs[at + 1], &host->programs[at],
+		(host->nprograms - at) * sizeof(*host->programs));
+	host->programs[at] = program;
+	host->nprograms++;
 	return 0;
 }
 
-static int read_programs(struct host *host)
+int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of)
 {
-	for (size_t i = 0; i < host->filters.count; i++) {
-		const struct tc_filter *f = &host->filters.items[i];
+	for (size_t i = 0; i < of->count; i++) {
+		const struct tc_filter *f = &of->items[i];
 
 		if (f->bpf_id != 0 && strncmp(f->bpf_name, "pm_", 3) == 0 &&
-		    add_program(host, f->bpf_id) < 0)
+		    add_program(hold, host, f->bpf_id) < 0)
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-static int read_all(struct nl *nl, bool with_vms, struct host *host, struct err *e)
+static int read_all(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
+		    struct err *e)
 {
 	int r = nl_links(nl, &host->links, e);
 
@@ -96,18 +115,19 @@ static int read_all(struct nl *nl, bool with_vms, struct host *host, struct err 
 		qsort(host->qdiscs.items, host->qdiscs.count, sizeof(*host->qdiscs.items),
 		      by_ifindex);
 	for (size_t i = 0; r == 0 && i < host->qdiscs.count; i++)
-		r = read_hooks(nl, &host->qdiscs.items[i], &host->filters, e);
-	if (r == 0 && read_programs(host) < 0)
+		r = host_read_hooks(nl, &host->qdiscs.items[i], &host->filters, e);
+	if (r == 0 && host_read_programs(hold, host, &host->filters) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0 && with_vms)
 		r = vms_find("/proc", &host->vms, e);
 	return r;
 }
 
-int host_read(struct nl *nl, bool with_vms, struct host *host, struct err *e)
+int host_look(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
+	      struct err *e)
 {
 	struct host found = {0};
-	int r = read_all(nl, with_vms, &found, e);
+	int r = read_all(nl, hold, with_vms, &found, e);
 
 	if (r < 0) {
 		host_free(&found);
@@ -191,8 +211,9 @@ const struct tc_qdisc *host_qdisc_at(const struct host *host, int ifindex, uint3
 
 uint32_t host_map_of(const struct host *host, uint32_t program_id)
 {
-	for (size_t i = 0; i < host->nprograms; i++)
-		if (host->programs[i].id == program_id)
-			return host->programs[i].map_id;
-	return 0;
+	size_t at = place_of(host, program_id);
+
+	return at < host->nprograms && host->programs[at].id == program_id
+		       ? host->programs[at].map_id
+		       : 0;
 }

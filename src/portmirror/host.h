@@ -9,10 +9,13 @@
 
 #include "netlink/link.h"
 #include "netlink/tc.h"
+#include "portmirror/selector.h"
 #include "portmirror/vm.h"
 
 struct err;
 struct nl;
+struct nl_news;
+struct once_hold;
 
 /* A loaded program that filters refer to, and the map behind it. */
 struct host_program {
@@ -21,17 +24,18 @@ struct host_program {
 };
 
 struct host {
-	struct nl_links links;	   /* by index */
-	struct tc_qdiscs qdiscs;   /* by ifindex */
-	struct tc_filters filters; /* by ifindex; those at hooks and at classful roots */
-	struct tc_actions actions; /* mirred */
-	struct vms vms;		   /* empty unless asked for */
-	struct host_program *programs;
+	struct nl_links links;	       /* by index */
+	struct tc_qdiscs qdiscs;       /* by ifindex */
+	struct tc_filters filters;     /* by ifindex; those at hooks and at classful roots */
+	struct tc_actions actions;     /* mirred */
+	struct vms vms;		       /* empty unless asked for */
+	struct host_program *programs; /* by id; maybe more than filters refer to now */
 	size_t nprograms, programs_room;
 };
 
 /* Takes the picture. with_vms: looks through /proc too. */
-int host_read(struct nl *nl, bool with_vms, struct host *host, struct err *e);
+int host_look(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
+	      struct err *e);
 void host_free(struct host *host); /* also for cleanup() */
 
 /* The qdiscs or filters of one device: the first in *items, their number returned. */
@@ -44,5 +48,35 @@ uint32_t host_map_of(const struct host *host, uint32_t program_id);
 
 /* True for a qdisc whose filters only choose a class: those that we may add a filter to. */
 bool qdisc_classful(const char *kind);
+
+/*
+ * A picture that is kept: host_take() takes in what the kernel tells, and notes in stale what must
+ * be read again, which host_catch_up() does. The virtual machines are the caller's to renew.
+ */
+struct host_stale {
+	struct ifindexes filters; /* of these devices */
+	bool all_filters;
+	bool actions;
+};
+enum host_difference {
+	HOST_SAME,
+	HOST_SEEN,   /* only in what plans don't look at */
+	HOST_DIFFERS /* plan anew */
+};
+int host_take(struct host *host, const struct nl_news *news, struct host_stale *stale);
+int host_catch_up(struct nl *nl, struct once_hold *hold, struct host *host,
+		  struct host_stale *stale, struct err *e);
+void host_stale_free(struct host_stale *stale); /* also for cleanup() */
+
+/* Forgets programs that no filter refers to. */
+void host_drop_programs(struct host *host);
+
+int host_copy(const struct host *host, struct host *copy, struct err *e);
+
+/* For host*.c: the filters at the hooks of one qdisc, where it has hooks that we could use,
+ * appended; and what programs these filters refer to. */
+int host_read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
+		    struct err *e);
+int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of);
 
 #endif

@@ -46,12 +46,9 @@ int once_build(const struct bytecode *filter, uint32_t action, bool received,
 	       struct once_program *out, struct err *e);
 void once_free(struct once_program *program); /* also for cleanup() */
 
-/* Into the kernel (BPF_MAP_CREATE, BPF_PROG_LOAD): descriptors, or a negative errno. */
+/* Into the kernel (BPF_MAP_CREATE, BPF_PROG_LOAD): descriptors, or a negative errno. See
+ * once_hold.h for what is in the kernel already. */
 int once_map_create(struct err *e);
 int once_load(const struct once_program *program, int map_fd, struct err *e);
-/* The map behind a loaded program: its id (0 < id), or a negative errno. */
-int once_map_of(uint32_t program_id, uint32_t *map_id);
-int once_map_open(uint32_t map_id);	    /* a descriptor */
-int once_program_open(uint32_t program_id); /* a descriptor */
 
 #endif

@@ -57,30 +57,3 @@ int once_load(const struct once_program *program, int map_fd, struct err *e)
 	}
 	return fd;
 }
-
-int once_program_open(uint32_t program_id)
-{
-	return bpf_prog_get_fd_by_id(program_id);
-}
-
-int once_map_open(uint32_t map_id)
-{
-	return bpf_map_get_fd_by_id(map_id);
-}
-
-int once_map_of(uint32_t program_id, uint32_t *map_id)
-{
-	uint32_t id = 0;
-	struct bpf_prog_info info = {.nr_map_ids = 1, .map_ids = (uintptr_t)&id};
-	uint32_t len = sizeof(info);
-	int fd cleanup(fd_close_at) = bpf_prog_get_fd_by_id(program_id);
-
-	if (fd < 0)
-		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
-		return -errno;
-	if (id == 0)
-		return -ENOENT;
-	*map_id = id;
-	return 0;
-}

@@ -451,3 +451,55 @@ void vms_free(struct vms *vms)
 	free(vms->items);
 	*vms = (struct vms){0};
 }
+
+static int vm_copy(const struct vm *vm, struct vm *copy)
+{
+	*copy = *vm;
+	copy->name = strdup(vm->name);
+	copy->nics = calloc(vm->nnics + 1, sizeof(*copy->nics));
+	if (!copy->name || !copy->nics) {
+		vm_free(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy->nics, vm->nics, vm->nnics * sizeof(*copy->nics));
+	return 0;
+}
+
+int vms_copy(const struct vms *vms, struct vms *copy)
+{
+	struct vms made = {.items = calloc(vms->count + 1, sizeof(*made.items)),
+			   .room = vms->count + 1};
+
+	if (!made.items)
+		return -ENOMEM;
+	for (; made.count < vms->count; made.count++) {
+		if (vm_copy(&vms->items[made.count], &made.items[made.count]) < 0) {
+			vms_free(&made);
+			return -ENOMEM;
+		}
+	}
+	*copy = made;
+	return 0;
+}
+
+static bool vm_equal(const struct vm *a, const struct vm *b)
+{
+	bool same = a->pid == b->pid && a->named == b->named && a->nnics == b->nnics &&
+		    strcmp(a->name, b->name) == 0 && strcmp(a->uuid, b->uuid) == 0 &&
+		    strcmp(a->id, b->id) == 0 && strcmp(a->monitor, b->monitor) == 0;
+
+	for (size_t i = 0; same && i < a->nnics; i++)
+		same = strcmp(a->nics[i].port, b->nics[i].port) == 0 &&
+		       a->nics[i].has_mac == b->nics[i].has_mac &&
+		       memcmp(a->nics[i].mac, b->nics[i].mac, sizeof(a->nics[i].mac)) == 0;
+	return same;
+}
+
+bool vms_equal(const struct vms *a, const struct vms *b)
+{
+	bool same = a->count == b->count;
+
+	for (size_t i = 0; same && i < a->count; i++)
+		same = vm_equal(&a->items[i], &b->items[i]);
+	return same;
+}

@@ -41,6 +41,8 @@ struct vms {
  * namespace, are left out. */
 int vms_find(const char *proc, struct vms *vms, struct err *e);
 void vms_free(struct vms *vms);
+int vms_copy(const struct vms *vms, struct vms *copy); /* 0 or -ENOMEM */
+bool vms_equal(const struct vms *a, const struct vms *b);
 
 /*
  * The pure half: what a command line (the bytes of /proc/PID/cmdline) says. *vm must be zeroed but

@@ -17,6 +17,12 @@ struct events;
 struct keeper;
 struct loop;
 
+/* A descriptor of a program or a map (portmirror/once_hold.h) that outlived an earlier process. */
+struct keeper_kept {
+	int fd;
+	bool program;
+};
+
 /* What has changed, for those who listen (the API wakes its long polls). */
 enum keeper_change {
 	KEEPER_EVENTS = 1 << 0,
@@ -31,6 +37,11 @@ struct keeper_config {
 	/* For the journal: what becomes an event, and errors. */
 	void (*log)(int priority, const char *sentence, void *data);
 	void *data;
+	/* Programs and maps: those that are handed to it, which it takes over; and, if not NULL,
+	 * who learns which it holds. */
+	const struct keeper_kept *kept;
+	size_t nkept;
+	void (*held)(bool held, bool program, const struct once_held *it, void *data);
 };
 
 /* Opens everything and reconciles once. */
@@ -45,6 +56,9 @@ const struct view *keeper_view(const struct keeper *keeper);
 uint64_t keeper_generation(const struct keeper *keeper);
 struct events *keeper_events(struct keeper *keeper);
 const struct store *keeper_store(const struct keeper *keeper);
+
+/* Reads everything anew. */
+void keeper_renew(struct keeper *keeper);
 
 /* Reads the counters of devices and actions anew into the view (one dump each), unless they are
  * younger than milliseconds. */

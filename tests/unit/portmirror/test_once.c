@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "portmirror/filter.h"
 #include "portmirror/once.h"
+#include "portmirror/once_hold.h"
 
 /*
  * libpcap's interpreter. Its header names a struct bpf_insn of its own, with the members of the
@@ -195,11 +196,12 @@ static void the_map_of_a_loaded_program_is_found(void **state)
 	struct bpf_prog_info info = {0};
 	struct bpf_map_info map_info = {0};
 	uint32_t len = sizeof(info), map_len = sizeof(map_info), id = 0;
+	struct once_hold hold cleanup(once_hold_free) = {0};
 
 	(void)state;
 	assert_int_equal(bpf_obj_get_info_by_fd(in, &info, &len), 0);
 	assert_int_equal(bpf_obj_get_info_by_fd(map, &map_info, &map_len), 0);
-	assert_int_equal(once_map_of(info.id, &id), 0);
+	assert_int_equal(once_hold_map_of(&hold, info.id, &id), 0);
 	assert_int_equal(id, map_info.id);
 }
 

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirrord/keeper.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "netlink/nl.h"
+#include "portmirror/events.h"
+#include "portmirrord/files.h"
+#include "portmirrord/follow.h"
+#include "portmirrord/keeper_private.h"
+#include "portmirrord/machines.h"
+#include "portmirrord/tell.h"
+
+enum {
+	LOCK_AGAIN_MS = 20, /* somebody else changes something: it is a matter of milliseconds */
+	LOCK_EDIT_MS = 250, /* how long an edit waits for them */
+	AGAIN_FIRST_MS = 2, /* what the kernel could not do yet is tried again, later each time */
+	AGAIN_LAST_MS = 60000,
+	POLL_MS = 30000,
+};
+
+static void pass(struct keeper *k);
+
+/* Something was told of: one event, one line of the journal. */
+void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence)
+{
+	static const char *const bad[] = {"session-failed", "fight", "refused", "error", "overrun"};
+	int priority = LOG_INFO;
+	struct err e = {0};
+	char line[700];
+
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (strcmp(kind, bad[i]) == 0)
+			priority = LOG_WARNING;
+	snprintf(line, sizeof(line), "%s%s%s", session, *session ? ": " : "", sentence);
+	k->config.log(priority, line, k->config.data);
+	if (events_add(k->events, kind, session, &e, "%s", sentence) < 0)
+		k->config.log(LOG_ERR, e.text, k->config.data);
+	k->changes |= KEEPER_EVENTS;
+}
+
+static void tell_one(const char *kind, const char *session, const char *sentence, void *data)
+{
+	keeper_tell(data, kind, session, sentence);
+}
+
+/* The same failure is told once, until something succeeds. */
+static void tell_failure(struct keeper *k, const struct err *e)
+{
+	k->counts.failed++;
+	if (strcmp(k->failure, e->text) == 0)
+		return;
+	memcpy(k->failure, e->text, sizeof(k->failure));
+	keeper_tell(k, "error", "", e->text);
+}
+
+static void filters_free(struct bytecode *filters, size_t count)
+{
+	for (size_t i = 0; filters && i < count; i++)
+		bytecode_free(&filters[i]);
+	free(filters);
+}
+
+/* A list, what it is compiled to, and a plan for it belong together: all three are new, or none. */
+static int load_sessions(struct keeper *k, struct err *e)
+{
+	struct sessions fresh cleanup(sessions_free) = {0}, old;
+	struct compiled compiled = {&k->sessions, k->view.filters};
+	struct view next = k->view;
+	int r = store_load(&k->engine.store, &fresh, e);
+
+	if (r < 0)
+		return r;
+	next.sessions = &fresh;
+	next.filters = NULL;
+	next.plan = (struct plan){0};
+	r = engine_compile(&fresh, &compiled, &next.filters, e);
+	if (r == 0)
+		r = engine_plan(&k->engine, NULL, &next, e);
+	if (r < 0) {
+		filters_free(next.filters, fresh.count);
+		return r;
+	}
+	filters_free(k->view.filters, k->sessions.count);
+	plan_free(&k->view.plan);
+	old = k->sessions;
+	k->sessions = fresh;
+	fresh = old;
+	next.sessions = &k->sessions;
+	k->view = next;
+	return 0;
+}
+
+static int read_notes(struct keeper *k, struct err *e)
+{
+	struct notes fresh = {0};
+	int r;
+
+	if (file_mark_same(&k->notes, k->engine.store.notes))
+		return 0;
+	r = notes_read(k->engine.store.notes, &fresh, e);
+	if (r < 0) {
+		k->notes.hash = 0;
+		return r;
+	}
+	notes_free(&k->view.notes);
+	k->view.notes = fresh;
+	k->plan_stale = true;
+	return 0;
+}
+
+static int take_news(struct keeper *k, int (*take_from)(struct follow *follow, struct err *e),
+		     struct err *e)
+{
+	int what = take_from(k->follow, e);
+
+	if (what < 0)
+		return what;
+	if (what & FOLLOW_SEEN)
+		k->changes |= KEEPER_HOST;
+	if (what & FOLLOW_PLAN)
+		k->plan_stale = true;
+	if (what & FOLLOW_TAPS && machines_taps(k->machines, follow_taps(k->follow)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (what & FOLLOW_OVERRUN) {
+		k->counts.overruns++;
+		keeper_tell(
+			k, "overrun", "",
+			"more happened at once than could be followed: everything was read anew");
+	}
+	return 0;
+}
+
+/* All that has happened up to now, and a plan for it. */
+static int look(struct keeper *k, struct err *e)
+{
+	int r = take_news(k, follow_take, e);
+
+	if (r == 0)
+		r = read_notes(k, e);
+	k->sessions_stale |= files_take(k->files);
+	if (r < 0 || (!k->sessions_stale && !k->plan_stale))
+		return r;
+	r = k->sessions_stale ? load_sessions(k, e) : engine_plan(&k->engine, NULL, &k->view, e);
+	if (r < 0)
+		return r;
+	k->sessions_stale = k->plan_stale = k->plan_told = false;
+	return 0;
+}
+
+static bool has_work(const struct keeper *k)
+{
+	return k->view.plan.nops > 0 || !notes_equal(&k->view.notes, &k->view.plan.notes);
+}
+
+void keeper_look_again(struct keeper *k)
+{
+	k->plan_stale = true;
+	pass(k);
+}
+
+static void try_again(void *data)
+{
+	keeper_look_again(data);
+}
+
+static void try_later(struct keeper *k)
+{
+	k->pause = k->pause == 0 ? AGAIN_FIRST_MS : k->pause * 2;
+	if (k->pause > AGAIN_LAST_MS)
+		k->pause = AGAIN_LAST_MS;
+	loop_timer_set(k->config.loop, &k->again, k->pause, try_again, k);
+}
+
+void keeper_add_reason(struct keeper *k, int session, const char *sentence)
+{
+	struct session_state *st = &k->view.plan.states[session];
+	char *all;
+
+	st->pending++;
+	if (st->reasons && strstr(st->reasons, sentence))
+		return;
+	if (asprintf(&all, "%s%s%s", st->reasons ? st->reasons : "", st->reasons ? "\n" : "",
+		     sentence) < 0)
+		return;
+	free(st->reasons);
+	st->reasons = all;
+}
+
+/* What the kernel refuses is part of the session's state; it is tried again now and then. */
+static void keep_refusals(struct keeper *k, const struct outcome *outcome)
+{
+	for (size_t i = 0; i < outcome->nrefusals; i++) {
+		const struct refusal *r = &outcome->refusals[i];
+		const struct session_state *st = plan_state(&k->view.plan, r->session);
+		struct err e;
+
+		err_set(&e, -EINVAL, "%s", r->text);
+		if (st)
+			keeper_add_reason(k, (int)(st - k->view.plan.states), r->text);
+		else
+			tell_failure(k, &e);
+	}
+}
+
+static bool in_use(uint32_t id, const void *data)
+{
+	return host_map_of(data, id) != 0;
+}
+
+/* Under the lock. What we do is told by the kernel at once, and taken in. */
+static int carry_out(struct keeper *k, struct err *e)
+{
+	struct outcome outcome cleanup(outcome_free) = {0};
+	int r;
+
+	k->counts.reconciled++;
+	keeper_hold_back(k);
+	r = engine_act(&k->engine, &k->view, &outcome, e);
+	(void)file_mark_same(&k->notes, k->engine.store.notes);
+	if (r < 0)
+		return r;
+	k->plan_told = false;
+	keep_refusals(k, &outcome);
+	keeper_say_held_back(k);
+	keeper_tell_repairs(k, &outcome);
+	r = take_news(k, follow_take, e);
+	if (r < 0)
+		return r;
+	host_drop_programs(&k->view.host);
+	once_hold_keep(&k->engine.hold, in_use, &k->view.host);
+	return 0;
+}
+
+static int reconcile_locked(struct keeper *k, struct err *e)
+{
+	int r = look(k, e);
+
+	if (r == 0 && has_work(k))
+		r = carry_out(k, e);
+	return r;
+}
+
+/* -EBUSY: somebody else holds the lock. */
+static int lock_now(const struct keeper *k, struct err *e)
+{
+	int fd = file_try_lock(k->engine.store.lock, e);
+
+	if (fd != -ENOENT)
+		return fd;
+	fd = folder_make(k->folder, 0755, e);
+	return fd < 0 ? fd : file_try_lock(k->engine.store.lock, e);
+}
+
+static int reconcile(struct keeper *k, struct err *e)
+{
+	int lock cleanup(fd_close_at) = -1;
+	int r = look(k, e);
+
+	if (r < 0 || !has_work(k))
+		return r;
+	lock = lock_now(k, e);
+	return lock < 0 ? lock : reconcile_locked(k, e);
+}
+
+static void tell_all(struct keeper *k)
+{
+	const struct teller teller = {tell_one, k};
+
+	follow_wiped(k->follow)->count = 0;
+	if (!k->plan_told && told_update(k->told, &k->view, &teller) < 0)
+		k->config.log(LOG_ERR, "out of memory", k->config.data);
+	if (!k->plan_told)
+		k->changes |= KEEPER_SESSIONS;
+	k->plan_told = true;
+	if (!k->changes)
+		return;
+	k->generation++;
+	if (k->config.changed)
+		k->config.changed(k->changes, k->config.data);
+	k->changes = 0;
+}
+
+static void settle(struct keeper *k, int r, const struct err *e)
+{
+	if (r == -EBUSY) {
+		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, try_again, k);
+		return; /* there is nothing to tell before it is done, one way or the other */
+	}
+	if (r < 0)
+		tell_failure(k, e);
+	if (r < 0 || k->view.plan.nops > 0) {
+		try_later(k);
+	} else {
+		k->pause = 0;
+		*k->failure = '\0';
+		loop_timer_clear(k->config.loop, &k->again);
+	}
+	tell_all(k);
+}
+
+static void pass(struct keeper *k)
+{
+	struct err e = {0};
+	int r = reconcile(k, &e);
+
+	settle(k, r, &e);
+}
+
+static void news(void *data)
+{
+	pass(data);
+}
+
+static void machines_changed(void *data)
+{
+	struct keeper *k = data;
+
+	k->changes |= KEEPER_HOST;
+	keeper_look_again(k);
+}
+
+static void poll_files(void *data)
+{
+	struct keeper *k = data;
+
+	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
+	if (!files_poll(k->files))
+		return;
+	k->sessions_stale = true;
+	pass(k);
+}
+
+/* For looks that edits make (engine.h). */
+static int copy_picture(struct host *copy, void *data, struct err *e)
+{
+	struct keeper *k = data;
+	int r = take_news(k, follow_take, e);
+
+	return r < 0 ? r : host_copy(&k->view.host, copy, e);
+}
+
+static int open_parts(struct keeper *k, struct err *e)
+{
+	const struct keeper_config *c = &k->config;
+	struct follow_config follow = {.loop = c->loop,
+				       .engine = &k->engine,
+				       .host = &k->view.host,
+				       .news = news,
+				       .data = k};
+	char *path cleanup(free_at) = NULL;
+	int r = folder_make(k->folder, 0755, e);
+
+	if (r == 0 && asprintf(&path, "%s/events", k->folder) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = events_open(path, &k->events, e);
+	if (r == 0)
+		r = told_new(k->events, &k->told);
+	/* Watched first, read then: nothing falls between. */
+	if (r == 0)
+		r = files_new(c->loop, &k->engine.store, news, k, &k->files, e);
+	if (r == 0)
+		r = follow_new(&follow, &k->follow, e);
+	if (r == 0)
+		r = machines_new(c->loop, &k->view.host, machines_changed, k, &k->machines, e);
+	return r;
+}
+
+static void take_over(struct keeper *k)
+{
+	for (size_t i = 0; i < k->config.nkept; i++)
+		(void)once_hold_take(&k->engine.hold, k->config.kept[i].program,
+				     k->config.kept[i].fd);
+	k->engine.hold.told = k->config.held;
+	k->engine.hold.data = k->config.data;
+}
+
+int keeper_new(const struct keeper_config *config, struct keeper **keeper, struct err *e)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return err_set(e, -ENOMEM, "out of memory");
+	k->config = *config;
+	r = engine_open(config->root, &k->engine, e);
+	if (r < 0) {
+		free(k);
+		return r;
+	}
+	k->engine.hold.lasting = true;
+	take_over(k);
+	k->view.sessions = &k->sessions;
+	k->sessions_stale = true;
+	k->folder = strdup(k->engine.store.lock);
+	if (k->folder)
+		*strrchr(k->folder, '/') = '\0';
+	r = k->folder ? open_parts(k, e) : err_set(e, -ENOMEM, "out of memory");
+	if (r < 0) {
+		keeper_free(k);
+		return r;
+	}
+	k->engine.picture = copy_picture;
+	k->engine.picture_data = k;
+	keeper_tell(k, "started", "", "portmirrord " VERSION " follows this host from now on");
+	loop_timer_set(config->loop, &k->poll, POLL_MS, poll_files, k);
+	*keeper = k;
+	pass(k);
+	return 0;
+}
+
+void keeper_free(struct keeper *k)
+{
+	if (!k)
+		return;
+	if (k->told && k->follow)
+		keeper_tell(k, "stopped", "",
+			    "portmirrord ends; the kernel goes on copying as it stands");
+	loop_timer_clear(k->config.loop, &k->again);
+	loop_timer_clear(k->config.loop, &k->poll);
+	machines_free(k->machines);
+	follow_free(k->follow);
+	files_free(k->files);
+	told_free(k->told);
+	events_close(k->events);
+	keeper_free_fights(k);
+	view_free(&k->view);
+	sessions_free(&k->sessions);
+	k->engine.hold.told = NULL; /* what systemd keeps for us, it keeps */
+	engine_close(&k->engine);
+	free(k->folder);
+	free(k);
+}
+
+const struct sessions *keeper_sessions(const struct keeper *k)
+{
+	return &k->sessions;
+}
+
+const struct view *keeper_view(const struct keeper *k)
+{
+	return &k->view;
+}
+
+uint64_t keeper_generation(const struct keeper *k)
+{
+	return k->generation;
+}
+
+struct events *keeper_events(struct keeper *k)
+{
+	return k->events;
+}
+
+const struct store *keeper_store(const struct keeper *k)
+{
+	return &k->engine.store;
+}
+
+void keeper_counts(const struct keeper *k, struct keeper_counts *counts)
+{
+	*counts = k->counts;
+}
+
+void keeper_renew(struct keeper *k)
+{
+	struct err e = {0};
+	int r = take_news(k, follow_renew, &e);
+
+	k->sessions_stale = true;
+	if (r < 0)
+		settle(k, r, &e);
+	else
+		pass(k);
+}
+
+/* Both by rising index. */
+static void copy_link_counters(struct nl_links *to, const struct nl_links *from)
+{
+	for (size_t i = 0, j = 0; i < to->count; i++) {
+		struct nl_link *link = &to->items[i];
+		const struct nl_link *now;
+
+		while (j < from->count && from->items[j].index < link->index)
+			j++;
+		if (j == from->count || from->items[j].index != link->index)
+			continue;
+		now = &from->items[j];
+		link->rx_frames = now->rx_frames;
+		link->rx_bytes = now->rx_bytes;
+		link->rx_dropped = now->rx_dropped;
+		link->tx_frames = now->tx_frames;
+		link->tx_bytes = now->tx_bytes;
+		link->tx_dropped = now->tx_dropped;
+	}
+}
+
+static void copy_action_counters(struct tc_actions *to, const struct tc_actions *from)
+{
+	for (size_t i = 0; i < to->count; i++) {
+		struct tc_action *action = &to->items[i];
+
+		for (size_t j = 0; j < from->count; j++) {
+			if (from->items[j].index != action->index)
+				continue;
+			action->frames = from->items[j].frames;
+			action->bytes = from->items[j].bytes;
+			action->dropped = from->items[j].dropped;
+			action->overlimits = from->items[j].overlimits;
+			action->bound = from->items[j].bound;
+		}
+	}
+}
+
+int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
+{
+	struct nl_links links cleanup(nl_links_free) = {0};
+	struct tc_actions actions cleanup(tc_actions_free) = {0};
+	int r;
+
+	if (k->refreshed != 0 && loop_now() - k->refreshed < milliseconds)
+		return 0;
+	r = nl_links(k->engine.nl, &links, e);
+	if (r == 0)
+		r = tc_actions(k->engine.nl, "mirred", &actions, e);
+	if (r < 0)
+		return r;
+	copy_link_counters(&k->view.host.links, &links);
+	copy_action_counters(&k->view.host.actions, &actions);
+	k->refreshed = loop_now();
+	return 0;
+}
+
+static int lock_soon(const struct keeper *k, struct err *e)
+{
+	for (int waited = 0;; waited += 10) {
+		int fd = lock_now(k, e);
+
+		if (fd != -EBUSY)
+			return fd;
+		if (waited >= LOCK_EDIT_MS)
+			return err_set(e, -EBUSY,
+				       "another portmirror is changing something; try again");
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+}
+
+int keeper_edit(struct keeper *k,
+		int (*edit)(struct engine *engine, struct sessions *sessions, void *data,
+			    struct err *e),
+		void *data, struct err *e)
+{
+	int lock cleanup(fd_close_at) = lock_soon(k, e);
+	struct sessions sessions cleanup(sessions_free) = {0};
+	struct err why = {0};
+	int edited, r;
+
+	if (lock < 0)
+		return lock;
+	r = store_load(&k->engine.store, &sessions, e);
+	if (r < 0)
+		return r;
+	edited = edit(&k->engine, &sessions, data, e);
+	k->sessions_stale = k->plan_stale = true;
+	(void)files_take(k->files);
+	r = reconcile_locked(k, &why);
+	settle(k, r, &why);
+	return edited;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* Repairs, and what to do where others undo them again and again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "portmirrord/follow.h"
+#include "portmirrord/keeper_private.h"
+
+static bool mends(const struct op *op)
+{
+	return op->kind == OP_QDISC_CLEAR || op->kind == OP_QDISC_ADD || op->kind == OP_FILTER_PUT;
+}
+
+static struct device_fight *find_fight(const struct keeper *k, int ifindex)
+{
+	for (size_t i = 0; i < k->nfights; i++)
+		if (k->fights[i].ifindex == ifindex)
+			return &k->fights[i];
+	return NULL;
+}
+
+/* The fight about a device that was wiped, or about which there was one already; else NULL. */
+static struct device_fight *fight_about(struct keeper *k, int ifindex)
+{
+	struct device_fight *fight = find_fight(k, ifindex);
+
+	if (fight)
+		return ifindexes_have(follow_wiped(k->follow), ifindex) || fight->fight.pauses > 0
+			       ? fight
+			       : NULL;
+	if (!ifindexes_have(follow_wiped(k->follow), ifindex) ||
+	    array_room(&k->fights, &k->fights_room, k->nfights, sizeof(*k->fights)) < 0)
+		return NULL;
+	fight = &k->fights[k->nfights++];
+	*fight = (struct device_fight){.ifindex = ifindex};
+	return fight;
+}
+
+static void pass_in_peace(void *data)
+{
+	keeper_look_again(data);
+}
+
+static void tell_fight(struct keeper *k, const struct op *op, int64_t milliseconds)
+{
+	char sentence[300];
+
+	snprintf(sentence, sizeof(sentence),
+		 "something else keeps removing the mirror from %s: it is left alone for %lld "
+		 "seconds; find out what sets up traffic control there (tc, a network manager, "
+		 "libvirt's bandwidth), and keep one of the two away",
+		 op->port, (long long)(milliseconds + 999) / 1000);
+	keeper_tell(k, "fight", k->view.plan.states[op->session].session->name, sentence);
+}
+
+/* One decision a device and pass: fights that are decided carry its verdict until the next. */
+static enum fight_verdict decide(struct keeper *k, const struct op *op, int64_t now)
+{
+	struct device_fight *fight = fight_about(k, op->ifindex);
+
+	if (!fight)
+		return FIGHT_REPAIR;
+	if (fight->decided)
+		return fight->verdict;
+	fight->decided = true;
+	fight->verdict = fight_decide(&fight->fight, now);
+	if (fight->verdict == FIGHT_PAUSE)
+		tell_fight(k, op, fight->fight.until - now);
+	return fight->verdict;
+}
+
+static int hold(struct keeper *k, const struct op *op)
+{
+	if (array_room(&k->held_back, &k->held_back_room, k->nheld_back, sizeof(*op)) < 0)
+		return -ENOMEM;
+	k->held_back[k->nheld_back++] = *op;
+	return 0;
+}
+
+/* Wakes up at the end of the first pause. */
+static void set_timer(struct keeper *k, int64_t now)
+{
+	int64_t first = 0;
+
+	for (size_t i = 0; i < k->nfights; i++) {
+		int64_t until = k->fights[i].fight.until;
+
+		if (until > now && (first == 0 || until < first))
+			first = until;
+	}
+	if (first != 0)
+		loop_timer_set(k->config.loop, &k->peace, first - now, pass_in_peace, k);
+}
+
+/* Forgets devices that are gone, or at peace. */
+static void forget(struct keeper *k, int64_t now)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < k->nfights; i++) {
+		struct device_fight *f = &k->fights[i];
+
+		f->decided = false;
+		if (nl_link_by_index(&k->view.host.links, f->ifindex) &&
+		    now - f->fight.last < FIGHT_PEACE_MS)
+			k->fights[kept++] = *f;
+	}
+	k->nfights = kept;
+}
+
+void keeper_hold_back(struct keeper *k)
+{
+	struct plan *plan = &k->view.plan;
+	int64_t now = loop_now();
+	size_t kept = 0;
+
+	k->nheld_back = 0;
+	forget(k, now);
+	for (size_t i = 0; i < plan->nops; i++) {
+		const struct op *op = &plan->ops[i];
+
+		if (mends(op) && op->session >= 0 && decide(k, op, now) != FIGHT_REPAIR &&
+		    hold(k, op) == 0)
+			continue;
+		plan->ops[kept++] = *op;
+	}
+	plan->nops = kept;
+	set_timer(k, now);
+}
+
+void keeper_say_held_back(struct keeper *k)
+{
+	for (size_t i = 0; i < k->nheld_back; i++) {
+		const struct op *op = &k->held_back[i];
+		char sentence[128];
+
+		snprintf(sentence, sizeof(sentence),
+			 "%s is not mirrored for now: something else keeps removing what does it",
+			 op->port);
+		keeper_add_reason(k, op->session, sentence);
+	}
+}
+
+void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome)
+{
+	struct ifindexes told cleanup(ifindexes_free) = {0};
+
+	for (size_t i = 0; i < outcome->ndone; i++) {
+		const struct op *op = &outcome->done[i];
+		char sentence[160];
+
+		if (op->kind != OP_FILTER_PUT || op->session < 0 ||
+		    ifindexes_have(&told, op->ifindex) ||
+		    !(ifindexes_have(follow_wiped(k->follow), op->ifindex) ||
+		      find_fight(k, op->ifindex)))
+			continue;
+		(void)ifindexes_add(&told, op->ifindex);
+		k->counts.repaired++;
+		snprintf(sentence, sizeof(sentence),
+			 "something else had removed the mirror from %s, or changed it: it was put "
+			 "back",
+			 op->port);
+		keeper_tell(k, "repaired", k->view.plan.states[op->session].session->name,
+			    sentence);
+	}
+}
+
+void keeper_free_fights(struct keeper *k)
+{
+	loop_timer_clear(k->config.loop, &k->peace);
+	free(k->fights);
+	free(k->held_back);
+}

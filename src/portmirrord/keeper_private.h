@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the keeper share; for keeper*.c only. */
+#ifndef PORTMIRRORD_KEEPER_PRIVATE_H
+#define PORTMIRRORD_KEEPER_PRIVATE_H
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "portmirrord/fight.h"
+#include "portmirrord/files.h"
+#include "portmirrord/keeper.h"
+
+struct device_fight {
+	int ifindex;
+	struct fight fight;
+	bool decided; /* in this round */
+	enum fight_verdict verdict;
+};
+
+struct keeper {
+	struct keeper_config config;
+	struct engine engine;
+	char *folder; /* ROOT/run/portmirror */
+	struct sessions sessions;
+	struct view view; /* of these; its plan is what is left to be done */
+	struct file_mark notes;
+	struct events *events;
+	struct told *told;
+	struct files *files;
+	struct follow *follow;
+	struct machines *machines;
+	struct loop_timer again, poll, peace;
+	int64_t pause; /* the last one before trying again; 0: nothing is left over */
+	bool sessions_stale, plan_stale, plan_told;
+	unsigned changes; /* KEEPER_*, not told yet */
+	uint64_t generation;
+	int64_t refreshed;
+	struct keeper_counts counts;
+	char failure[sizeof(((struct err *)0)->text)]; /* the last one told */
+	struct device_fight *fights;
+	size_t nfights, fights_room;
+	/* Of the plan: what is left alone for a while. */
+	struct op *held_back;
+	size_t nheld_back, held_back_room;
+};
+
+void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence);
+
+/* Plans anew. */
+void keeper_look_again(struct keeper *k);
+
+/* Adds to what a session's state says; work of it is left over. */
+void keeper_add_reason(struct keeper *k, int session, const char *sentence);
+
+/* keeper_fight.c: takes out of the plan what is to be left alone for now, because others keep
+ * undoing it; says so in the states, once the rest is carried out; and tells what of the things
+ * done was a repair. All under the lock. */
+void keeper_hold_back(struct keeper *k);
+void keeper_say_held_back(struct keeper *k);
+void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome);
+void keeper_free_fights(struct keeper *k);
+
+#endif
