@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""How much gets from one machine to another and back, one of them mirrored, and how much of that the
+sensor sees."""
+import random
+import tempfile
+import time
+
+from common import plot, summary, table, tool
+from lab import Lab, bulk, ethernet, ipv4
+
+
+def frames(a, b, seconds):
+    """Frames a second of 64 bytes (with the checksum that a wire would add) that reach b."""
+    frame = ethernet(b.mac, a.mac, 0x800, ipv4(a.ipv4, b.ipv4, b'bench'))
+    before = b.counters()[1]
+    said = a.run(tool('blast'), 'eth0', seconds, stdin=frame.decode('latin-1'), encoding='latin-1')
+    return (b.counters()[1] - before) / float(said.stdout.split()[1])
+
+
+def tcp(a, b, seconds):
+    """Gbit/s"""
+    size, took = bulk(a, b, seconds)
+    return size * 8 / took / 1e9
+
+
+def settle(sensor):
+    """Waits until no more copies come: what lags behind shall count too."""
+    seen, now = -1, sensor.counters()[1]
+    while now != seen:
+        time.sleep(0.05)
+        seen, now = now, sensor.counters()[1]
+
+
+def measure(lab, contenders, load, a, b, rounds, seconds):
+    """By name: figures, and the share of the forwarded frames that the sensor saw. In every round all take
+    their turn, in an order of its own."""
+    results = {contender.name: ([], []) for contender in contenders}
+    for _ in range(rounds):
+        for contender in random.sample(contenders, len(contenders)):
+            with contender(['vnet1']):
+                lab.ping()
+                moved = sum(machine.counters()[1] for machine in (a, b))
+                seen = lab.sensor.counters()[1]
+                results[contender.name][0].append(load(a, b, seconds))
+                settle(lab.sensor)
+                moved = sum(machine.counters()[1] for machine in (a, b)) - moved
+                results[contender.name][1].append((lab.sensor.counters()[1] - seen) / moved)
+    return {name: {**summary(figures), 'copied': min(copied), 'all': figures}
+            for name, (figures, copied) in results.items()}
+
+
+def show(title, contenders, results):
+    rows = []
+    for contender in contenders:
+        result, base = results[contender.name], results[contender.base]
+        result['ratio'] = summary([mine / other for mine, other in zip(result['all'], base['all'])])
+        form = '{median:,.0f} ({least:,.0f} to {most:,.0f})' if base['median'] > 1000 else \
+               '{median:.2f} ({least:.2f} to {most:.2f})'
+        rows.append([contender.name, form.format(**result),
+                     '{median:.2f} ({least:.2f} to {most:.2f})'.format(**result['ratio']),
+                     f'{result["copied"]:.1%}' if contender.name != contender.base else '-'])
+    print(f'\n{title}, {base["runs"]} runs')
+    table(['', 'median (range)', 'ratio to no mirror', 'least copied'], rows)
+    plot(''.join(letter if letter.isalnum() else '-' for letter in title.lower()), title, 'ratio to no mirror',
+         [(contender.name, results[contender.name]['ratio']) for contender in contenders
+          if contender.name != contender.base])
+
+
+def forwarding(kinds, quick):
+    """Figures by load, shown; each kind of contender takes its turns."""
+    rounds, seconds = (2, 0.2) if quick else (11, 0.6)
+    figures = {}
+    with Lab(machines=2) as lab, tempfile.TemporaryDirectory() as folder:
+        contenders = [kind(lab, folder) for kind in kinds]
+        one, two = lab.machines
+        for title, load, a, b in (
+                ('64-byte frames a second, sent by the mirrored machine', frames, one, two),
+                ('64-byte frames a second, received by it', frames, two, one),
+                ('TCP, Gbit/s, sent by it', tcp, one, two),
+                ('TCP, Gbit/s, received by it', tcp, two, one)):
+            figures[title] = measure(lab, contenders, load, a, b, rounds, seconds)
+            show(title, contenders, figures[title])
+    return figures
