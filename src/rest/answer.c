@@ -130,13 +130,14 @@ static bool hash_now(struct work *work, uint64_t *hash)
 int work_conditions(struct work *work)
 {
 	const struct rest_request *request = work->request;
+	const char *if_match = work->etag ? json_string_value(work->etag) : request->if_match;
 	uint64_t hash = 0;
 	bool there;
 
-	if (!request->if_match && !request->if_none_match)
+	if (!if_match && !request->if_none_match)
 		return 0;
 	there = hash_now(work, &hash);
-	if (request->if_match && !(there && condition_match(request->if_match, hash)))
+	if (if_match && !(there && condition_match(if_match, hash)))
 		return rest_refuse(
 			&work->fault, 412, "changed-meanwhile", NULL,
 			"it has changed since the ETag in If-Match was given, or is gone: "
@@ -184,6 +185,9 @@ static int take_method(struct work *work)
 		return rest_refuse(&work->fault, 400, "bad-method", "_method",
 				   "_method is one of POST, PUT, PATCH and DELETE");
 	(void)json_object_del(work->body, "_method");
+	if (json_is_string(json_object_get(work->body, "_etag")))
+		work->etag = json_incref(json_object_get(work->body, "_etag"));
+	(void)json_object_del(work->body, "_etag");
 	work->method = method;
 	return 0;
 }
@@ -361,6 +365,7 @@ enum rest_verdict rest_answer(struct rest_api *api, const struct rest_request *r
 	if (work.reserved) /* for a change that came to nothing */
 		job_drop(work.reserved);
 	json_decref(work.body);
+	json_decref(work.etag);
 	if (step == STEP_HOLD)
 		rest_response_free(response);
 	return step == STEP_HOLD ? REST_HOLD : REST_ANSWER;

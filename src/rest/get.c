@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "data/json.h"
 #include "rest/condition.h"
@@ -88,15 +87,10 @@ static enum step get_form(struct work *work)
 	const struct route *route = &work->route;
 	json_t *current cleanup(json_free_at) = NULL;
 	json_t *form cleanup(json_free_at) = NULL;
-	struct buf action cleanup(buf_free) = {0}, href cleanup(buf_free) = {0};
 
 	if (look_behind_form(work, &current) < 0)
 		return STEP_FAILED;
-	route_resource_url(&action, work->request->base, route, route->id);
-	buf_fmt(&href, "%s;%s", buf_text(&action), rest_form_name(route->form));
-	if (buf_status(&action) < 0 || buf_status(&href) < 0)
-		return work_out_of_memory(work);
-	form = rest_form(route->type, route->form, buf_text(&href), buf_text(&action), current);
+	form = say_form(work, route, route->form, current);
 	return say_value(work, 200, REST_FORM, form, route->type);
 }
 
@@ -144,17 +138,10 @@ static int refuse_range(struct work *work, uint64_t total)
 			   total);
 }
 
-/* Nothing is in the range. */
-static enum step say_empty(struct work *work, const struct rest_list *list, bool given)
+static enum step hold(struct work *work)
 {
-	if (work->expect.nonempty && !work->request->expired) {
-		*work->wait =
-			(struct rest_wait){.type = work->route.type, .milliseconds = POLL_LIMIT};
-		return STEP_HOLD;
-	}
-	if (given && !work->expect.nonempty)
-		return refuse_range(work, list->first + json_array_size(list->items));
-	return say_items(work, list, 0, 0, false);
+	*work->wait = (struct rest_wait){.type = work->route.type, .milliseconds = POLL_LIMIT};
+	return STEP_HOLD;
 }
 
 static enum step get_items(struct work *work, struct rest_list *list)
@@ -162,6 +149,7 @@ static enum step get_items(struct work *work, struct rest_list *list)
 	struct range range = {0};
 	size_t at, many;
 	uint64_t hash;
+	bool found;
 
 	if (range_read(work->request->range, &range, &work->fault) < 0)
 		return STEP_FAILED;
@@ -171,14 +159,20 @@ static enum step get_items(struct work *work, struct rest_list *list)
 			return STEP_FAILED;
 		list->first = 0;
 	}
-	hash = condition_hash_all(work->route.type, list->items, work->request->base);
-	if (check_if_match(work, hash) < 0)
-		return STEP_FAILED;
-	if (!range_cut(&range, list->first, json_array_size(list->items), &at, &many))
-		return say_empty(work, list, range.given);
-	if (is_fresh(work, hash))
-		return say_not_modified(work);
-	return say_items(work, list, at, many, range.given);
+	found = range_cut(&range, list->first, json_array_size(list->items), &at, &many);
+	if (!found && work->expect.nonempty && !work->request->expired)
+		return hold(work);
+	if (!found && range.given && !work->expect.nonempty)
+		return refuse_range(work, list->first + json_array_size(list->items));
+	/* No tag for a long poll: it is no use there, and a change wakes thousands of them. */
+	if (!work->expect.nonempty) {
+		hash = condition_hash_all(work->route.type, list->items, work->request->base);
+		if (check_if_match(work, hash) < 0)
+			return STEP_FAILED;
+		if (is_fresh(work, hash))
+			return say_not_modified(work);
+	}
+	return say_items(work, list, at, many, range.given && found);
 }
 
 static enum step get_collection(struct work *work)

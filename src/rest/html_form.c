@@ -330,6 +330,8 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 		put_hidden(out, "_type", type);
 	if (!get && page->form_token)
 		put_hidden(out, "_token", page->form_token);
+	if (!get && string_of(form, "etag"))
+		put_hidden(out, "_etag", string_of(form, "etag"));
 	put_fields(out, id, type, form);
 	buf_fmt(out, "<button type=\"submit\" class=\"%s\">%s</button>\n</form>\n</section>\n",
 		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words[w].button);

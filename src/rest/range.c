@@ -56,26 +56,31 @@ int range_read(const char *header, struct range *range, struct rest_fault *fault
 			   "resources=-HOWMANY, and only one");
 }
 
+/* The first of them that is in the range, and the one behind the last. */
+static void find_ends(const struct range *range, uint64_t first, size_t count, size_t *at,
+		      size_t *end)
+{
+	*at = 0;
+	*end = count;
+	if (!range->given)
+		return;
+	if (range->suffix) {
+		*at = range->last < count ? count - (size_t)range->last : 0;
+		return;
+	}
+	if (range->from > first)
+		*at = range->from - first < count ? (size_t)(range->from - first) : count;
+	if (range->last < first)
+		*end = 0;
+	else if (range->last - first < count)
+		*end = (size_t)(range->last - first) + 1;
+}
+
 bool range_cut(const struct range *range, uint64_t first, size_t count, size_t *at, size_t *many)
 {
-	uint64_t from = range->from, last = range->last;
+	size_t end;
 
-	*at = 0;
-	*many = count;
-	if (!range->given || count == 0)
-		return count > 0;
-	if (range->suffix) {
-		if (last < count)
-			*many = (size_t)last;
-		*at = count - *many;
-		return *many > 0;
-	}
-	if (last < first || (from > first && from - first >= count))
-		return false;
-	if (from > first)
-		*at = (size_t)(from - first);
-	*many = count - *at;
-	if (last - first - *at < *many)
-		*many = (size_t)(last - first - *at) + 1;
-	return true;
+	find_ends(range, first, count, at, &end);
+	*many = end > *at ? end - *at : 0;
+	return *many > 0;
 }

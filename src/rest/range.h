@@ -24,7 +24,8 @@ struct range {
 int range_read(const char *header, struct range *range, struct rest_fault *fault);
 
 /* Which of count items, the first of which has the number first, are in the range: *at (an index)
- * and *many. False: none is. */
+ * and *many. False: none is,
+ * and *many is 0. */
 bool range_cut(const struct range *range, uint64_t first, size_t count, size_t *at, size_t *many);
 
 #endif

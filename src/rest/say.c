@@ -80,23 +80,35 @@ enum step say_nothing(struct work *work, unsigned status)
 	return STEP_DONE;
 }
 
-/* The form of a type, made for this request. */
-static json_t *form_of(const struct work *work, const struct route *route, enum rest_form_kind kind,
-		       const json_t *current)
+json_t *say_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
+		 const json_t *current)
 {
 	struct buf action cleanup(buf_free) = {0}, href cleanup(buf_free) = {0};
+	char tag[CONDITION_TAG];
+	json_t *form;
+	uint64_t hash;
 
 	route_resource_url(&action, work->request->base, route, route->id);
 	buf_fmt(&href, "%s;%s", buf_text(&action), rest_form_name(kind));
 	if (buf_status(&action) < 0 || buf_status(&href) < 0)
 		return NULL;
-	return rest_form(route->type, kind, buf_text(&href), buf_text(&action), current);
+	form = rest_form(route->type, kind, buf_text(&href), buf_text(&action), current);
+	if (!form || !current)
+		return form;
+	/* A browser can't send If-Match: the form brings the tag along, as _etag. */
+	hash = condition_hash(route->type, current, work->request->base);
+	condition_tag(tag, hash, work->format);
+	if (json_object_set_new(form, "etag", json_string(tag)) < 0) {
+		json_decref(form);
+		return NULL;
+	}
+	return form;
 }
 
 static int add_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
 		    const json_t *current, json_t *forms)
 {
-	return json_array_append_new(forms, form_of(work, route, kind, current));
+	return json_array_append_new(forms, say_form(work, route, kind, current));
 }
 
 /* Actions can't be looked at as a collection: their form stands on the page of what they act on. */
@@ -131,7 +143,7 @@ static json_t *forms_of_page(const struct work *work, enum rest_shape shape, con
 		if (allowed & METHOD_PUT)
 			r |= add_form(work, route, REST_FORM_UPDATE, value, forms);
 		if (allowed & METHOD_DELETE)
-			r |= add_form(work, route, REST_FORM_DELETE, NULL, forms);
+			r |= add_form(work, route, REST_FORM_DELETE, value, forms);
 		if (!route->variant && !route_is_placeholder(route))
 			r |= add_forms_of_subs(work, forms);
 	}

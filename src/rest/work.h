@@ -67,6 +67,7 @@ struct work {
 	enum rest_format format;   /* of the answer */
 	enum rest_format sent;	   /* of the body */
 	json_t *body;		   /* owned; NULL: none */
+	json_t *etag;		   /* a form's, instead of If-Match. Owned; NULL: none */
 	struct rest_job *reserved; /* for Expect: 202-accepted */
 	struct rest_fault fault;
 };
@@ -106,6 +107,9 @@ void say_header(struct work *work, const char *name, const char *value);
 void say_tag(struct work *work, uint64_t hash);
 enum step say_value(struct work *work, unsigned status, enum rest_shape shape, const json_t *value,
 		    const struct rest_type *type);
+/* The form of a type, for this request. current: what is to be changed by it; NULL: nothing yet. */
+json_t *say_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
+		 const json_t *current);
 enum step say_nothing(struct work *work, unsigned status);
 void say_fault(struct work *work);
 json_t *say_fault_resource(const struct rest_fault *fault);

@@ -200,6 +200,8 @@ static void test_rule_7_conditions_of_get(void **state)
 	refused(a, 412, "changed-meanwhile");
 	ASK(a, "GET", "/api/shelves/low/books", .if_none_match = tag);
 	answered(a, 200);
+	ASK(a, "GET", "/api/monitors"); /* an empty one */
+	assert_non_null(header_of(a, "ETag"));
 }
 
 static void test_rule_8_patch_of_a_part(void **state)
@@ -501,6 +503,25 @@ static void test_rule_13_a_form_of_a_browser(void **state)
 	assert_non_null(strstr(buf_text(&a->response.body), "<html"));
 }
 
+/* Two people with browsers must not overwrite each other either. */
+static void test_rule_13_a_form_knows_what_it_changes(void **state)
+{
+	struct asked *a = *state;
+	char body[200];
+
+	ASK(a, "GET", "/api/shelves/low;update");
+	(void)snprintf(body, sizeof(body), "_token=" SHELVES_TOKEN "&_method=PUT&_etag=%s&places=3",
+		       text_of(a->body, "etag"));
+	ASK(a, "GET", "/api/shelves/low", .accept = "text/html");
+	assert_non_null(strstr(buf_text(&a->response.body), "name=\"_etag\""));
+	for (int i = 0; i < 2; i++) {
+		ASK(a, "POST", "/api/shelves/low",
+		    .content_type = "application/x-www-form-urlencoded", .body = body,
+		    .len = strlen(body), .accept = "text/html");
+		answered(a, i == 0 ? 303 : 412);
+	}
+}
+
 static void test_rule_13_forms_of_others_are_refused(void **state)
 {
 	static const char *const bodies[] = {"name=new",
@@ -641,6 +662,7 @@ int main(void)
 		RULE(test_rule_10_only_so_many_jobs),
 		RULE(test_rule_13_input_is_checked_by_the_form),
 		RULE(test_rule_13_a_form_of_a_browser),
+		RULE(test_rule_13_a_form_knows_what_it_changes),
 		RULE(test_rule_13_forms_of_others_are_refused),
 		RULE(test_rule_17_faults_are_resources),
 		RULE(test_rule_17_bodies_that_cannot_be_read),
