@@ -63,13 +63,13 @@ def introduce(title):
           f'({facts["processor"]}), load {facts["load"]}')
 
 
-def tool(name):
+def tool(name, *libraries):
     """The program of benchmarks/NAME.c, compiled if need be."""
     source, program = TOP / 'benchmarks' / f'{name}.c', TOP / 'build-bench' / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         program.parent.mkdir(exist_ok=True)
         subprocess.run(['cc', '-std=gnu17', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-o',
-                        program, source], check=True)
+                        program, source, *libraries], check=True)
     return program
 
 
