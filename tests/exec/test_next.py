@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -388,6 +389,23 @@ def test_a_replaced_file_is_watched_too(world, armed, folder, build):
 def test_one_clear_sentence(world, words, sentence):
     done = world.call(*words)
     assert done.returncode == 1 and sentence in done.stderr
+
+
+def test_nothing_is_left_marked(world, armed):
+    """As the kernel tells it: fanotify groups with marks, of whoever has such a descriptor."""
+    def marks():
+        found = []
+        for info in pathlib.Path('/proc').glob('[0-9]*/fdinfo/*'):
+            try:
+                found += re.findall(r'fanotify ino:(\w+)', info.read_text())
+            except OSError:
+                continue
+        return [mark for mark in found if int(mark, 16) == program.stat().st_ino]
+    program = armed('glibc', 'suid')
+    tool = world.next(program)
+    assert len(marks()) == 1
+    tool.popen.kill()
+    until(lambda: not marks(), what='the end of the mark')
 
 
 def test_without_standard_streams(world, armed):

@@ -288,6 +288,22 @@ def test_tells_that_the_file_system_is_nosuid(world, armed):
     assert 'mounted nosuid' in done.stderr and done.stdout.startswith(f'uid {USER} {USER}')
 
 
+def test_tells_that_it_lives_in_another_user_namespace(world, armed):
+    """Where the file's owner is nobody: the kernel ignores the bit."""
+    program = armed('glibc', 'suid')
+    words = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--clear-groups', 'unshare', '--user']
+    if subprocess.run([*words, 'true'], check=False).returncode != 0:
+        pytest.skip('an ordinary user can make no user namespace here')
+    tool = world.next(program)
+    started = world.start(*words[4:], program)
+    process = tool.stopped()
+    until(lambda: 'privileges' in tool.said)
+    assert 'NOT given: the process lives in another user namespace' in tool.said
+    assert process.ids('Uid') == (USER, USER, USER)
+    world.call('cont', process.pid)
+    assert started.wait(10) == 7
+
+
 def test_in_a_new_window_of_tmux(world, armed, folder):
     if not shutil.which('tmux'):
         pytest.skip('tmux is not installed')
