@@ -274,15 +274,21 @@ const char *xml_singular(char singular[XML_NAME_MAX], const char *plural)
 {
 	size_t len = strlen(plural);
 
+	const char *word = NULL, *end = "";
+
 	if (len >= XML_NAME_MAX || !is_name(plural))
-		return strcpy(singular, "item");
-	for (size_t i = 0; i < COUNT(irregular); i++)
+		word = "item";
+	for (size_t i = 0; i < COUNT(irregular) && !word; i++)
 		if (strcmp(plural, irregular[i].plural) == 0)
-			return strcpy(singular, irregular[i].singular);
-	memcpy(singular, plural, len + 1);
-	if (ends(plural, len, "ies"))
-		memcpy(singular + len - 3, "y", 2);
-	else
-		singular[len - surplus(plural, len)] = '\0';
+			word = irregular[i].singular;
+	if (word) {
+		len = strlen(word);
+	} else if (ends(plural, len, "ies")) {
+		len -= 3;
+		end = "y";
+	} else {
+		len -= surplus(plural, len);
+	}
+	(void)snprintf(singular, XML_NAME_MAX, "%.*s%s", (int)len, word ? word : plural, end);
 	return singular;
 }

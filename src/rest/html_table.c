@@ -71,26 +71,45 @@ static void put_number(struct buf *out, const json_t *value)
 		out->failed = true;
 }
 
+/* Whether the object is nothing but a link, an object link or one with a "rel". */
+static bool is_link(const json_t *object)
+{
+	size_t members = json_is_string(json_object_get(object, "rel")) ? 2 : 1;
+
+	return json_object_size(object) == members &&
+	       json_is_string(json_object_get(object, "href"));
+}
+
 void html_value(struct buf *out, const struct rest_page *page, json_t *value)
 {
-	const char *href = json_string_value(json_object_get(value, "href"));
-	const char *rel = json_string_value(json_object_get(value, "rel"));
-
-	if (json_is_null(value) || !value)
+	switch (value ? json_typeof(value) : JSON_NULL) {
+	case JSON_NULL:
 		buf_str(out, "<span class=\"none\" title=\"null\">–</span>");
-	else if (json_is_string(value))
+		break;
+	case JSON_STRING:
 		html_text(out, json_string_value(value));
-	else if (json_is_boolean(value))
-		buf_fmt(out, "<span class=\"%s\">%s</span>", json_is_true(value) ? "yes" : "no",
-			json_is_true(value) ? "true" : "false");
-	else if (json_is_number(value))
+		break;
+	case JSON_TRUE:
+		buf_str(out, "<span class=\"yes\">true</span>");
+		break;
+	case JSON_FALSE:
+		buf_str(out, "<span class=\"no\">false</span>");
+		break;
+	case JSON_INTEGER:
+	case JSON_REAL:
 		put_number(out, value);
-	else if (href && json_object_size(value) == (rel ? 2 : 1))
-		put_href(out, page, href, rel);
-	else if (json_is_array(value))
+		break;
+	case JSON_ARRAY:
 		put_list(out, page, value);
-	else
-		put_members(out, page, value);
+		break;
+	case JSON_OBJECT:
+		if (is_link(value))
+			put_href(out, page, json_string_value(json_object_get(value, "href")),
+				 json_string_value(json_object_get(value, "rel")));
+		else
+			put_members(out, page, value);
+		break;
+	}
 }
 
 /* The attributes that a table of many has columns for: the brief ones, where any is. */

@@ -108,18 +108,22 @@ static int refuse_path(const char *path, struct rest_fault *fault)
 			   shown);
 }
 
-/* The attribute that the path begins with, and that can be changed. *len: of its name. */
-static int find_field(const struct rest_type *type, const char *path,
-		      const struct rest_field **found, size_t *len, struct rest_fault *fault)
+/* The attribute that the path begins with, if it can be changed. NULL: refused. */
+static const struct rest_field *find_field(const struct rest_type *type, const char *path,
+					   struct rest_fault *fault)
 {
 	for (const struct rest_field *field = type->fields; field && field->name; field++) {
-		*len = strlen(field->name);
-		if (strncmp(field->name, path, *len) != 0 || !strchr("[.", path[*len]))
+		size_t len = strlen(field->name);
+
+		if (strncmp(field->name, path, len) != 0 || !strchr("[.", path[len]))
 			continue;
-		*found = field;
-		return is_fixed(field) ? refuse_fixed(fault, field->name) : 0;
+		if (!is_fixed(field))
+			return field;
+		(void)refuse_fixed(fault, field->name);
+		return NULL;
 	}
-	return refuse_path(path, fault);
+	(void)refuse_path(path, fault);
+	return NULL;
 }
 
 /* "[1]" and nothing behind it. */
@@ -133,45 +137,56 @@ static bool read_index(const char *text, size_t *index)
 	return true;
 }
 
-/* Steps from the whole through the objects of a dotted name. NULL: there is no such object. */
+/* The object under the key, made where there is none. */
+static json_t *object_at(json_t *parent, const char *key, size_t len)
+{
+	json_t *object = json_object_getn(parent, key, len);
+
+	if (json_is_object(object))
+		return object;
+	object = json_object();
+	return json_object_setn_new(parent, key, len, object) == 0 ? object : NULL;
+}
+
+/* Steps from the whole through the objects of a dotted name. NULL: out of memory. */
 static json_t *parent_of(json_t *whole, const char *name, const char **key)
 {
 	const char *dot;
 
-	while ((dot = strchr(name, '.'))) {
-		whole = json_object_getn(whole, name, (size_t)(dot - name));
+	while (whole && (dot = strchr(name, '.'))) {
+		whole = object_at(whole, name, (size_t)(dot - name));
 		name = dot + 1;
 	}
 	*key = name;
-	return json_is_object(whole) ? whole : NULL;
+	return whole;
 }
 
+/* A path is the name of an attribute, and behind it nothing, an index, or what an object link is
+ * given by. */
 static int find_place(const struct rest_type *type, json_t *whole, const char *path,
 		      struct place *place, struct rest_fault *fault)
 {
-	const struct rest_field *field = NULL;
-	const char *name, *key;
-	size_t len = 0;
+	const struct rest_field *field = find_field(type, path, fault);
+	const char *key, *rest;
 
-	if (find_field(type, path, &field, &len, fault) < 0)
+	if (!field)
 		return -1;
-	/* ".href" of an object link */
-	name = path[len] == '.' ? path : field->name;
-	if (path[len] == '.' && (field->kind != REST_LINK || strcmp(path + len, ".href") != 0))
-		return refuse_path(path, fault);
-	if (path[len] == '.' && !json_is_object(field_get(whole, field->name)) &&
-	    field_set(whole, field->name, json_object()) < 0)
-		return no_memory(fault);
+	rest = path + strlen(field->name);
 	*place = (struct place){.several = field->multiple};
-	place->parent = parent_of(whole, name, &key);
+	place->parent = parent_of(whole, field->name, &key);
 	if (!place->parent)
-		return refuse_path(path, fault);
-	if (path[len] != '[') {
+		return no_memory(fault);
+	if (*rest == '\0') {
 		place->key = key;
 		return 0;
 	}
+	if (field->kind == REST_LINK && strcmp(rest, ".href") == 0) {
+		place->key = "href";
+		place->parent = object_at(place->parent, key, strlen(key));
+		return place->parent ? 0 : no_memory(fault);
+	}
 	place->parent = json_object_get(place->parent, key);
-	return read_index(path + len, &place->index) && json_is_array(place->parent)
+	return read_index(rest, &place->index) && json_is_array(place->parent)
 		       ? 0
 		       : refuse_path(path, fault);
 }

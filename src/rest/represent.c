@@ -124,13 +124,13 @@ static int weight_of(const struct part *value)
 	    (value->len > 1 && value->text[1] != '.'))
 		return -1;
 	for (size_t i = 0; i < 5; i++) {
-		char digit = i < value->len ? value->text[i] : '0';
+		int digit = i < value->len ? value->text[i] - '0' : 0;
 
 		if (i == 1)
 			continue;
-		if (digit < '0' || digit > '9')
+		if (digit < 0 || digit > 9)
 			return -1;
-		weight = weight * 10 + digit - '0';
+		weight = weight * 10 + digit;
 	}
 	return weight > 1000 ? -1 : weight;
 }

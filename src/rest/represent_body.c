@@ -129,7 +129,7 @@ static int put_dotted(json_t *object, char *dotted, const struct buf *text, stru
 	for (unsigned depth = 1;; depth++) {
 		char *dot = strchr(dotted, '.');
 
-		if (*dotted == '\0' || dot == dotted)
+		if (*dotted == '\0' || *dotted == '.')
 			return err_set(e, -EBADMSG, "%s: a field has an empty name", name);
 		if (depth > REST_DEPTH_MAX)
 			return err_set(e, -EBADMSG, "%s: more than %d levels deep", name,
@@ -158,9 +158,11 @@ static int read_pair(const char *pair, size_t len, json_t *object, struct err *e
 		ret = check_text(&key, e);
 	if (ret == 0)
 		ret = check_text(&text, e);
-	if (ret == 0 && key.len == 0)
-		ret = err_set(e, -EBADMSG, "%s: a field has an empty name", name);
-	return ret < 0 ? ret : put_dotted(object, key.data, &text, e);
+	if (ret < 0)
+		return ret;
+	if (!key.data)
+		return err_set(e, -EBADMSG, "%s: a field has an empty name", name);
+	return put_dotted(object, key.data, &text, e);
 }
 
 static int read_form(const char *body, size_t len, json_t **value, struct err *e)

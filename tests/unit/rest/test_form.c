@@ -48,6 +48,7 @@ static const struct rest_field fields[] = {
 	 .fallback = "\"soft\""},
 	{.name = "size.cm", .kind = REST_NUMBER, .use = REST_CREATE | REST_UPDATE},
 	{.name = "size.sheets", .kind = REST_NUMBER, .use = REST_CREATE | REST_UPDATE},
+	{.name = "weight.gram", .kind = REST_NUMBER, .use = REST_UPDATE},
 	{.name = "shelf", .kind = REST_LINK, .use = REST_CREATE | REST_UPDATE},
 	{.name = "reads", .kind = REST_NUMBER, .use = REST_LIVE},
 	{.name = "history", .kind = REST_OBJECT},
@@ -156,7 +157,7 @@ static void test_rule_13_the_four_standard_forms(void **state)
 		size_t fields;
 	} cases[] = {
 		{REST_FORM_CREATE, "create", "POST", 8},
-		{REST_FORM_UPDATE, "update", "PUT", 7},
+		{REST_FORM_UPDATE, "update", "PUT", 8},
 		{REST_FORM_DELETE, "delete", "DELETE", 0},
 		{REST_FORM_SEARCH, "search", "GET", 2},
 	};
@@ -237,7 +238,8 @@ static void test_rule_13_defaults_are_filled_in(void **state)
 		       "\"shelf\":{\"href\":\"http://h/x\"}}");
 	assert_checked(&book, REST_FORM_UPDATE, false, "{\"authors\":[],\"lent\":null}",
 		       "{\"authors\":[],\"pages\":null,\"lent\":false,\"binding\":\"soft\","
-		       "\"size\":{\"cm\":null,\"sheets\":null},\"shelf\":null}");
+		       "\"size\":{\"cm\":null,\"sheets\":null},\"weight\":{\"gram\":null},"
+		       "\"shelf\":null}");
 	assert_checked(&book, REST_FORM_SEARCH, false, "{\"authors\":\"me\"}",
 		       "{\"title\":null,\"authors\":\"me\"}");
 	assert_checked(&book, REST_FORM_DELETE, false, "{}", "{}");
@@ -403,11 +405,11 @@ static void test_rule_13_form_bodies_are_read_as_what_the_fields_are(void **stat
 		       "{\"authors\":[\"a\",\"b\\nc\"],\"lent\":\"false\"}",
 		       "{\"authors\":[\"a\",\"b\",\"c\"],\"pages\":null,\"lent\":false,"
 		       "\"binding\":\"soft\",\"size\":{\"cm\":null,\"sheets\":null},"
-		       "\"shelf\":null}");
+		       "\"weight\":{\"gram\":null},\"shelf\":null}");
 	assert_checked(&book, REST_FORM_UPDATE, true, "{\"authors\":\"\\r\\n\"}",
 		       "{\"authors\":[\"anon\"],\"pages\":null,\"lent\":false,"
 		       "\"binding\":\"soft\",\"size\":{\"cm\":null,\"sheets\":null},"
-		       "\"shelf\":null}");
+		       "\"weight\":{\"gram\":null},\"shelf\":null}");
 	assert_fault(&book, REST_FORM_UPDATE, true, "{\"pages\":\"x\"}", "bad-value", "pages",
 		     "pages must be a number");
 	assert_fault(&book, REST_FORM_UPDATE, true, "{\"pages\":[\"1\",\"2\"]}", "bad-value",
@@ -495,6 +497,7 @@ static void test_rule_8_a_list_of_changes(void **state)
 	assert_patched(CHANGE("pages", "remove"), "{\"pages\":null}");
 	assert_patched(VALUE("pages", "change", "1"), "{\"pages\":1}");
 	assert_patched(VALUE("size.cm", "change", "9"), "{\"size\":{\"cm\":9,\"sheets\":2}}");
+	assert_patched(VALUE("weight.gram", "add", "9"), "{\"weight\":{\"gram\":9}}");
 	assert_patched(VALUE("shelf", "add", "{\"href\":\"x\"}"), "{\"shelf\":{\"href\":\"x\"}}");
 	assert_patched(VALUE("shelf.href", "add", "\"x\""), "{\"shelf\":{\"href\":\"x\"}}");
 	assert_patched("[{\"path\":\"authors\",\"change\":\"remove\"},"
