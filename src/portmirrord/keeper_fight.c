@@ -148,12 +148,11 @@ void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome)
 
 	for (size_t i = 0; i < outcome->ndone; i++) {
 		const struct op *op = &outcome->done[i];
+		const struct device_fight *fight = find_fight(k, op->ifindex);
 		char sentence[160];
 
 		if (op->kind != OP_FILTER_PUT || op->session < 0 ||
-		    ifindexes_have(&told, op->ifindex) ||
-		    !(ifindexes_have(follow_wiped(k->follow), op->ifindex) ||
-		      find_fight(k, op->ifindex)))
+		    ifindexes_have(&told, op->ifindex) || !fight || !fight->decided)
 			continue;
 		(void)ifindexes_add(&told, op->ifindex);
 		k->counts.repaired++;
