@@ -17,6 +17,7 @@ int verb_apply(const struct cli_call *call);
 int verb_bypass(const struct cli_call *call);
 int verb_check(const struct cli_call *call);
 int verb_doctor(const struct cli_call *call);
+int verb_events(const struct cli_call *call);
 int verb_export(const struct cli_call *call);
 int verb_list(const struct cli_call *call);
 int verb_ports(const struct cli_call *call);

@@ -59,6 +59,11 @@ static const struct cli_option check_options[] = {
 	{0},
 };
 
+static const struct cli_option events_options[] = {
+	{.name = "watch", .letter = 'w', .help = "go on, as they happen"},
+	{0},
+};
+
 static const struct cli_option stats_options[] = {
 	{.name = "watch",
 	 .letter = 'w',
@@ -182,6 +187,16 @@ static const struct cli_verb verbs[] = {
 			"  portmirror stats -w 60 >> /var/log/mirror.log\n",
 		.options = stats_options,
 		.run = verb_stats,
+	},
+	{
+		.name = "events",
+		.arguments = "",
+		.summary = "what portmirrord has done, and why",
+		.text = "The last 1,024 of them: their numbers, when it was (UTC), what, to which "
+			"session.\nWith -w: goes on until Ctrl-C; with --json, one object a "
+			"line.\n\nExamples:\n  portmirror events\n  portmirror events -w\n",
+		.options = events_options,
+		.run = verb_events,
 	},
 	{
 		.name = "doctor",
