@@ -22,6 +22,7 @@ struct action {
 	uint64_t number; /* 0: this place is free */
 	char mirror[SESSION_NAME_MAX + 1];
 	json_t *told;		 /* the resource, without its id */
+	json_t *link;		 /* an object link to it, as who asked for it calls this host */
 	struct checker *checker; /* while a check runs */
 	struct rest_job *job;
 };
@@ -40,6 +41,7 @@ static void forget(struct action *a)
 {
 	checker_free(a->checker);
 	json_decref(a->told);
+	json_decref(a->link);
 	*a = (struct action){0};
 }
 
@@ -71,6 +73,7 @@ static struct action *begin(const struct rest_call *call, json_t *told)
 {
 	struct actions *actions = actions_of(call);
 	struct action *a;
+	char id[24];
 
 	do
 		a = &actions->kept[++actions->last % KEPT];
@@ -78,6 +81,8 @@ static struct action *begin(const struct rest_call *call, json_t *told)
 	forget(a);
 	*a = (struct action){.api = api_of(call), .number = actions->last, .told = told};
 	snprintf(a->mirror, sizeof(a->mirror), "%s", call->parent);
+	snprintf(id, sizeof(id), "%" PRIu64, a->number);
+	a->link = rest_link(call, "mirrors", call->parent, "actions", id);
 	return a;
 }
 
@@ -142,6 +147,7 @@ static json_t *done_resource(const struct action *a)
 	json_t *object = resource_of(a);
 
 	(void)json_object_set_new(object, "_type", json_string("action"));
+	(void)json_object_update(object, a->link);
 	return object;
 }
 

@@ -1,0 +1,543 @@
+# SPDX-License-Identifier: MIT
+"""The API's resources: what the command line can do, the API can, on the same files and frames."""
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from daemon import BUILD, TOKEN, Daemon, Lab, Vm, ethernet, ipv4, until
+
+
+@pytest.fixture
+def lab(request):
+    marker = request.node.get_closest_marker('lab')
+    if os.geteuid() != 0:
+        pytest.skip('only root can make network namespaces')
+    with Lab(**(marker.kwargs if marker else {})) as made:
+        yield made
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / 'root'
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def daemon(lab, root):
+    made = Daemon(lab.host, root)
+    yield made
+    made.stop()
+
+
+IDS = {'_type': 'mirror', 'name': 'ids', 'from': ['port:vnet1'], 'to': 'port:ids0'}
+
+
+def frame(sender, to, text=b'hello'):
+    return ethernet(to.mac, sender.mac, 0x0800, ipv4(sender.ipv4, to.ipv4, text))
+
+
+def steady(state):
+    """A host's state without the numbers of loaded programs."""
+    return {key: re.sub(r'\bid \d+', 'id', value) if isinstance(value, str) else value
+            for key, value in state.items()}
+
+
+def fault(answer, status, field=None):
+    value = answer.value
+    assert answer.status == status and value['_type'] == 'fault', answer
+    assert value['status'] == status and value['code'] and value['reason']
+    if field:
+        assert value['detail']['field'].split('[')[0] == field, answer
+    return value
+
+
+# The way from /api
+
+def test_everything_is_found_by_links(daemon):
+    daemon.post('/api/mirrors', IDS)
+    seen, waiting = {}, ['http://localhost/api']
+    while waiting:
+        href = waiting.pop()
+        if href in seen:
+            continue
+        assert href.startswith('http://localhost/api')
+        answer = daemon.get(href)
+        assert answer.status == 200, (href, answer)
+        seen[href] = answer.value
+        waiting += re.findall(r'"href": "([^"]+)"', answer.text)
+        waiting += re.findall(r'"action": "(http[^"]+)"', answer.text)
+    kinds = {value['_type'] for value in seen.values() if isinstance(value, dict)}
+    kinds |= {item['_type'] for value in seen.values() if isinstance(value, list) for item in value}
+    assert kinds >= {'api', 'bridge', 'member', 'port', 'mirror', 'source', 'tap', 'event', 'form',
+                     'finding'}
+
+
+def test_every_collection_has_its_placeholder(daemon):
+    daemon.post('/api/mirrors', IDS)
+    for path in ('mirrors', 'ports', 'bridges', 'bridges/br0/ports', 'vms', 'events', 'findings',
+                 'mirrors/ids/sources', 'mirrors/ids/ports', 'mirrors/ids/actions'):
+        value = daemon.get(f'/api/{path}/_').value
+        assert value['id'] == '_' and value['_type'], path
+
+
+def test_the_least_is_enough(lab, daemon):
+    answer = daemon.post('/api/mirrors', IDS)
+    assert answer.status == 201
+    assert answer.headers['location'] == 'http://localhost/api/mirrors/ids'
+    assert answer.value['state'] == 'whole'
+    a, b = lab.machines
+    with lab.sensor.capture() as sensor:
+        a.send([frame(a, b)])
+        assert sensor.counts(1) == {frame(a, b): 1}
+    assert daemon.get('/api/mirrors/ids').value['destination'] == {
+        'href': 'http://localhost/api/ports/ids0'}
+
+
+# What the command line can do, the API can
+
+@pytest.mark.parametrize('attributes', [
+    {'from': ['port:vnet1'], 'to': 'port:ids0'},
+    {'from': ['bridge:br0'], 'to': 'port:ids0', 'direction': 'sent', 'filter': 'not arp'},
+    {'from': ['port:vnet*'], 'to': 'port:ids0', 'attach': 'classic', 'runtime': True},
+    {'from': ['port:vnet1', 'port:vnet9'], 'to': 'port:vnet2', 'isolate': True,
+     'direction': 'received'},
+])
+def test_the_same_as_add(lab, daemon, attributes):
+    """The same files, and the same kernel state."""
+    before = lab.host.state()
+    options = []
+    for name, value in attributes.items():
+        for one in value if isinstance(value, list) else [value]:
+            options += [f'--{name}'] if value is True else [f'--{name}', one]
+    daemon.cli('add', 'ids', *options)
+    files = {path.relative_to(daemon.root): path.read_text()
+             for path in daemon.root.glob('*/portmirror/sessions.d/*')}
+    state = steady(lab.host.state())
+    daemon.cli('rm', 'ids')
+    assert lab.host.back_to(before)
+    until(lambda: daemon.get('/api/mirrors').value == [])
+
+    assert daemon.post('/api/mirrors', {'name': 'ids', **attributes}).status == 201
+    assert {path.relative_to(daemon.root): path.read_text()
+            for path in daemon.root.glob('*/portmirror/sessions.d/*')} == files
+    assert steady(lab.host.state()) == state
+    shown = daemon.get('/api/mirrors/ids;saved').value
+    assert {name: shown[name] for name in attributes} == attributes
+    assert daemon.ask('DELETE', '/api/mirrors/ids').status == 204
+    assert lab.host.back_to(before) and not list(daemon.sessions.glob('*'))
+
+
+def test_what_others_save_is_seen(daemon):
+    daemon.cli('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    assert until(lambda: daemon.get('/api/mirrors').value)[0]['state'] == 'whole'
+    (daemon.sessions / 'two.yaml').write_text('from: port:vnet2\nto: port:ids0\n')
+    until(lambda: daemon.get('/api/mirrors/two').status == 200 and daemon.state('two') == 'whole')
+    (daemon.sessions / 'two.yaml').write_text('from: nonsense\n')
+    until(lambda: daemon.state('two') == 'failed')
+    assert 'two.yaml' in daemon.get('/api/mirrors/two').value['reasons'][0]
+    daemon.cli('rm', '--all')
+    until(lambda: daemon.get('/api/mirrors').value == [])
+
+
+def test_put_resets_and_patch_changes(lab, daemon):
+    daemon.post('/api/mirrors', {**IDS, 'direction': 'sent', 'filter': 'arp'})
+    answer = daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'ip'})
+    assert answer.status == 200
+    assert answer.value['filter'] == 'ip' and answer.value['direction'] == 'sent'
+    answer = daemon.ask('PATCH', '/api/mirrors/ids', [
+        {'path': 'from', 'change': 'add', 'value': 'port:vnet2'},
+        {'path': 'filter', 'change': 'remove'}])
+    assert answer.status == 200, answer
+    assert answer.value['from'] == ['port:vnet1', 'port:vnet2'] and answer.value['filter'] is None
+    answer = daemon.ask('PUT', '/api/mirrors/ids', {'from': ['port:vnet2'], 'to': 'port:ids0'})
+    assert answer.status == 200 and answer.value['direction'] == 'both'
+    a, b = lab.machines
+    with lab.sensor.capture() as sensor:
+        b.send([frame(b, a)])
+        assert sensor.counts(1) == {frame(b, a): 1}
+    assert (daemon.sessions / 'ids.yaml').read_text() == (
+        'name: ids\nfrom:\n  - port:vnet2\nto: port:ids0\n')
+
+
+def test_sources_are_a_collection(daemon):
+    daemon.post('/api/mirrors', IDS)
+    answer = daemon.post('/api/mirrors/ids/sources', {'selector': 'bridge:br0'})
+    assert answer.status == 201 and [port['href'][-5:] for port in answer.value['ports']] == [
+        'vnet1', 'vnet2']
+    assert [tap['id'] for tap in daemon.get('/api/mirrors/ids/ports').value] == ['vnet1', 'vnet2']
+    fault(daemon.post('/api/mirrors/ids/sources', {'selector': 'vnet1'}), 400, 'selector')
+    assert daemon.ask('DELETE', answer.headers['location']).status == 204
+    fault(daemon.ask('DELETE', '/api/mirrors/ids/sources/port:vnet1'), 409)
+    assert daemon.get('/api/mirrors/ids;saved').value['from'] == ['port:vnet1']
+
+
+def test_variants_tell_saved_and_current_apart(lab, daemon):
+    """In a kernel that another keeps changing, what is saved and what there is are not the same."""
+    daemon.post('/api/mirrors', {**IDS, 'from': ['bridge:br0'], 'direction': 'sent'})
+    saved = daemon.get('/api/mirrors/ids;saved').value
+    current = daemon.get('/api/mirrors/ids;current').value
+    assert saved['from'] == ['bridge:br0'] and saved['attach'] == 'auto' and 'state' not in saved
+    assert current['from'] == ['port:vnet1', 'port:vnet2'] and current['attach'] == 'clsact'
+    assert current['direction'] == 'sent' and current['to'] == 'port:ids0'
+    daemon.act('ids', type='bypass')
+    current = daemon.get('/api/mirrors/ids;current').value
+    assert current['from'] == [] and current['to'] is None and current['state'] == 'suspended'
+
+
+def test_counters(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    a, b = lab.machines
+    a.send([frame(a, b)] * 5)
+    mirror = until(lambda: (m := daemon.get('/api/mirrors/ids').value)['copied_frames'] == 5 and m)
+    assert mirror['lost_before'] == mirror['lost_at'] == 0
+    assert daemon.get('/api/mirrors/ids/ports/vnet1').value['sent_frames'] == 5
+    assert daemon.get('/api/ports/vnet1').value['rx_frames'] == 5
+    assert daemon.cli_json('stats')[0]['copied']['frames'] == 5
+
+
+def test_doctor_and_tc(lab, daemon):
+    daemon.post('/api/mirrors', {**IDS, 'from': ['bridge:br0']})
+    lab.host.ip('link set ids0 down')
+    told = daemon.cli_json('doctor', status=1)
+    found = until(lambda: (f := daemon.get('/api/findings').value)
+                  and f[0]['name'] == 'destination-down' and f)
+    told = told if isinstance(told, list) else told['findings']
+    assert [f['sentence'] for f in found] == [f.get('sentence', f.get('text')) for f in told]
+    assert daemon.get('/api/findings?severity=error').value[0]['cure'] == 'ip link set dev ids0 up'
+    answer = daemon.act('ids', type='tc')
+    assert answer.status == 201
+    assert answer.value['commands'] == daemon.cli_json('tc', 'ids')['commands']
+    assert daemon.get(answer.headers['location']).value == answer.value
+
+
+def test_bypass_and_restore(lab, daemon):
+    before = lab.host.state()
+    daemon.post('/api/mirrors', IDS)
+    planned = daemon.act('ids', type='bypass', **{'dry-run': True}).value['operations']
+    assert daemon.state('ids') == 'whole'
+    answer = daemon.act('ids', type='bypass')
+    assert answer.status == 201 and answer.value['operations'] == planned
+    assert lab.host.back_to(before) and daemon.state('ids') == 'suspended'
+    assert daemon.act('ids', type='restore').status == 201
+    assert daemon.state('ids') == 'whole' and daemon.cli_json('apply')['done'] == []
+    assert [a['type'] for a in daemon.get('/api/mirrors/ids/actions').value] == [
+        'bypass', 'bypass', 'restore']
+
+
+def test_machines_and_bridges(lab, daemon):
+    vm = Vm(lab.host, 'web 1/x', 'tap0')
+    try:
+        if not vm.ready:
+            pytest.skip('no tap can be made here (/dev/net/tun)')
+        found = until(lambda: daemon.get('/api/vms').value)[0]
+        assert found['name'] == 'web 1/x' and found['monitor'] == 'qemu'
+        nic = daemon.get(found['href'] + '/nics/0').value
+        assert nic['selector'] == 'vm:web 1/x/0' and nic['mac'] == '52:54:00:00:00:01'
+        port = daemon.get(nic['port']['href']).value
+        assert daemon.get(port['vm']['href']).value == found
+        assert daemon.get(port['bridge']['href']).value['name'] == 'br0'
+        members = daemon.get('/api/bridges/br0/ports').value
+        assert {member['id'] for member in members} == {'vnet1', 'vnet2', 'tap0'}
+        made = daemon.post('/api/mirrors', {**IDS, 'from': [nic['selector']]})
+        assert made.value['state'] == 'whole', made
+    finally:
+        vm.stop()
+    until(lambda: daemon.get('/api/vms').value == [])
+    until(lambda: daemon.state('ids') == 'waiting')
+
+
+# Faults
+
+def test_a_name_is_taken_once(daemon):
+    assert daemon.post('/api/mirrors', IDS).status == 201
+    assert fault(daemon.post('/api/mirrors', IDS), 409, 'name')['code'] == 'mirror-exists'
+
+
+def test_a_wrong_filter_is_refused_in_libpcaps_words(lab, daemon):
+    before = lab.host.state()
+    refused = fault(daemon.post('/api/mirrors', {**IDS, 'filter': 'tcp prt 80'}), 400, 'filter')
+    assert 'syntax error' in refused['reason'] and 'tcp prt 80' in refused['reason']
+    assert not list(daemon.sessions.glob('*')) and lab.host.state() == before
+
+
+@pytest.mark.parametrize('change, status, field', [
+    ({'from': ['vnet1']}, 400, 'from'), ({'from': []}, 400, 'from'), ({'to': None}, 400, 'to'),
+    ({'to': 'port:vnet1'}, 400, 'to'), ({'direction': 'up'}, 400, 'direction'),
+    ({'name': '../x'}, 400, 'name'), ({'name': '_'}, 400, 'name'), ({'mode': 'inline'}, 400, 'mode'),
+    ({'isolate': 'perhaps'}, 400, 'isolate'), ({'form': 'port:vnet1'}, 400, 'form'),
+    ({'from': ['port:vnet1', 'port:vnet1']}, 400, 'from'), ({'_type': 'source'}, 400, '_type'),
+    ({'from': ['port:nowhere'], 'strict': True}, 409, None), ({'to': 'bridge:br0'}, 409, None),
+])
+def test_faults_name_the_field(daemon, change, status, field):
+    fault(daemon.post('/api/mirrors', {**IDS, **change}), status, field)
+    assert daemon.get('/api/mirrors').value == []
+
+
+def test_what_the_kernel_refuses_is_told_in_its_words(lab, root):
+    env = {'LD_PRELOAD': str(BUILD / 'tests/preload/lacks.so'), 'LACKS': 'mirred',
+           'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'}
+    daemon = Daemon(lab.host, root, env=env)
+    before = lab.host.state()
+    refused = fault(daemon.post('/api/mirrors', IDS), 409)
+    assert 'TC action' in refused['reason'] and 'nothing was changed' in refused['reason']
+    assert daemon.get('/api/mirrors').value == [] and lab.host.back_to(before)
+    daemon.stop()
+
+
+def test_a_change_that_is_refused_leaves_the_old_one(lab, daemon):
+    """Also with the remark that somebody wrote into its file."""
+    daemon.post('/api/mirrors', IDS)
+    path = daemon.sessions / 'ids.yaml'
+    path.write_text('# a remark\n' + path.read_text())
+    state = lab.host.state()
+    fault(daemon.ask('PATCH', '/api/mirrors/ids', {'to': 'bridge:br0'}), 409)
+    assert path.read_text().startswith('# a remark\n') and lab.host.state() == state
+    assert daemon.get('/api/mirrors/ids').value['to'] == 'port:ids0'
+
+
+def test_two_admins_cannot_overwrite_each_other(daemon):
+    daemon.post('/api/mirrors', IDS)
+    one = daemon.get('/api/mirrors/ids').headers['etag']
+    two = daemon.get('/api/mirrors/ids').headers['etag']
+    assert daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'arp'}, if_match=one).status == 200
+    fault(daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'ip'}, if_match=two), 412)
+    fault(daemon.ask('DELETE', '/api/mirrors/ids', if_match=two), 412)
+    assert daemon.get('/api/mirrors/ids').value['filter'] == 'arp'
+    daemon.cli('rm', 'ids')
+    until(lambda: daemon.get('/api/mirrors/ids').status == 404)
+
+
+def test_a_busy_lock_is_no_dead_end(daemon):
+    """Whoever holds the lock for long gets in nobody's way for longer than the API promises."""
+    import fcntl
+    daemon.post('/api/mirrors', IDS)
+    with open(daemon.root / 'run/portmirror/lock') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start = time.monotonic()
+        fault(daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'arp'}), 503)
+        assert time.monotonic() - start < 2
+        assert daemon.get('/api/mirrors/ids').status == 200
+    assert daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'arp'}).status == 200
+
+
+# check
+
+def checked(lab, daemon, answer):
+    """The monitor's answer, while the two machines talk."""
+    a, b = lab.machines
+    assert answer.status == 202, answer
+    monitor, seen = answer.headers['location'], set()
+
+    def ended():
+        a.send([frame(a, b, os.urandom(20)) for _ in range(20)])
+        b.send([frame(b, a, os.urandom(20)) for _ in range(20)])
+        value = daemon.get(monitor).value
+        seen.add(value['progress'])
+        return value['status'] != '202 Accepted' and value
+    return until(ended, 20), seen
+
+
+def test_check_proves_the_copy_and_tells_its_progress(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    done, seen = checked(lab, daemon, daemon.act('ids', type='check', seconds=1))
+    assert done['status'] == '200 OK' and len(seen) > 3
+    proof = done['body']
+    assert proof['verdict'] == 'whole' and 'was copied once' in proof['reason'], proof
+    assert proof['proof']['frames']['expected'] == proof['proof']['frames']['copied'] > 0
+    assert daemon.get(proof['href']).value['verdict'] == 'whole'
+    assert daemon.children() == []
+
+
+def test_check_finds_a_loss(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    answer = daemon.act('ids', type='check', seconds=1)
+    # A foreign filter behind ours leads the copies elsewhere.
+    lab.host.ip('link add elsewhere type veth peer name end', 'link set elsewhere up')
+    lab.host.tc('qdisc add dev ids0 clsact',
+                'filter add dev ids0 egress protocol all u32 match u32 0 0 '
+                'action mirred egress redirect dev elsewhere')
+    done, _ = checked(lab, daemon, answer)
+    assert done['body']['verdict'] == 'broken', done
+    assert done['body']['proof']['frames']['lost'] > 0
+
+
+def test_check_can_be_waited_for(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    answer = daemon.post('/api/mirrors/ids/actions', {'type': 'check', 'seconds': 0.3, 'probe': True},
+                         expect='200-ok')
+    assert answer.status == 200 and answer.value['_type'] == 'action', answer
+    frames = answer.value['proof']['frames']
+    assert frames['expected'] == frames['copied'] > 10
+
+
+def test_check_can_be_cancelled(daemon):
+    daemon.post('/api/mirrors', IDS)
+    answer = daemon.act('ids', type='check', seconds=3000)
+    assert len(daemon.children()) == 1
+    assert daemon.ask('DELETE', answer.headers['location']).status == 204
+    assert daemon.children() == []
+    assert daemon.get('/api/mirrors/ids/actions').value[0]['state'] == 'cancelled'
+
+
+def test_check_holds_none_of_the_daemons_connections(daemon):
+    """Each answer here ends with its connection, while a check runs."""
+    daemon.post('/api/mirrors', IDS)
+    descriptors = daemon.descriptors()
+    connections = [daemon.connect() for _ in range(5)]
+    check = daemon.act('ids', type='check', seconds=3000)
+    child = daemon.children()[0]
+    until(lambda: len(os.listdir(f'/proc/{child}/fd')) < 12)
+    for connection in connections:
+        connection.close()
+    assert daemon.get('/api').status == 200
+    assert daemon.ask('DELETE', check.headers['location']).status == 204
+    until(lambda: daemon.descriptors() <= descriptors)
+
+
+def test_checks_have_bounds_and_need_a_whole_mirror(daemon):
+    daemon.post('/api/mirrors', IDS)
+    running = [daemon.act('ids', type='check', seconds=3000) for _ in range(4)]
+    assert [answer.status for answer in running] == [202] * 4
+    assert fault(daemon.act('ids', type='check'), 503)['code'] == 'checks-busy'
+    for answer in running:
+        daemon.ask('DELETE', answer.headers['location'])
+    daemon.act('ids', type='bypass')
+    assert 'is suspended' in fault(daemon.act('ids', type='check'), 409)['reason']
+    fault(daemon.act('ids', type='check', seconds=0), 400, 'seconds')
+    fault(daemon.act('ids', type='dance'), 400, 'type')
+    fault(daemon.act('nids', type='check'), 404)
+
+
+@pytest.mark.ordinary
+def test_checks_leave_no_memory_in_the_daemon(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    before = daemon.memory()
+    for _ in range(3):
+        checked(lab, daemon, daemon.act('ids', type='check', seconds=0.2))
+    assert daemon.memory() - before < 4 << 20
+
+
+def test_a_check_ends_with_its_daemon(lab, root):
+    daemon = Daemon(lab.host, root)
+    daemon.post('/api/mirrors', IDS)
+    daemon.act('ids', type='check', seconds=3000)
+    child = daemon.children()[0]
+    daemon.kill()
+    until(lambda: not os.path.exists(f'/proc/{child}')
+          or ') Z ' in pathlib.Path(f'/proc/{child}/stat').read_text())
+    daemon.start()
+    assert daemon.state('ids') == 'whole'
+    daemon.stop()
+
+
+# Events
+
+def test_events_by_number_and_long_polling(daemon):
+    daemon.post('/api/mirrors', IDS)
+    events = daemon.get('/api/events').value
+    assert [event['number'] for event in events] == list(range(1, len(events) + 1))
+    assert events == until(lambda: (e := daemon.get('/api/events').value) == events and e)
+    last = events[-1]['number']
+    held = daemon.send('GET', '/api/events', range=f'resources={last + 1}-',
+                       expect='nonempty-response')
+    assert daemon.act('ids', type='bypass').status == 201
+    answer = daemon.receive(held)
+    assert answer.status == 206, answer
+    assert [event['number'] for event in answer.value][0] == last + 1
+    assert daemon.get(f'/api/events/{last + 1}').value == answer.value[0]
+    assert daemon.get('/api/events?kind=session-suspended').value[0]['session'] == 'ids'
+
+
+def test_events_on_the_command_line(daemon):
+    daemon.post('/api/mirrors', IDS)
+    listed = daemon.cli_json('events')
+    assert [e['number'] for e in listed] == [e['number'] for e in daemon.get('/api/events').value]
+    assert re.search(r'^2 +\S+Z +session-added +ids: ', daemon.cli('events').stdout, re.M)
+    process = daemon.namespace.popen(BUILD / 'src/portmirror/portmirror', 'events', '-w', '--json',
+                                     stdout=subprocess.PIPE, env={**os.environ, **daemon.env})
+    with process:
+        for event in listed:
+            assert f'"number":{event["number"]},' in process.stdout.readline()
+        daemon.act('ids', type='bypass')
+        assert '"number":%d,' % (listed[-1]['number'] + 1) in process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+# Around the API
+
+def test_metrics_are_what_prometheus_takes(lab, daemon):
+    daemon.post('/api/mirrors', {**IDS, 'from': ['bridge:br0']})
+    a, b = lab.machines
+    a.send([frame(a, b)] * 3)
+
+    def metrics():
+        answer = daemon.get('/metrics', accept='*/*')
+        assert answer.headers['content-type'] == 'text/plain; version=0.0.4; charset=utf-8'
+        return answer.text
+    text = until(lambda: 'copied_frames_total{session="ids"} 3\n' in (m := metrics()) and m)
+    result = subprocess.run(['promtool', 'check', 'metrics'], input=text, capture_output=True,
+                            text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'portmirror_sessions{state="whole"} 1' in text
+    assert 'portmirror_source_frames_total{session="ids",port="vnet1",direction="sent"} 3' in text
+
+
+def test_the_first_page_tells_how_it_stands(daemon):
+    daemon.post('/api/mirrors', {**IDS, 'from': ['port:later']})
+    page = daemon.get('/', accept='text/html')
+    assert page.status == 200 and page.headers['content-type'].startswith('text/html')
+    for words in ('waiting for the source port:later', 'href="http://localhost/api/mirrors/ids"',
+                  'href="http://localhost/api/mirrors;create"'):
+        assert words in page.text, words
+    assert '<script' not in page.text
+
+
+def test_access_over_tcp(lab, root):
+    token = root / 'token'
+    token.write_text(TOKEN + '\n')
+    token.chmod(0o600)
+    daemon = Daemon(lab.host, root, '--listen', 'tcp:127.0.0.1:8640', '--listen',
+                    f'unix:{root}/run/portmirror/api.sock', '--token-file', token)
+
+    def status(path, *options):
+        return lab.host.run('curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', *options,
+                            f'http://127.0.0.1:8640{path}').stdout
+    assert status('/healthz') == '200'
+    for path in ('/', '/metrics', '/api'):
+        assert status(path) == '401'
+        assert status(path, '-H', f'Authorization: Bearer {TOKEN}') == '200'
+    assert 'refused_total{reason="token"} 3' in daemon.get('/metrics', accept='*/*').text
+    daemon.stop()
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--listen', 'tcp:127.0.0.1:0'], 'token'), (['--listen', 'nonsense'], 'nonsense'),
+    (['--listen', 'tcp:0.0.0.0:0', '--token-file', '/dev/null'], ''),
+    (['--certificate', '/nowhere'], 'key'),
+])
+def test_no_listener_is_open_by_mistake(lab, root, options, words):
+    result = lab.host.run(BUILD / 'src/portmirrord/portmirrord', '--root', root, *options,
+                          check=False, timeout=20)
+    assert result.returncode == 1 and words in result.stderr, result.stderr
+
+
+def test_it_says_the_same_in_every_representation(daemon):
+    daemon.post('/api/mirrors', {**IDS, 'filter': 'tcp[13] & 2 != 0 and not port 22'})
+    value = daemon.get('/api/mirrors/ids').value
+    text = daemon.get('/api/mirrors/ids', accept='application/yaml').text
+    assert text.startswith('!mirror\n')
+    loaded = yaml.safe_load(text.replace('!mirror\n', '', 1))
+    assert loaded == {key: item for key, item in value.items() if key != '_type'}
+    assert 'not port 22</filter>' in daemon.get('/api/mirrors/ids', accept='application/xml').text
+    # What YAML it gives, it takes; and apply takes it too.
+    daemon.ask('DELETE', '/api/mirrors/ids')
+    answer = daemon.post('/api/mirrors', text, content_type='application/yaml')
+    assert answer.status == 201 and answer.value['filter'] == value['filter'], answer
