@@ -115,8 +115,8 @@ static int prepare_next(struct sender *s)
 	job->index = s->next++;
 	job->tries = 0;
 	job->again = false;
-	r = prepare(&job->p, run->store, &run->store->items[job->index], &run->options->cleaning,
-		    &e);
+	r = prepare(&job->p, run->store, store_item(run->store, job->index),
+		    &run->options->cleaning, &e);
 	s->bytes += job->p.text.len;
 	if (r < 0) {
 		sender_fail(s, &e);

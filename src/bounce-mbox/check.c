@@ -226,7 +226,7 @@ int run_warn_removed(struct run *run, struct err *e)
 	if (!head)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < store->count; i++) {
-		const struct item *item = &store->items[i];
+		const struct item *item = store_item(store, i);
 		size_t len = item->len < HEAD_LOOK ? (size_t)item->len : HEAD_LOOK;
 		struct mail_field f;
 		int r = store_read(store, item, 0, head, len, e);
@@ -254,7 +254,7 @@ int run_check(struct run *run, uint64_t *risky, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	ask_server(run, &limits);
 	for (size_t i = 0; i < run->store->count && r == 0; i++)
-		r = check_one(run, &run->store->items[i], &limits, &p, head, risky, e);
+		r = check_one(run, store_item(run->store, i), &limits, &p, head, risky, e);
 	prepared_free(&p);
 	return r;
 }

@@ -27,6 +27,7 @@
 struct journal {
 	int fd;
 	char *path;
+	char *folder; /* of it; NULL: it is only looked at */
 	char boot[40];
 	bool same_boot; /* as the run whose lines are being read */
 	struct buf lines;
@@ -120,7 +121,7 @@ static int add_uid(struct journal *j, const char *id, const char *words)
 	return journal_ids_add(&j->uids, text, strlen(text));
 }
 
-bool journal_has_uid(const struct journal *j, const char *id, uint32_t validity, uint32_t uid)
+bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid)
 {
 	char text[ID_TEXT_MAX];
 
@@ -472,6 +473,17 @@ static struct journal *start(const char *path, const char *boot)
 	return NULL;
 }
 
+/* What is known of many messages lies beside the journal, not in memory. */
+static int use_folder(struct journal *j, struct err *e)
+{
+	const char *slash = strrchr(j->path, '/');
+
+	j->folder = slash ? strndup(j->path, slash == j->path ? 1 : (size_t)(slash - j->path))
+			  : strdup(".");
+	j->table.folder = j->old.folder = j->uids.folder = j->folder;
+	return j->folder ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 static int open_locked(struct journal *j, struct err *e)
 {
 	j->fd = open(j->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -492,6 +504,8 @@ int journal_open(struct journal **j, const char *path, const char *boot, struct 
 	if (!new)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = open_locked(new, e);
+	if (r == 0)
+		r = use_folder(new, e);
 	if (r == 0)
 		r = read_all(new, &good, e);
 	if (r == 0)
@@ -528,6 +542,7 @@ void journal_close(struct journal *j)
 	syncer_free(j->syncer);
 	fd_close_at(&j->fd);
 	free(j->path);
+	free(j->folder);
 	buf_free(&j->lines);
 	journal_table_free(&j->table);
 	journal_ids_free(&j->old);

@@ -63,7 +63,7 @@ void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS]);
 
 /* Whether "done" was said of a message of that Message-ID with "[APPENDUID VALIDITY UID]", in this
  * run or an earlier one. */
-bool journal_has_uid(const struct journal *j, const char *id, uint32_t validity, uint32_t uid);
+bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid);
 
 /* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. */
 void journal_run(struct journal *j, uint64_t total, const char *target);

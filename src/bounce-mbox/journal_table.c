@@ -8,13 +8,16 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-static size_t find_slot(const struct journal_table *t, const uint64_t key[2])
+/* A look-up touches any page: after so many the memory is given back. */
+#define REST_LOOKS 64
+
+static size_t find_slot(const struct journal_table *t, const uint32_t *slots, const uint64_t key[2])
 {
 	size_t mask = t->slot_count - 1;
 	size_t at = (size_t)key[0] & mask;
 
-	while (t->slots[at] != 0) {
-		const struct journal_entry *entry = &t->items[t->slots[at] - 1];
+	while (slots[at] != 0) {
+		const struct journal_entry *entry = &t->items[slots[at] - 1];
 
 		if (entry->key[0] == key[0] && entry->key[1] == key[1])
 			break;
@@ -23,23 +26,41 @@ static size_t find_slot(const struct journal_table *t, const uint64_t key[2])
 	return at;
 }
 
+static int zeroed(struct spill *s, size_t size, const char *folder)
+{
+	if (spill_grow(s, size, folder, NULL) < 0)
+		return -ENOMEM;
+	if (!s->mapped)
+		memset(s->bytes, 0, size);
+	return 0;
+}
+
+static void rest(struct journal_table *t)
+{
+	if (++t->touched % REST_LOOKS != 0)
+		return;
+	spill_rest(&t->entries);
+	spill_rest(&t->slots);
+}
+
 static int grow(struct journal_table *t)
 {
 	size_t count = t->slot_count ? t->slot_count * 2 : 1024;
-	uint32_t *slots;
+	struct spill slots = {0};
 
 	if (t->count * 2 < t->slot_count)
 		return 0;
-	slots = calloc(count, sizeof(*slots));
-	if (!slots || t->count >= UINT32_MAX - 1) {
-		free(slots);
+	if (t->count >= UINT32_MAX - 1 || zeroed(&slots, count * sizeof(uint32_t), t->folder) < 0)
 		return -ENOMEM;
-	}
-	free(t->slots);
+	spill_free(&t->slots);
 	t->slots = slots;
 	t->slot_count = count;
-	for (size_t i = 0; i < t->count; i++)
-		slots[find_slot(t, t->items[i].key)] = (uint32_t)i + 1;
+	for (size_t i = 0; i < t->count; i++) {
+		uint32_t *at = t->slots.bytes;
+
+		at[find_slot(t, at, t->items[i].key)] = (uint32_t)i + 1;
+		rest(t);
+	}
 	return 0;
 }
 
@@ -55,18 +76,24 @@ struct journal_entry *journal_table_at(struct journal_table *t, const unsigned c
 				       const char *id)
 {
 	struct journal_entry new = {0};
+	uint32_t *slots;
 	size_t slot;
 
 	memcpy(new.key, key, sizeof(new.key));
+	rest(t);
 	if (t->slot_count > 0) {
-		slot = find_slot(t, new.key);
-		if (t->slots[slot] != 0)
-			return with_id(&t->items[t->slots[slot] - 1], id);
+		slots = t->slots.bytes;
+		slot = find_slot(t, slots, new.key);
+		if (slots[slot] != 0)
+			return with_id(&t->items[slots[slot] - 1], id);
 	}
-	if (!id || grow(t) < 0 || array_room(&t->items, &t->room, t->count, sizeof(*t->items)) < 0)
+	if (!id || grow(t) < 0 ||
+	    spill_grow(&t->entries, (t->count + 1) * sizeof(new), t->folder, NULL) < 0)
 		return NULL;
+	t->items = t->entries.bytes;
+	slots = t->slots.bytes;
 	t->items[t->count] = new;
-	t->slots[find_slot(t, new.key)] = (uint32_t)++t->count;
+	slots[find_slot(t, slots, new.key)] = (uint32_t)++t->count;
 	return with_id(&t->items[t->count - 1], id);
 }
 
@@ -74,8 +101,8 @@ void journal_table_free(struct journal_table *t)
 {
 	for (size_t i = 0; i < t->count; i++)
 		free(t->items[i].id);
-	free(t->items);
-	free(t->slots);
+	spill_free(&t->entries);
+	spill_free(&t->slots);
 	*t = (struct journal_table){0};
 }
 
@@ -101,41 +128,65 @@ static size_t id_slot(const uint64_t *slots, size_t count, uint64_t hash)
 	return at;
 }
 
-int journal_ids_add(struct journal_ids *ids, const char *id, size_t len)
+static int grow_ids(struct journal_ids *ids)
 {
-	uint64_t hash = hash_id(id, len);
+	size_t count = ids->slot_count ? ids->slot_count * 2 : 1024;
+	const uint64_t *old = ids->slots.bytes;
+	struct spill slots = {0};
 
-	if (ids->count * 2 >= ids->slot_count) {
-		size_t count = ids->slot_count ? ids->slot_count * 2 : 1024;
-		uint64_t *slots = calloc(count, sizeof(*slots));
+	if (ids->count * 2 < ids->slot_count)
+		return 0;
+	if (zeroed(&slots, count * sizeof(uint64_t), ids->folder) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < ids->slot_count; i++) {
+		uint64_t *to = slots.bytes;
 
-		if (!slots)
-			return -ENOMEM;
-		for (size_t i = 0; i < ids->slot_count; i++)
-			if (ids->slots[i] != 0)
-				slots[id_slot(slots, count, ids->slots[i])] = ids->slots[i];
-		free(ids->slots);
-		ids->slots = slots;
-		ids->slot_count = count;
+		if (old[i] != 0)
+			to[id_slot(to, count, old[i])] = old[i];
+		if (i % REST_LOOKS == 0) {
+			spill_rest(&ids->slots);
+			spill_rest(&slots);
+		}
 	}
-	size_t at = id_slot(ids->slots, ids->slot_count, hash);
-
-	ids->count += ids->slots[at] == 0;
-	ids->slots[at] = hash;
+	spill_free(&ids->slots);
+	ids->slots = slots;
+	ids->slot_count = count;
 	return 0;
 }
 
-bool journal_ids_have(const struct journal_ids *ids, const char *id)
+static void rest_ids(struct journal_ids *ids)
 {
-	if (ids->slot_count == 0)
-		return false;
+	if (++ids->touched % REST_LOOKS == 0)
+		spill_rest(&ids->slots);
+}
+
+int journal_ids_add(struct journal_ids *ids, const char *id, size_t len)
+{
+	uint64_t hash = hash_id(id, len), *slots;
+
+	rest_ids(ids);
+	if (grow_ids(ids) < 0)
+		return -ENOMEM;
+	slots = ids->slots.bytes;
+
+	size_t at = id_slot(slots, ids->slot_count, hash);
+
+	ids->count += slots[at] == 0;
+	slots[at] = hash;
+	return 0;
+}
+
+bool journal_ids_have(struct journal_ids *ids, const char *id)
+{
+	const uint64_t *slots = ids->slots.bytes;
 	uint64_t hash = hash_id(id, strlen(id));
 
-	return ids->slots[id_slot(ids->slots, ids->slot_count, hash)] == hash;
+	rest_ids(ids);
+	return ids->slot_count > 0 && slots[id_slot(slots, ids->slot_count, hash)] == hash;
 }
 
 void journal_ids_free(struct journal_ids *ids)
 {
-	free(ids->slots);
+	spill_free(&ids->slots);
 	*ids = (struct journal_ids){0};
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bounce-mbox/spill.h"
+
 /* The copies of one message, counted. The key's first half is enough to tell messages apart. */
 struct journal_entry {
 	uint64_t key[2];
@@ -14,11 +16,15 @@ struct journal_entry {
 	uint32_t intended, gone, sent, doubt, refused, met;
 };
 
+/* Zero-initialise both kinds of tables but for the folder, into which large ones may spill; NULL:
+ * they stay in memory. */
 struct journal_table {
+	const char *folder;
 	struct journal_entry *items;
-	size_t count, room;
-	uint32_t *slots; /* index + 1; 0: free */
+	size_t count;
 	size_t slot_count;
+	struct spill entries, slots; /* uint32_t: index + 1; 0: free */
+	unsigned touched;
 };
 
 /* The key's entry. id NULL: NULL where there is none; else it is made, with the id where that is
@@ -28,12 +34,14 @@ struct journal_entry *journal_table_at(struct journal_table *t, const unsigned c
 void journal_table_free(struct journal_table *t);
 
 struct journal_ids {
-	uint64_t *slots; /* hashes of the ids, without their <>; 0: free */
+	const char *folder;
+	struct spill slots; /* uint64_t: hashes of the ids, without their <>; 0: free */
 	size_t count, slot_count;
+	unsigned touched;
 };
 
 int journal_ids_add(struct journal_ids *ids, const char *id, size_t len);
-bool journal_ids_have(const struct journal_ids *ids, const char *id);
+bool journal_ids_have(struct journal_ids *ids, const char *id);
 void journal_ids_free(struct journal_ids *ids);
 
 #endif

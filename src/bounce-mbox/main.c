@@ -195,7 +195,7 @@ static int rehearse(struct run *run, struct err *e)
 
 	run->tally.read += run->store->count;
 	for (size_t i = 0; i < run->store->count && run->journal && r == 0; i++) {
-		r = prepare(&p, run->store, &run->store->items[i], &run->options->cleaning, e);
+		r = prepare(&p, run->store, store_item(run->store, i), &run->options->cleaning, e);
 		if (r < 0)
 			break;
 		switch (journal_meet(run->journal, &p)) {

@@ -16,10 +16,12 @@
 
 /* Reads at least this much at once: it stays in the processor's cache. */
 #define READ_STEP ((size_t)256 * 1024)
+/* So many messages are found before their index is given back to the disk. */
+#define REST_ITEMS ((size_t)128 * 1024)
 /* As much of a single message's file is read for its facts. */
 #define HEAD_LOOK ((size_t)64 * 1024)
 
-static int no_memory(struct err *e)
+int store_no_memory(struct err *e)
 {
 	return err_set(e, -ENOMEM, "out of memory");
 }
@@ -30,27 +32,30 @@ int store_add_folder(struct store *a, const char *name, const char *path, enum f
 	struct folder *f;
 
 	if (array_room(&a->folders, &a->folder_room, a->folder_count, sizeof(*f)) < 0)
-		return no_memory(e);
+		return store_no_memory(e);
 	f = &a->folders[a->folder_count];
 	*f = (struct folder){.kind = kind, .fd = -1};
 	f->name = strdup(name);
 	f->path = strdup(path);
 	*index = a->folder_count++;
-	return f->name && f->path ? 0 : no_memory(e);
+	return f->name && f->path ? 0 : store_no_memory(e);
 }
 
 static uint32_t date_of(const struct store *a, uint32_t folder, int64_t date)
 {
 	if (date != MBOX_NO_DATE)
 		return date < 0 ? 0 : date > UINT32_MAX ? UINT32_MAX : (uint32_t)date;
-	if (a->count > 0 && a->items[a->count - 1].folder == folder)
-		return a->items[a->count - 1].date;
-	return 0;
+	const struct item *items = a->index.bytes;
+
+	return a->count > 0 && items[a->count - 1].folder == folder ? items[a->count - 1].date : 0;
 }
 
 static int add_item(struct store *a, size_t folder, const struct mbox_message *m, uint64_t at,
 		    const struct store_wishes *wishes, struct err *e)
 {
+	struct item *items;
+	int r;
+
 	if (m->flags & MAIL_INTERNAL) {
 		a->internal++;
 		return 0;
@@ -61,12 +66,16 @@ static int add_item(struct store *a, size_t folder, const struct mbox_message *m
 	}
 	if (m->len >> 44)
 		return err_set(e, -EFBIG, "a message is longer than 16 TB");
-	if (array_room(&a->items, &a->room, a->count, sizeof(*a->items)) < 0)
-		return no_memory(e);
+	if (a->count % REST_ITEMS == 0)
+		spill_rest(&a->index);
+	r = spill_grow(&a->index, (a->count + 1) * sizeof(*items), a->temporary, e);
+	if (r < 0)
+		return r;
+	items = a->index.bytes;
 	a->partial += (m->flags & MAIL_PARTIAL) != 0;
 	a->bytes += m->len;
 	a->folders[folder].messages++;
-	a->items[a->count] = (struct item){
+	items[a->count] = (struct item){
 		.at = at,
 		.len = m->len & ((UINT64_C(1) << 44) - 1),
 		.flags = m->flags & ((1U << MAIL_FLAGS_BITS) - 1),
@@ -115,7 +124,7 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 	int r = 0;
 
 	if (!bytes)
-		return no_memory(e);
+		return store_no_memory(e);
 	for (;;) {
 		switch (mbox_scan_next(&scan, &w, &m)) {
 		case MBOX_MESSAGE:
@@ -200,7 +209,7 @@ int store_add_file(struct store *a, size_t folder, const char *name, struct err 
 	ssize_t n;
 
 	if (!bytes || asprintf(&path, *name ? "%s/%s" : "%s%s", a->folders[folder].path, name) < 0)
-		return no_memory(e);
+		return store_no_memory(e);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(e, -errno, "cannot open %s", path);
@@ -216,7 +225,7 @@ int store_add_file(struct store *a, size_t folder, const char *name, struct err 
 		char *names = realloc(a->names, room);
 
 		if (!names)
-			return no_memory(e);
+			return store_no_memory(e);
 		a->names = names;
 		a->names_room = room;
 	}
@@ -258,31 +267,12 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	return r;
 }
 
-static int by_date(const void *left, const void *right)
-{
-	const struct item *a = left, *b = right;
-
-	if (a->date != b->date)
-		return a->date < b->date ? -1 : 1;
-	if (a->folder != b->folder)
-		return a->folder < b->folder ? -1 : 1;
-	return a->at < b->at ? -1 : a->at > b->at;
-}
-
-static bool in_order(const struct store *a)
-{
-	for (size_t i = 1; i < a->count; i++)
-		if (by_date(&a->items[i - 1], &a->items[i]) > 0)
-			return false;
-	return true;
-}
-
 int store_open(struct store *a, const char *path, const struct store_wishes *wishes, struct err *e)
 {
 	struct stat st;
 	int r;
 
-	*a = (struct store){.fd = -1};
+	*a = (struct store){.fd = -1, .temporary = wishes->temporary};
 	if (strcmp(path, "-") != 0) {
 		if (stat(path, &st) < 0)
 			return err_sys(e, -errno, "cannot open %s", path);
@@ -293,9 +283,7 @@ int store_open(struct store *a, const char *path, const struct store_wishes *wis
 	}
 	r = add_single(a, path, wishes, e);
 sort:
-	if (r == 0 && !wishes->as_it_stands && !in_order(a))
-		qsort(a->items, a->count, sizeof(*a->items), by_date);
-	return r;
+	return r == 0 && !wishes->as_it_stands ? store_sort(a, e) : r;
 }
 
 void store_free(struct store *a)
@@ -307,7 +295,7 @@ void store_free(struct store *a)
 	}
 	fd_close_at(&a->fd);
 	free(a->folders);
-	free(a->items);
+	spill_free(&a->index);
 	free(a->names);
 	*a = (struct store){.fd = -1};
 }
@@ -342,7 +330,7 @@ static int open_file(struct store *a, const struct item *item, struct err *e)
 	a->fd = -1;
 	a->fd_folder = item->folder;
 	if (asprintf(&path, *name ? "%s/%s" : "%s%s", f->path, name) < 0)
-		return no_memory(e);
+		return store_no_memory(e);
 	a->fd = open(path, O_RDONLY | O_CLOEXEC);
 	return a->fd < 0 ? err_sys(e, -errno, "cannot open %s", path) : 0;
 }

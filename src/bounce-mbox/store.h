@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "bounce-mbox/spill.h"
 #include "mail/mbox.h"
 
 struct err;
@@ -44,10 +45,11 @@ struct item {
 struct store {
 	struct folder *folders;
 	size_t folder_count, folder_room;
-	struct item *items;
-	size_t count, room;
+	struct spill index; /* of struct item: store_item() */
+	size_t count;
 	char *names; /* files of Maildir and .eml folders, each with a NUL */
 	size_t names_len, names_room;
+	const char *temporary; /* folder for what outgrows memory; borrowed */
 	uint64_t bytes;
 	uint64_t expunged; /* left out */
 	uint64_t internal; /* servers' notes to themselves, left out */
@@ -69,6 +71,9 @@ struct store_wishes {
 int store_open(struct store *a, const char *path, const struct store_wishes *wishes, struct err *e);
 void store_free(struct store *a);
 
+/* The ith message, in the order that was wished for; walk from 0 on. Valid until store_free(). */
+const struct item *store_item(const struct store *a, size_t i);
+
 /* Reads bytes [offset, offset+len) of the item; a short file is -ESTALE. */
 int store_read(struct store *a, const struct item *item, uint64_t offset, char *bytes, size_t len,
 	       struct err *e);
@@ -78,6 +83,8 @@ int store_read(struct store *a, const struct item *item, uint64_t offset, char *
 int store_changed(const struct store *a, size_t folder, struct err *e);
 
 /* Private: shared by the source files of the archive. */
+int store_sort(struct store *a, struct err *e);
+int store_no_memory(struct err *e);
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
 		     size_t *index, struct err *e);
 int store_add_mbox(struct store *a, const char *name, const char *path, int copy,

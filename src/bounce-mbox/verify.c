@@ -131,7 +131,7 @@ int verify_store(void *store, verify_visit *visit, void *data, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; i < a->count && r == 0; i++)
-		r = visit(data, a, &a->items[i], e);
+		r = visit(data, a, store_item(a, i), e);
 	return r;
 }
 

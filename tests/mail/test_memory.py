@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import FROM, PROGRAM
+from conftest import FROM, PROGRAM, until
 
 
 class Hash:
@@ -43,5 +43,6 @@ def test_flat(smtp, tmp_path, extension):
                           'me@new.test', server.url], capture_output=True, text=True, timeout=60, check=True).stdout
     code, kilobytes = map(int, out.split())
     assert code == 0
+    until(lambda: server.messages.sums, what='the sum')  # taken after the reply
     assert server.messages.sums == [expected.hexdigest()]
     assert kilobytes < 64 * 1024

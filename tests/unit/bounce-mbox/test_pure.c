@@ -14,7 +14,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "bounce-mbox/journal.h"
+#include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/pace.h"
+#include "bounce-mbox/store.h"
 #include "bounce-mbox/target.h"
 #include "mail/imap_line.h"
 #include "mail/reply.h"
@@ -198,6 +200,66 @@ static void test_journal(void **state)
 	unlink(path);
 }
 
+/* More messages than are sorted in memory at once, from a table that lies in a file. */
+static void test_order(void **state)
+{
+	const size_t count = 600000;
+	struct store store = {.fd = -1, .temporary = "/tmp", .count = count};
+	uint64_t sum = 0, random = 1;
+	const struct item *last = NULL;
+
+	(void)state;
+	assert_int_equal(spill_grow(&store.index, count * sizeof(struct item), "/tmp", NULL), 0);
+	assert_true(store.index.mapped);
+	for (size_t i = 0; i < count; i++) {
+		random = random * 6364136223846793005U + 1442695040888963407U;
+		((struct item *)store.index.bytes)[i] =
+			(struct item){.at = i, .date = (uint32_t)(random >> 48)};
+	}
+	spill_rest(&store.index);
+	assert_int_equal(store_sort(&store, NULL), 0);
+	for (size_t i = 0; i < count; i++) {
+		const struct item *item = store_item(&store, i);
+
+		assert_true(!last || last->date < item->date ||
+			    (last->date == item->date && last->at < item->at));
+		sum += item->at;
+		last = item;
+	}
+	assert_int_equal(sum, count * (count - 1) / 2);
+	store_free(&store);
+}
+
+/* A journal's tables, grown over the heap: nothing is lost on the way to the file. */
+static void test_spilled_tables(void **state)
+{
+	struct journal_table table = {.folder = "/tmp"};
+	struct journal_ids ids = {.folder = "/tmp"};
+	const uint32_t count = 300000;
+
+	(void)state;
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t key[4] = {i * 0x9e3779b97f4a7c15U, i};
+		char id[20];
+
+		snprintf(id, sizeof(id), "<%u@x>", i);
+		journal_table_at(&table, (unsigned char *)key, "")->sent = i;
+		assert_int_equal(journal_ids_add(&ids, id, strlen(id)), 0);
+	}
+	assert_true(table.entries.mapped);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t key[4] = {i * 0x9e3779b97f4a7c15U, i};
+		char id[20];
+
+		snprintf(id, sizeof(id), "<%u@x>", i);
+		assert_int_equal(journal_table_at(&table, (unsigned char *)key, NULL)->sent, i);
+		assert_true(journal_ids_have(&ids, id));
+	}
+	assert_false(journal_ids_have(&ids, "<x@x>"));
+	journal_table_free(&table);
+	journal_ids_free(&ids);
+}
+
 static void test_mailboxes(void **state)
 {
 	static const struct {
@@ -230,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_targets),	  cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_pace),	  cmocka_unit_test(test_providers),
 		cmocka_unit_test(test_recall),	  cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_order),	  cmocka_unit_test(test_spilled_tables),
 		cmocka_unit_test(test_mailboxes),
 	};
 
