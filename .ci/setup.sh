@@ -18,6 +18,8 @@ declare -rA PACKAGES=(
 	[pytest]='python3-pytest python3-yaml'
 	[net]='bpftool ethtool nftables'
 	[guest]='qemu-system-x86 busybox-static cpio kmod'
+	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light
+	           openssh-client openssh-server p0f softflowd tcpdump tcpflow tshark util-linux'
 	[house]='bash-completion'
 	[api]='curl openssl chromium chromium-driver python3-selenium prometheus'
 	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl zstd'
