@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "rest/route.h"
 
-#include <ctype.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -42,7 +41,9 @@ static bool is_utf8(const char *text, size_t left)
 	return true;
 }
 
-bool route_decode(char *text, bool plus)
+/* Decodes percent-encoding in place. False: it is wrong, or hides a NUL, or what comes out is no
+ * UTF-8. */
+static bool decode(char *text)
 {
 	char *to = text;
 
@@ -55,7 +56,7 @@ bool route_decode(char *text, bool plus)
 			*to++ = (char)(high << 4 | low);
 			at += 2;
 		} else {
-			*to++ = plus && *at == '+' ? ' ' : *at;
+			*to++ = *at;
 		}
 	}
 	*to = '\0';
@@ -143,10 +144,10 @@ static int split(char *path, struct segments *segments, struct rest_fault *fault
 				return rest_refuse(fault, 404, "not-found", NULL,
 						   "only the last part of a URL has variants");
 			segments->variant = semicolon + 1;
-			if (!route_decode(semicolon + 1, false))
+			if (!decode(semicolon + 1))
 				goto undecodable;
 		}
-		if (!route_decode(segment, false))
+		if (!decode(segment))
 			goto undecodable;
 		if (*segment == '\0' || segments->count == COUNT(segments->at))
 			return rest_refuse(fault, 404, "not-found", NULL,

@@ -50,8 +50,4 @@ bool route_is_placeholder(const struct route *route);
 void route_collection_url(struct buf *b, const char *base, const struct route *route);
 void route_resource_url(struct buf *b, const char *base, const struct route *route, const char *id);
 
-/* Decodes percent-encoding in place; plus: '+' is a space, as in queries. False: it is wrong, or
- * hides a NUL, or what comes out is no UTF-8. */
-bool route_decode(char *text, bool plus);
-
 #endif

@@ -59,11 +59,14 @@ const char *say_phrase(unsigned status)
 void say_header(struct work *work, const char *name, const char *value)
 {
 	struct rest_response *response = work->response;
-	char *copy;
+	struct rest_header *header = &response->headers[response->nheaders];
 
-	if (response->nheaders == COUNT(response->headers) || !(copy = strdup(value)))
+	if (response->nheaders == COUNT(response->headers))
 		return;
-	response->headers[response->nheaders++] = (struct rest_header){name, copy};
+	header->name = name;
+	header->value = strdup(value);
+	if (header->value)
+		response->nheaders++;
 }
 
 void say_tag(struct work *work, uint64_t hash)

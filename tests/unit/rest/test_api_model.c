@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* A wrong declaration is refused when the api is made, with a sentence that says where. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "shelves.h"
+
+static const struct rest_ops nothing;
+static const struct rest_field no_fields[] = {{0}};
+static const struct rest_type entry = {.name = "api", .fields = no_fields, .ops = &nothing};
+
+static void is_refused(const struct rest_type *type, const char *why)
+{
+	const struct rest_type *types[] = {type, NULL};
+	const struct rest_model model = {.title = "test", .entry = &entry, .types = types};
+	struct rest_api *api = NULL;
+	struct err e = {0};
+
+	assert_int_equal(rest_api_new(&model, NULL, &api, &e), -EINVAL);
+	assert_null(api);
+	if (!strstr(e.text, why))
+		fail_msg("\"%s\" does not say \"%s\"", e.text, why);
+}
+
+static void test_wrong_fields(void **state)
+{
+	static const struct {
+		struct rest_field field;
+		const char *why;
+	} wrong[] = {
+		{{.name = "link"}, "link"},
+		{{.name = "href"}, "href"},
+		{{.name = "_x"}, "_x"},
+		{{.name = "a b"}, "a b"},
+		{{.name = "a."}, "a."},
+		{{.name = "1a"}, "1a"},
+		{{.name = "a", .regex = "("}, "regular expression"},
+		{{.name = "a", .has_limits = true, .min = 2, .max = 1}, "limits"},
+		{{.name = "a", .minlen = 2, .maxlen = 1}, "limits"},
+		{{.name = "a", .fallback = "1"}, "default"},
+		{{.name = "a", .kind = REST_NUMBER, .sample = "\"1\""}, "sample"},
+		{{.name = "a", .kind = REST_BOOLEAN, .sample = "0"}, "sample"},
+		{{.name = "a", .kind = REST_LINK, .sample = "\"/\""}, "sample"},
+		{{.name = "a", .multiple = true, .sample = "\"x\""}, "array"},
+		{{.name = "a", .multiple = true, .sample = "[1]"}, "sample"},
+		{{.name = "a", .sample = "[\"x\"]"}, "array"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		const struct rest_field fields[] = {wrong[i].field, {0}};
+		const struct rest_type type = {
+			.name = "thing", .plural = "things", .fields = fields, .ops = &nothing};
+
+		is_refused(&type, wrong[i].why);
+		is_refused(&type, "thing");
+	}
+}
+
+static void test_names_that_go_through_another(void **state)
+{
+	static const struct rest_field fields[] = {
+		{.name = "a", .sample = "\"x\""}, {.name = "a.b", .sample = "\"y\""}, {0}};
+	static const struct rest_type type = {
+		.name = "thing", .plural = "things", .fields = fields, .ops = &nothing};
+
+	(void)state;
+	is_refused(&type, "a.b");
+}
+
+static void test_wrong_types(void **state)
+{
+	static const char *const no_name[] = {"a b", NULL}, *const form[] = {"update", NULL};
+	static const struct rest_constraint stray = {.field = "nothing"};
+	static const struct rest_constraint group = {.group = &stray, .ngroup = 1};
+	static const struct rest_type good = {
+		.name = "a", .plural = "as", .fields = no_fields, .ops = &nothing};
+	static const struct rest_type *const good_list[] = {&good, NULL}, *const twice[] = {&good,
+											    &good,
+											    NULL};
+	static const struct rest_type deep = {.name = "b",
+					      .plural = "bs",
+					      .fields = no_fields,
+					      .ops = &nothing,
+					      .subs = good_list};
+	static const struct rest_type *const deep_list[] = {&deep, NULL};
+	static const struct {
+		struct rest_type type;
+		const char *why;
+	} wrong[] = {
+		{{.name = "a", .fields = no_fields, .ops = &nothing}, "plural"},
+		{{.name = "a", .plural = "monitors", .fields = no_fields, .ops = &nothing},
+		 "plural"},
+		{{.name = "a", .plural = "a/b", .fields = no_fields, .ops = &nothing}, "name"},
+		{{.name = "", .plural = "as", .fields = no_fields, .ops = &nothing}, "name"},
+		{{.name = "a", .plural = "as", .fields = no_fields}, "operations"},
+		{{.name = "a", .plural = "as", .ops = &nothing}, "attributes"},
+		{{.name = "a",
+		  .plural = "as",
+		  .fields = no_fields,
+		  .ops = &nothing,
+		  .variants = no_name},
+		 "variant"},
+		{{.name = "a",
+		  .plural = "as",
+		  .fields = no_fields,
+		  .ops = &nothing,
+		  .variants = form},
+		 "variant"},
+		{{.name = "a",
+		  .plural = "as",
+		  .fields = no_fields,
+		  .ops = &nothing,
+		  .constraints = &group,
+		  .nconstraints = 1},
+		 "nothing"},
+		{{.name = "a", .plural = "as", .fields = no_fields, .ops = &nothing, .subs = twice},
+		 "taken"},
+		{{.name = "a",
+		  .plural = "as",
+		  .fields = no_fields,
+		  .ops = &nothing,
+		  .subs = deep_list},
+		 "sub-collection"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		is_refused(&wrong[i].type, wrong[i].why);
+}
+
+/* What the others are, but for one thing. */
+static void test_a_right_one(void **state)
+{
+	struct shelves shelves;
+
+	(void)state;
+	assert_int_equal(shelves_new(&shelves), 0);
+	shelves_free(&shelves);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_wrong_fields),
+		cmocka_unit_test(test_names_that_go_through_another),
+		cmocka_unit_test(test_wrong_types),
+		cmocka_unit_test(test_a_right_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
