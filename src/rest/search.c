@@ -39,20 +39,13 @@ static bool is_equal(const json_t *value, const json_t *wanted)
 	return json_equal(value, wanted);
 }
 
-/* Of an attribute with several values, one is enough; of several that are wanted, each. */
+/* Of an attribute with several values, one is enough: a search is for one value (see rest_form()).
+ */
 static bool matches(const json_t *value, const json_t *wanted)
 {
 	json_t *one;
 	size_t i;
 
-	if (json_is_array(wanted)) {
-		json_array_foreach(wanted, i, one)
-		{
-			if (!matches(value, one))
-				return false;
-		}
-		return true;
-	}
 	if (!json_is_array(value))
 		return is_equal(value, wanted);
 	json_array_foreach(value, i, one)

@@ -458,6 +458,8 @@ static void test_rule_13_search_by_the_form(void **state)
 	found(a, "/api/shelves?labels=big+%26%20wide", 1);
 	found(a, "/api/shelves?name=", 2); /* a field left empty */
 	found(a, "/api/shelves?", 2);
+	ASK(a, "GET", "/api/shelves?labels=old&labels=rare");
+	answered(a, 400);
 	ASK(a, "GET", "/api/shelves?places=many");
 	answered(a, 400);
 	ASK(a, "GET", "/api/shelves?colour=red");
