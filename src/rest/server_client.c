@@ -75,7 +75,8 @@ static const struct {
 } fixed_headers[] = {
 	{"X-Content-Type-Options", "nosniff", false},
 	{"Cache-Control", "no-store", false},
-	{"Referrer-Policy", "no-referrer", true},
+	/* Not no-referrer: a browser would send "Origin: null" with our own forms too. */
+	{"Referrer-Policy", "same-origin", true},
 	{"Content-Security-Policy",
 	 "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
 	 "frame-ancestors 'none'; base-uri 'none'",
