@@ -217,7 +217,7 @@ void journal_sums(const struct journal *j, struct journal_sums *sums)
 	sums->old = j->old.count;
 	sums->sent = sums->doubt = sums->refused = 0;
 	for (size_t i = 0; i < j->table.count; i++) {
-		const struct journal_entry *entry = &j->table.items[i];
+		const struct journal_entry *entry = journal_table_nth(&j->table, i);
 
 		sums->sent += entry->sent;
 		sums->doubt += entry->doubt;
@@ -227,9 +227,12 @@ void journal_sums(const struct journal *j, struct journal_sums *sums)
 
 void journal_doubts(const struct journal *j, void (*each)(const char *id, void *data), void *data)
 {
-	for (size_t i = 0; i < j->table.count; i++)
-		for (uint32_t k = 0; k < j->table.items[i].doubt; k++)
-			each(j->table.items[i].id ? j->table.items[i].id : "", data);
+	for (size_t i = 0; i < j->table.count; i++) {
+		const struct journal_entry *entry = journal_table_nth(&j->table, i);
+
+		for (uint32_t k = 0; k < entry->doubt; k++)
+			each(entry->id ? entry->id : "", data);
+	}
 }
 
 /* --- reading --- */
@@ -238,7 +241,7 @@ void journal_doubts(const struct journal *j, void (*each)(const char *id, void *
 static void settle(struct journal *j)
 {
 	for (size_t i = 0; i < j->table.count; i++) {
-		struct journal_entry *entry = &j->table.items[i];
+		struct journal_entry *entry = journal_table_nth(&j->table, i);
 
 		entry->doubt += entry->gone;
 		if (!j->same_boot)

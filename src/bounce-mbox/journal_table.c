@@ -10,6 +10,8 @@
 
 /* A look-up touches any page: after so many the memory is given back. */
 #define REST_LOOKS 64
+/* A walk touches them one after the other. */
+#define REST_WALK ((size_t)64 * 1024)
 
 static size_t find_slot(const struct journal_table *t, const uint32_t *slots, const uint64_t key[2])
 {
@@ -97,10 +99,17 @@ struct journal_entry *journal_table_at(struct journal_table *t, const unsigned c
 	return with_id(&t->items[t->count - 1], id);
 }
 
+struct journal_entry *journal_table_nth(const struct journal_table *t, size_t i)
+{
+	if (i % REST_WALK == 0)
+		spill_rest(&t->entries);
+	return &t->items[i];
+}
+
 void journal_table_free(struct journal_table *t)
 {
 	for (size_t i = 0; i < t->count; i++)
-		free(t->items[i].id);
+		free(journal_table_nth(t, i)->id);
 	spill_free(&t->entries);
 	spill_free(&t->slots);
 	*t = (struct journal_table){0};

@@ -31,6 +31,8 @@ struct journal_table {
  * not "" (NULL: out of memory). Valid until the next call that makes one. */
 struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
 				       const char *id);
+/* The ith entry that was made, for a walk over all. */
+struct journal_entry *journal_table_nth(const struct journal_table *t, size_t i);
 void journal_table_free(struct journal_table *t);
 
 struct journal_ids {

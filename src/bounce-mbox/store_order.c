@@ -3,6 +3,7 @@
  * which are then merged. */
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "bounce-mbox/store.h"
 
 #define RUN_ITEMS ((size_t)256 * 1024)
@@ -64,34 +65,39 @@ static void merge(const struct store *a, size_t *at, size_t runs, struct spill *
 	}
 }
 
+/* Merges the sorted runs into another table. */
+static int merge_runs(struct store *a, size_t runs, struct err *e)
+{
+	size_t *at cleanup(free_at) = calloc(runs, sizeof(*at));
+	struct spill merged = {0};
+	int r;
+
+	if (!at)
+		return store_no_memory(e);
+	for (size_t k = 0; k < runs; k++)
+		at[k] = k * RUN_ITEMS;
+	r = spill_grow(&merged, a->count * sizeof(struct item), a->temporary, e);
+	if (r < 0)
+		return r;
+	merge(a, at, runs, &merged);
+	spill_free(&a->index);
+	a->index = merged;
+	return 0;
+}
+
 int store_sort(struct store *a, struct err *e)
 {
-	size_t runs = (a->count + RUN_ITEMS - 1) / RUN_ITEMS;
 	struct item *items = a->index.bytes;
-	struct spill merged = {0};
-	size_t *at;
-	int r;
+	size_t runs = 0;
 
 	if (in_order(a))
 		return 0;
-	for (size_t k = 0; k < runs; k++) {
-		size_t start = k * RUN_ITEMS, left = a->count - start;
+	for (size_t start = 0; start < a->count; start += RUN_ITEMS) {
+		size_t left = a->count - start;
 
 		qsort(items + start, left < RUN_ITEMS ? left : RUN_ITEMS, sizeof(*items), by_date);
 		spill_rest(&a->index);
+		runs++;
 	}
-	if (runs == 1)
-		return 0;
-	at = calloc(runs, sizeof(*at));
-	r = at ? spill_grow(&merged, a->count * sizeof(*items), a->temporary, e)
-	       : store_no_memory(e);
-	for (size_t k = 0; at && k < runs; k++)
-		at[k] = k * RUN_ITEMS;
-	if (r == 0) {
-		merge(a, at, runs, &merged);
-		spill_free(&a->index);
-		a->index = merged;
-	}
-	free(at);
-	return r;
+	return runs > 1 ? merge_runs(a, runs, e) : 0;
 }

@@ -153,7 +153,8 @@ static bool changed(struct comparison *c, const struct journal_entry *lost)
 int verify(struct store *archive, verify_walk *walk, void *export, const struct cleaning *cleaning,
 	   struct report *report, struct err *e)
 {
-	struct comparison c = {0};
+	struct comparison c = {.messages = {.folder = archive->temporary},
+			       .ids = {.folder = archive->temporary}};
 	struct side side = {.c = &c, .cleaning = cleaning, .add = add_archive};
 	uint64_t sums[3] = {0};
 	int r = verify_store(archive, add_one, &side, e);
@@ -163,7 +164,7 @@ int verify(struct store *archive, verify_walk *walk, void *export, const struct 
 		r = walk(export, add_one, &side, e);
 	prepared_free(&side.p);
 	for (size_t i = 0; i < c.messages.count && r == 0; i++) {
-		const struct journal_entry *entry = &c.messages.items[i];
+		const struct journal_entry *entry = journal_table_nth(&c.messages, i);
 		const char *id = entry->id ? entry->id : "";
 
 		for (uint32_t n = entry->met; n < entry->sent; n++) {
