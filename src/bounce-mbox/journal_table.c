@@ -68,10 +68,12 @@ static int grow(struct journal_table *t)
 
 static struct journal_entry *with_id(struct journal_entry *entry, const char *id)
 {
-	if (entry->id || !id || !*id)
-		return entry;
-	entry->id = strdup(id);
-	return entry->id ? entry : NULL;
+	if (!entry->id && id && *id) {
+		entry->id = strdup(id);
+		if (!entry->id)
+			return NULL;
+	}
+	return entry;
 }
 
 struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
