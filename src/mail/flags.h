@@ -25,8 +25,8 @@ unsigned mail_flags_of(const struct mail_field *field);
 /* The flags in the name of a Maildir file (":2,FRS"). */
 unsigned mail_flags_of_name(const char *name);
 
-/* The words of X-Mozilla-Keys or X-Keywords, and the label in X-Mozilla-Status2 ("$label1"), each one
- * added as " WORD" once, where an IMAP server can take them as keywords. */
+/* The words of X-Mozilla-Keys or X-Keywords, and the label in X-Mozilla-Status2 ("$label1"), each
+ * one added as " WORD" once, where an IMAP server can take them as keywords. */
 void mail_keywords_of(const struct mail_field *field, struct buf *b);
 
 #endif

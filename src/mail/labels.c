@@ -133,8 +133,8 @@ void mail_decode_words(const char *text, size_t len, struct buf *b)
 
 enum meaning { MEANS_NOTHING, MEANS_UNREAD, MEANS_STARRED, MEANS_INBOX };
 
-/* Takeout writes the names of the account's language. Those of other languages than English, German,
- * French, Spanish and Catalan are taken for folders. */
+/* Takeout writes the names of the account's language. Those of other languages than English,
+ * German, French, Spanish and Catalan are taken for folders. */
 static const struct {
 	char name[22];
 	enum meaning meaning;
