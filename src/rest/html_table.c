@@ -71,13 +71,28 @@ static void put_number(struct buf *out, const json_t *value)
 		out->failed = true;
 }
 
-/* Whether the object is nothing but a link, an object link or one with a "rel". */
+/* Whether the object is nothing but a link: an object link, or one with a "rel" and maybe the type
+ * that a form of it is for. */
 static bool is_link(const json_t *object)
 {
-	size_t members = json_is_string(json_object_get(object, "rel")) ? 2 : 1;
+	bool rel = json_is_string(json_object_get(object, "rel"));
+	bool type = rel && json_is_string(json_object_get(object, "type"));
 
-	return json_object_size(object) == members &&
+	return json_object_size(object) == 1U + rel + type &&
 	       json_is_string(json_object_get(object, "href"));
+}
+
+static void put_link(struct buf *out, const struct rest_page *page, const json_t *link)
+{
+	const char *type = json_string_value(json_object_get(link, "type"));
+
+	put_href(out, page, json_string_value(json_object_get(link, "href")),
+		 json_string_value(json_object_get(link, "rel")));
+	if (!type)
+		return;
+	buf_str(out, " (");
+	html_text(out, type);
+	buf_str(out, ")");
 }
 
 void html_value(struct buf *out, const struct rest_page *page, json_t *value)
@@ -104,8 +119,7 @@ void html_value(struct buf *out, const struct rest_page *page, json_t *value)
 		break;
 	case JSON_OBJECT:
 		if (is_link(value))
-			put_href(out, page, json_string_value(json_object_get(value, "href")),
-				 json_string_value(json_object_get(value, "rel")));
+			put_link(out, page, value);
 		else
 			put_members(out, page, value);
 		break;
