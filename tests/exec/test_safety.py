@@ -54,6 +54,14 @@ def family(world, tool):
     return found
 
 
+def members(world, tool):
+    """The same, once all are there under their names."""
+    def whole():
+        found = family(world, tool)
+        return found if [len(pids) for pids in found.values()] == [1, 1, 2] else None
+    return until(whole, what='the start of all')
+
+
 def kill(*pids):
     for pid in pids:
         try:
@@ -69,18 +77,17 @@ def test_kill_at_random(world, armed, way):
     dice = random.Random(2008)
     for _ in range(KILLS):
         tool = world.next('--count', 4, '--timeout', 30, *by(way, program))
-        until(lambda: [len(pids) for pids in family(world, tool).values()] == [1, 1, 2])
-        members = family(world, tool)
+        ours = members(world, tool)
         started = [world.start(program) for _ in range(4)]
         if dice.random() < 0.7:
             until(lambda: any(Process(p.pid).state == 'T' for p in started))
         first = dice.choice(['stopexec', 'stopexec-catch', 'stopexec-guard'])
-        victims = members[first][:1]
+        victims = ours[first][:1]
         if dice.random() < 0.5:
-            victims += members['stopexec' if first != 'stopexec' else 'stopexec-guard'][:1]
+            victims += ours['stopexec' if first != 'stopexec' else 'stopexec-guard'][:1]
         kill(*victims)
         if first == 'stopexec-guard' and len(victims) == 1:
-            kill(*members['stopexec-guard'])
+            kill(*ours['stopexec-guard'])
         for process in started:
             assert process.wait(10) == 7
         tool.wait()
@@ -118,7 +125,7 @@ def test_what_bpf_has_stopped_goes_on_when_its_catcher_is_killed(world, armed):
     has read nothing."""
     program = armed('glibc', 'suid')
     tool = world.next(*by('bpf', program))
-    catcher = family(world, tool)['stopexec-catch'][0]
+    catcher = members(world, tool)['stopexec-catch'][0]
     os.kill(catcher, signal.SIGSTOP)
     started = world.start(program)
     until(lambda: Process(started.pid).state == 'T')
@@ -132,7 +139,7 @@ def test_a_guardian_is_killed_after_leave(world, armed, guardian):
     """The other one does not wait for its own end."""
     program = armed('glibc', 'suid')
     tool = world.next('--leave', program)
-    guardians = family(world, tool)['stopexec-guard']
+    guardians = members(world, tool)['stopexec-guard']
     started = world.start(program)
     assert tool.wait() == 0
     assert Process(started.pid).state == 'T'
