@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,7 +255,8 @@ static void match_name(struct code *c, const char *name, uint32_t number)
 	char text[CATCH_NAME_MOST + 2];
 	size_t len = strlen(name);
 
-	snprintf(text, sizeof(text), "/%s", name);
+	text[0] = '/';
+	memcpy(text + 1, name, len + 1);
 	/* the whole path: a PATH, or a NAME without a folder */
 	jump(c, BPF_JNE | BPF_K, LENGTH, 0, (int32_t)len + 1, LABEL_BACK);
 	compare_end(c, name, len);
