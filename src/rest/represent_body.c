@@ -170,16 +170,12 @@ static int read_form(const char *body, size_t len, json_t **value, struct err *e
 	json_t *object cleanup(json_free_at) = json_object();
 	struct cursor c = cursor_of(body, len);
 	const char *pair;
-	size_t pairs = 0;
 
 	if (!object)
 		return err_set(e, -ENOMEM, "out of memory");
 	while (cursor_part(&c, '&', &pair, &len)) {
 		int ret = len > 0 ? read_pair(pair, len, object, e) : 0;
 
-		if (ret == 0 && pairs++ == REST_VALUES_MAX)
-			ret = err_set(e, -EBADMSG, "%s: more than %d values", name,
-				      REST_VALUES_MAX);
 		if (ret < 0)
 			return ret;
 	}

@@ -132,14 +132,14 @@ static void what_is_wrong_is_refused_with_its_line(void **state)
 	}
 }
 
-static int read_nested(unsigned levels, struct err *e)
+static int read_nested(unsigned levels, const char *innermost, struct err *e)
 {
 	struct buf text cleanup(buf_free) = {0};
 	json_t *value cleanup(json_free_at) = NULL;
 
 	for (unsigned i = 0; i < levels; i++)
 		buf_str(&text, "<a>");
-	buf_str(&text, "<s type='xs:string'>x</s>");
+	buf_str(&text, innermost);
 	for (unsigned i = 0; i < levels; i++)
 		buf_str(&text, "</a>");
 	return xml_read(buf_text(&text), text.len, "f", &value, e);
@@ -152,10 +152,11 @@ static void depth_and_size_have_limits(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(read_nested(XML_DEPTH_MAX, NULL), 0);
-	assert_int_equal(read_nested(XML_DEPTH_MAX + 1, &e), -EBADMSG);
+	assert_int_equal(read_nested(XML_DEPTH_MAX, "<s>x</s>", NULL), 0);
+	assert_int_equal(read_nested(XML_DEPTH_MAX + 1, "<s>x</s>", &e), -EBADMSG);
 	assert_string_equal(e.text, "f:1: more than 16 levels deep");
-	assert_int_equal(read_nested(5000, NULL), -EBADMSG);
+	assert_int_equal(read_nested(XML_DEPTH_MAX, "<s type='xs:list'/>", NULL), -EBADMSG);
+	assert_int_equal(read_nested(5000, "", NULL), -EBADMSG);
 	buf_str(&text, "<a type='xs:list'>");
 	for (size_t i = 0; i < XML_VALUES_MAX; i++)
 		buf_str(&text, "<b/>");
@@ -218,7 +219,8 @@ static void what_is_written_is_read_again(void **state)
 		"{\"_type\":\"m\",\"a\":{},\"b\":[],\"c\":\"\",\"d\":[[1,[]],{\"e\":{}}]}",
 		"{\"_type\":\"m\",\"a\":{\"_type\":\"n\",\"b\":1}}",
 		"{\"_type\":\"m\",\"\":1,\"1\":2,\"a:b\":3,\"\xc3\xa9\":4,\"a\\nb\":5}",
-		"{\"_type\":\"m\",\"a\":\" \\t\\r\\n \",\"b\":\"\\u0001\\u007f\\uffff\"}",
+		"{\"_type\":\"m\",\"a\":\" \\t\\r\\n "
+		"\",\"b\":\"\\u0001\\u007f\",\"c\":\"\\uffff\"}",
 		"{\"_type\":\"m\",\"a\":[0.1,1e300,-5e-324,1.0,9223372036854775807]}",
 		"{\"_type\":\"a b\",\"c\":true}",
 		"[{\"_type\":\"m\",\"a\":1},{\"_type\":\"n\"}]",

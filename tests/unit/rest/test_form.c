@@ -535,6 +535,12 @@ static void test_rule_8_a_wrong_change_is_refused(void **state)
 			       nowhere[i]);
 		assert_patch_fault(patch, "bad-path", nowhere[i], sentence);
 	}
+	assert_patch_fault(VALUE("authors[3]", "add", "\"c\""), "bad-path", "authors[3]",
+			   "the path authors[3] leads nowhere; paths look like \"name\", "
+			   "\"cpu.cores\" or \"from[1]\"");
+	assert_patch_fault(VALUE("authors[2]", "change", "\"c\""), "bad-path", "authors[2]",
+			   "the path authors[2] leads nowhere; paths look like \"name\", "
+			   "\"cpu.cores\" or \"from[1]\"");
 	assert_patch_fault(VALUE("title", "change", "\"Cd\""), "fixed-field", "title",
 			   "title can't be changed");
 	assert_patch_fault(VALUE("pages", "add", "1"), "bad-change", "pages",
