@@ -246,6 +246,7 @@ bool token_of(const char *authorization, char token[TOKEN_MAX + 1])
 {
 	char pair[2 * TOKEN_MAX]; /* any name, a colon, the token */
 	const char *value = credentials(authorization, "Bearer");
+	size_t len;
 
 	if (!value) {
 		value = credentials(authorization, "Basic");
@@ -255,10 +256,11 @@ bool token_of(const char *authorization, char token[TOKEN_MAX + 1])
 		if (!value++)
 			return false;
 	}
-	if (strlen(value) > TOKEN_MAX)
+	len = strlen(value);
+	if (len > TOKEN_MAX)
 		return false;
 	memset(token, 0, TOKEN_MAX + 1);
-	memcpy(token, value, strlen(value));
+	memcpy(token, value, len);
 	return true;
 }
 

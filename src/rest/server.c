@@ -18,7 +18,7 @@
 
 /* SPARE: descriptors that the rest of the program may need. ROUNDS: libmicrohttpd is run so often
  * before others have their turn. */
-enum { CONNECTIONS = 4096, HEADER_SECONDS = 10, SPARE = 64, ROUNDS = 16, FILE_MAX = 1 << 16 };
+enum { CONNECTIONS = 4096, HEADER_SECONDS = 10, SPARE = 64, ROUNDS = 16, SECRET_MAX = 1 << 16 };
 
 static const char *const tls_priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
@@ -41,7 +41,7 @@ static int read_secret(const struct rest_server_config *config, const char *path
 			       "secret if somebody may have read it",
 			       path, path);
 	(void)snprintf(opened, sizeof(opened), "/proc/self/fd/%d", fd);
-	r = file_read(opened, FILE_MAX, text, &len, e);
+	r = file_read(opened, SECRET_MAX, text, &len, e);
 	return r < 0 ? err_where(e, "%s", path) : r;
 }
 
@@ -76,7 +76,7 @@ static int load_certificate(struct rest_server *server, struct err *e)
 		return 0;
 	if (!config->certificate || !config->key)
 		return err_set(e, -EINVAL, "TLS needs both a certificate and its key");
-	r = file_read(config->certificate, FILE_MAX, &server->certificate, &len, e);
+	r = file_read(config->certificate, SECRET_MAX, &server->certificate, &len, e);
 	return r < 0 ? r : read_secret(config, config->key, &server->key, e);
 }
 
@@ -102,7 +102,7 @@ static unsigned room_for_connections(unsigned wanted)
 		wanted = CONNECTIONS;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted + SPARE)
 		return wanted;
-	return limit.rlim_cur > 2 * SPARE ? (unsigned)limit.rlim_cur - SPARE : SPARE;
+	return limit.rlim_cur > SPARE + SPARE ? (unsigned)limit.rlim_cur - SPARE : SPARE;
 }
 
 int rest_server_new(const struct rest_server_config *config, struct rest_server **server,

@@ -33,8 +33,7 @@ void client_connection(void *data, struct MHD_Connection *connection, void **con
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		client = *context = take(server->starting);
 		server->counts.connections++;
-		client_enter(client, CLIENT_RECEIVING,
-			     loop_now() + (int64_t)server->config.header_seconds * 1000);
+		client_receives(client);
 		return;
 	}
 	client = *context;
@@ -64,8 +63,7 @@ void client_completed(void *data, struct MHD_Connection *connection, void **cont
 	client->ticket = 0;
 	client->served++;
 	if (client->state != CLIENT_CUT)
-		client_enter(client, CLIENT_RECEIVING,
-			     loop_now() + (int64_t)client->server->config.header_seconds * 1000);
+		client_receives(client);
 }
 
 /* What is sent with every answer. */
@@ -128,7 +126,7 @@ static enum MHD_Result send_answer(struct client *client, struct rest_response *
 	MHD_destroy_response(out);
 	if (r == MHD_YES && status / 100 < COUNT(server->counts.answers))
 		server->counts.answers[status / 100]++;
-	client_enter(client, CLIENT_SENDING, loop_now() + SEND_SECONDS * 1000);
+	client_sends(client);
 	return r;
 }
 
@@ -202,14 +200,14 @@ static enum MHD_Result hold(struct client *client, const struct rest_request *re
 		return send_fault(client, request, &fault, response);
 	}
 	MHD_suspend_connection(client->connection);
-	client_enter(client, CLIENT_HELD, client->asked + client->wait.milliseconds);
+	client_waits(client, client->asked + client->wait.milliseconds);
 	return MHD_YES;
 }
 
 void client_wake(struct client *client)
 {
 	loop_unwatch(client->server->config.loop, take(client->watch));
-	client_enter(client, CLIENT_SENDING, loop_now() + SEND_SECONDS * 1000);
+	client_sends(client);
 	MHD_resume_connection(client->connection);
 	engine_run_soon(client->engine); /* it doesn't tell that it has something to do */
 }

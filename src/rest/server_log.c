@@ -30,19 +30,13 @@ static bool may_log(struct log_limit *limit, unsigned *dropped)
 	return true;
 }
 
-static void log_va(struct rest_server *server, int priority, int kind, const char *format,
-		   va_list args) __attribute__((format(printf, 4, 0)));
-
-static void log_va(struct rest_server *server, int priority, int kind, const char *format,
-		   va_list args)
+static void log_text(struct rest_server *server, int priority, int kind, const char *text)
 {
 	struct buf b cleanup(buf_free) = {0};
 	unsigned dropped = 0;
-	char text[600];
 
 	if (!server->config.log || !may_log(&server->logs[kind], &dropped))
 		return;
-	(void)vsnprintf(text, sizeof(text), format, args);
 	term_safe(&b, text);
 	if (dropped)
 		buf_fmt(&b, " (%u like it were left out)", dropped);
@@ -52,21 +46,25 @@ static void log_va(struct rest_server *server, int priority, int kind, const cha
 
 void server_log(struct rest_server *server, int priority, int kind, const char *format, ...)
 {
+	char text[600];
 	va_list args;
 
 	va_start(args, format);
-	log_va(server, priority, kind, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	log_text(server, priority, kind, text);
 }
 
 void server_refused(struct rest_server *server, enum rest_refusal kind, const char *format, ...)
 {
+	char text[600];
 	va_list args;
 
 	server->counts.refused[kind]++;
 	va_start(args, format);
-	log_va(server, LOG_WARNING, (int)kind, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	log_text(server, LOG_WARNING, (int)kind, text);
 }
 
 /* Told with every answer through a Unix socket, which libmicrohttpd takes for TCP where it has not

@@ -129,7 +129,9 @@ void client_changed(const struct rest_type *type, uint64_t job, void *data);
 void client_wake(struct client *client);
 
 /* server_time.c: who waits until when */
-void client_enter(struct client *client, enum client_state state, int64_t deadline);
+void client_receives(struct client *client);
+void client_sends(struct client *client);
+void client_waits(struct client *client, int64_t deadline);
 void client_leave(struct client *client);
 
 /* server_log.c */

@@ -50,7 +50,7 @@ void client_leave(struct client *client)
 }
 
 /* Deadlines of a state are mostly as far away as each other: so the place is near the end. */
-void client_enter(struct client *client, enum client_state state, int64_t deadline)
+static void enter(struct client *client, enum client_state state, int64_t deadline)
 {
 	struct rest_server *server = client->server;
 	struct client_list *list = &server->clients[state];
@@ -76,6 +76,22 @@ void client_enter(struct client *client, enum client_state state, int64_t deadli
 		server->counts.held++;
 	if (list->first == client)
 		set_timer(server);
+}
+
+void client_receives(struct client *client)
+{
+	enter(client, CLIENT_RECEIVING,
+	      loop_now() + INT64_C(1000) * client->server->config.header_seconds);
+}
+
+void client_sends(struct client *client)
+{
+	enter(client, CLIENT_SENDING, loop_now() + INT64_C(1000) * SEND_SECONDS);
+}
+
+void client_waits(struct client *client, int64_t deadline)
+{
+	enter(client, CLIENT_HELD, deadline);
 }
 
 /* libmicrohttpd sees the end of the connection, and closes it. A connection that only waited for

@@ -50,8 +50,6 @@ static void test_where_that_is_none(void **state)
 		"/run/x",
 		"unix:",
 		"unix:run/x",
-		"unix:/1234567890123456789012345678901234567890123456789012345678901234567890"
-		"12345678901234567890123456789012345678",
 		"tcp:",
 		"tcp::80",
 		"tcp:127.0.0.1",
@@ -90,7 +88,7 @@ static void test_the_longest_path(void **state)
 	(void)state;
 	memset(text + 6, 'x', 106);
 	assert_int_equal(where_read(text, &where, NULL), 0);
-	strcat(text, "x");
+	text[6 + 106] = 'x';
 	assert_int_equal(where_read(text, &where, NULL), -ENAMETOOLONG);
 }
 
