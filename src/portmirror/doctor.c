@@ -299,6 +299,25 @@ static int sort(struct work *w)
 	return 0;
 }
 
+static void look_at_fights(struct work *w)
+{
+	for (size_t i = 0; i < w->in->facts->nfights; i++) {
+		const struct fact_fight *fight = &w->in->facts->fights[i];
+
+		doctor_add(w, SEVERITY_WARNING, "fight", plan_state(w->in->plan, fight->session),
+			   fight->port,
+			   doctor_text(w,
+				       "something else keeps removing the mirror from %s, and "
+				       "portmirrord leaves it alone for longer each time",
+				       fight->port),
+			   doctor_text(w,
+				       "find out what sets up traffic control on %s (a network "
+				       "manager, libvirt's bandwidth, a script), and keep it "
+				       "away from there",
+				       fight->port));
+	}
+}
+
 int doctor_look(const struct doctor_input *in, struct findings *findings, struct err *e)
 {
 	struct work w = {.in = in};
@@ -308,6 +327,7 @@ int doctor_look(const struct doctor_input *in, struct findings *findings, struct
 		look_at_session(&w, &in->plan->states[i], in->sessions->items[i].broken != NULL);
 	look_at_leftovers(&w);
 	look_at_other_houses(&w);
+	look_at_fights(&w);
 	if (w.failed || sort(&w) < 0) {
 		findings_free(&w.findings);
 		return err_set(e, -ENOMEM, "out of memory");

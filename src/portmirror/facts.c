@@ -166,6 +166,8 @@ int facts_gather(const struct plan *plan, const struct host *host, const char *r
 	pthread_t thread;
 	int r = gather_devices(plan, host, root ? root : "", &made, e);
 
+	if (r == 0)
+		r = facts_gather_fights(root ? root : "", &made, e);
 	if (r < 0) {
 		facts_free(&made);
 		return r;
@@ -181,5 +183,10 @@ void facts_free(struct facts *facts)
 	for (size_t i = 0; i < facts->count; i++)
 		free(facts->devices[i].connection);
 	free(facts->devices);
+	for (size_t i = 0; i < facts->nfights; i++) {
+		free(facts->fights[i].session);
+		free(facts->fights[i].port);
+	}
+	free(facts->fights);
 	*facts = (struct facts){0};
 }

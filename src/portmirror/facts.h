@@ -30,9 +30,16 @@ struct fact_device {
 	char *connection;
 };
 
+/* The daemon has stopped mending what somebody else keeps breaking, a short time ago. */
+struct fact_fight {
+	char *session, *port; /* owned */
+};
+
 struct facts {
 	struct fact_device *devices; /* all sources and destinations, by ifindex */
 	size_t count;
+	struct fact_fight *fights;
+	size_t nfights, fights_room;
 	bool probed; /* the following are known */
 	bool lacks_mirred, lacks_clsact, lacks_bpf;
 };
@@ -45,6 +52,8 @@ struct facts {
  */
 int facts_gather(const struct plan *plan, const struct host *host, const char *root,
 		 struct facts *facts, struct err *e);
+/* facts_fight.c: the events say it. */
+int facts_gather_fights(const char *root, struct facts *facts, struct err *e);
 void facts_free(struct facts *facts); /* also for cleanup() */
 
 /* What is known of a device; NULL: nothing. */

@@ -118,9 +118,22 @@ static bool keeps_action(const struct work *w, const struct tc_action *action)
 	       action->to_ifindex == 0;
 }
 
+static const struct tc_action *action_by_index(const struct host *host, uint32_t index)
+{
+	for (size_t i = 0; i < host->actions.count; i++)
+		if (host->actions.items[i].index == index)
+			return &host->actions.items[i];
+	return NULL;
+}
+
+/* (What a filter shows of its action is as old as the look at the filter.) */
 bool plan_keeps(const struct work *w, const struct tc_filter *filter)
 {
-	return filter->nactions == 1 && keeps_action(w, &filter->actions[0]);
+	const struct tc_action *action =
+		filter->nactions == 1 ? action_by_index(w->in->host, filter->actions[0].index)
+				      : NULL;
+
+	return filter->nactions == 1 && keeps_action(w, action ? action : &filter->actions[0]);
 }
 
 static bool usable(const struct session_state *st)
@@ -177,14 +190,6 @@ static void check_wants(struct work *w)
 		if (w->plan->states[w->wants[i].state].state != STATE_FAILED)
 			w->wants[kept++] = w->wants[i];
 	w->nwants = kept;
-}
-
-static const struct tc_action *action_by_index(const struct host *host, uint32_t index)
-{
-	for (size_t i = 0; i < host->actions.count; i++)
-		if (host->actions.items[i].index == index)
-			return &host->actions.items[i];
-	return NULL;
 }
 
 static void plan_actions(struct work *w)

@@ -42,15 +42,15 @@ static uint64_t ours_on(const struct follow *f, int ifindex)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct tc_filter *t = &filters[i];
-		const uint64_t told[] = {t->parent,	     t->handle, t->pref,
-					 t->chain,	     t->bpf_id, t->bpf_code_hash,
-					 t->actions[0].index};
+		const uint64_t told[] = {t->parent, t->handle,	      t->pref,
+					 t->chain,  t->bpf_code_hash, t->actions[0].index};
 
 		if (!ours_filter(t, f->config.engine->store.house))
 			continue;
 		any = true;
 		hash = hash_bytes(hash, told, sizeof(told));
 		hash = hash_bytes(hash, t->kind, strlen(t->kind));
+		hash = hash_bytes(hash, t->bpf_name, strlen(t->bpf_name));
 	}
 	return any ? hash : 0;
 }

@@ -304,6 +304,9 @@ static void settle(struct keeper *k, int r, const struct err *e)
 		k->pause = 0;
 		*k->failure = '\0';
 		loop_timer_clear(k->config.loop, &k->again);
+		/* News that came while it was carried out. */
+		if (k->plan_stale)
+			loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
 	}
 	tell_all(k);
 }

@@ -2,6 +2,7 @@
 /* Repairs, and what to do where others undo them again and again. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "portmirrord/follow.h"
@@ -47,11 +48,23 @@ static void tell_fight(struct keeper *k, const struct op *op, int64_t millisecon
 	char sentence[300];
 
 	snprintf(sentence, sizeof(sentence),
-		 "something else keeps removing the mirror from %s: it is left alone for %lld "
-		 "seconds; find out what sets up traffic control there (tc, a network manager, "
-		 "libvirt's bandwidth), and keep one of the two away",
+		 "%s: something else keeps removing the mirror; it is left alone for %lld seconds",
 		 op->port, (long long)(milliseconds + 999) / 1000);
 	keeper_tell(k, "fight", k->view.plan.states[op->session].session->name, sentence);
+}
+
+/* The filter is there, and is as it should be, but this process can't open its program (one that
+ * root's command line loaded): it is exchanged for one of its own. That mends nothing. */
+static bool takes_over(const struct keeper *k, const struct op *op)
+{
+	const struct tc_filter *filters;
+	size_t count = host_filters(&k->view.host, op->ifindex, &filters);
+
+	for (size_t i = 0; op->kind == OP_FILTER_PUT && op->program >= 0 && i < count; i++)
+		if (filters[i].parent == op->rule.parent && filters[i].handle == op->rule.handle &&
+		    strcmp(filters[i].bpf_name, k->view.plan.programs[op->program].name) == 0)
+			return true;
+	return false;
 }
 
 /* One decision a device and pass: fights that are decided carry its verdict until the next. */
@@ -120,8 +133,8 @@ void keeper_hold_back(struct keeper *k)
 	for (size_t i = 0; i < plan->nops; i++) {
 		const struct op *op = &plan->ops[i];
 
-		if (mends(op) && op->session >= 0 && decide(k, op, now) != FIGHT_REPAIR &&
-		    hold(k, op) == 0)
+		if (mends(op) && op->session >= 0 && !takes_over(k, op) &&
+		    decide(k, op, now) != FIGHT_REPAIR && hold(k, op) == 0)
 			continue;
 		plan->ops[kept++] = *op;
 	}
@@ -156,10 +169,10 @@ void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome)
 			continue;
 		(void)ifindexes_add(&told, op->ifindex);
 		k->counts.repaired++;
-		snprintf(sentence, sizeof(sentence),
-			 "something else had removed the mirror from %s, or changed it: it was put "
-			 "back",
-			 op->port);
+		snprintf(
+			sentence, sizeof(sentence),
+			"%s: something else had removed the mirror, or changed it; it was put back",
+			op->port);
 		keeper_tell(k, "repaired", k->view.plan.states[op->session].session->name,
 			    sentence);
 	}

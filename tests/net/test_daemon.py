@@ -4,24 +4,30 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
 from conftest import BUILD
 from lab import BROADCAST, ethernet, ipv4
+from test_vms import vm  # pylint: disable=unused-import
 
 PROGRAM = BUILD / 'src/portmirrord/portmirrord'
+__all__ = ['vm']
 
 
 class Daemon:
     """portmirrord in the lab's host, with the files of pm."""
 
-    def __init__(self, lab, pm, *before, **environment):
+    def __init__(self, lab, pm, *before, pass_fds=(), **environment):
         self.lab, self.pm = lab, pm
         self.events_file = pm.root / 'run/portmirror/events'
         self.first = self.last()
         self.process = lab.host.popen(*before, PROGRAM, stderr=subprocess.PIPE,
+                                      pass_fds=pass_fds,
                                       env={**os.environ, **pm.env, **environment})
         self.pid = self.process.pid
 
@@ -54,8 +60,8 @@ class Daemon:
 @pytest.fixture
 def daemon(lab, pm, wait_until):
     with contextlib.ExitStack() as stack:
-        def start(*before, **environment):
-            made = Daemon(lab, pm, *before, **environment)
+        def start(*before, **options):
+            made = Daemon(lab, pm, *before, **options)
             stack.callback(lambda: made.process.poll() is None and made.stop())
             wait_until(lambda: made.events('started') or made.process.poll() is not None)
             assert made.process.poll() is None, made.process.stderr.read()
@@ -72,10 +78,375 @@ def is_copied(lab, frame=None):
         return copies.counts(1, timeout=0.05, quiet=0.02) == {frame: 1}
 
 
+def whole(pm, name='ids'):
+    shown = pm.json('show', name)
+    return shown['state'] == 'whole' and not shown['reasons']
+
+
+def flood(a, b, count, while_sending):
+    """Sends count different frames from a to b while while_sending() is called again and again; what
+    was sent."""
+    frames = [ethernet(b.mac, a.mac, 0x0800, ipv4(a.ipv4, b.ipv4, b'%d' % i))
+              for i in range(count)]
+    sender = threading.Thread(target=lambda: [a.send(frames[i:i + 50])
+                                              for i in range(0, count, 50)])
+    sender.start()
+    while sender.is_alive():
+        while_sending()
+    sender.join()
+    return frames
+
+
+def status_of(daemon, key):
+    """A line of /proc/PID/status."""
+    for line in open(f'/proc/{daemon.pid}/status'):
+        if line.startswith(key + ':'):
+            return line.split(None, 1)[1].strip()
+    raise KeyError(key)
+
+
+def test_a_port_that_appears_is_mirrored_and_one_that_goes_is_told(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    running = daemon()
+    late = lab.add_machine()
+    frame = ethernet(BROADCAST, late.mac, 0x88b5, b'late')
+    with lab.sensor.capture() as copies:
+        wait_until(lambda: late.send([frame]) or copies.frames(1, timeout=0.05))
+    assert whole(pm)
+    wait_until(lambda: running.events('port-joined'))
+    lab.host.ip('link del vnet3')
+    wait_until(lambda: running.events('port-left'))
+    assert [(event['kind'], event['session'], event['text'].split(' ')[0])
+            for event in running.events('port-joined', 'port-left')] == [
+                ('port-joined', 'ids', 'vnet3'), ('port-left', 'ids', 'vnet3')]
+    assert whole(pm)
+
+
+def test_a_port_that_changes_bridge_or_name_is_followed(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    pm('add', 'glob', '--from', 'port:tap*', '--to', 'port:ids0')
+    daemon()
+    lab.host.ip('link set vnet2 nomaster')
+    wait_until(lambda: pm.json('show', 'ids')['ports'] == ['vnet1'] and whole(pm))
+    assert 'bpf' not in lab.host.run('tc', 'filter', 'show', 'dev', 'vnet2', 'ingress').stdout
+    lab.host.ip('link set vnet2 name tap2')
+    wait_until(lambda: whole(pm, 'glob'))
+    assert 'bpf' in lab.host.run('tc', 'filter', 'show', 'dev', 'tap2', 'ingress').stdout
+
+
+def test_a_machine_that_restarts_is_mirrored_again(lab, pm, daemon, vm, wait_until):
+    web = vm('web1', 'tap0')
+    pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0')
+    running = daemon()
+    web.stop()
+    wait_until(lambda: running.events('session-waiting'))
+    vm('other', 'tap0', number=2)
+    vm('web1', 'tap7')
+    wait_until(lambda: pm.json('show', 'ids')['ports'] == ['tap7'] and whole(pm))
+    assert 'bpf' in lab.host.run('tc', 'filter', 'show', 'dev', 'tap7', 'ingress').stdout
+    assert 'bpf' not in lab.host.run('tc', 'filter', 'show', 'dev', 'tap0', 'ingress').stdout
+
+
+@pytest.mark.lab(machines=3)
+def test_a_sensor_that_returns_costs_one_message_a_session(lab, pm, daemon, wait_until):
+    """Also where its programs share a map: three machines, whose frames are copied once."""
+    pm('add', 'all', '--from', 'bridge:br0', '--to', 'port:ids0')
+    pm('add', 'arp', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', 'arp')
+    counter = pm.root / 'changes'
+    running = daemon(**pm.preloaded(COUNT_FILE=str(counter)))
+    assert not counter.exists(), 'there was nothing to do'
+    lab.host.ip('link del ids0')
+    wait_until(lambda: len(running.events('session-waiting')) == 2)
+    assert not counter.exists(), 'what waits for its destination is left as it is'
+    lab.cable('ids0', lab.sensor, '02:00:00:00:ff:01')
+    wait_until(lambda: len(running.events('session-whole')) == 2)
+    assert counter.read_text() == '2\n'
+    wait_until(lambda: is_copied(lab))
+    assert counter.read_text() == '2\n'
+
+
+def test_session_files_are_followed(lab, pm, daemon, wait_until):
+    running = daemon()
+    before = lab.host.state()
+    path = pm.sessions / 'ids.yaml'
+    path.write_text('from: port:vnet1\nto: port:ids0\ndirection: sent\n')
+    wait_until(lambda: is_copied(lab))
+    path.write_text('from: port:vnet2\nto: port:ids0\ndirection: sent\n')
+    wait_until(lambda: not is_copied(lab))
+    wait_until(lambda: whole(pm))
+    path.write_text('from: port:vnet1\nto: port:ids0\nfrm: port:vnet1\n')
+    wait_until(lambda: running.events('session-failed'))
+    assert 'ids.yaml:3' in running.events('session-failed')[0]['text']
+    path.unlink()
+    assert lab.host.back_to(before)
+    wait_until(lambda: running.events('session-removed'))
+    assert [event['kind'] for event in running.events()] == [
+        'started', 'session-added', 'session-whole', 'session-changed', 'port-left', 'port-joined',
+        'session-changed', 'port-left', 'session-failed', 'session-removed']
+
+
+def test_the_command_line_and_the_daemon_do_not_disturb_each_other(lab, pm, daemon):
+    running = daemon()
+    before = lab.host.state()
+    for _ in range(5):
+        pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+        pm('add', 'two', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', 'arp')
+        assert 'nothing to do' in pm('apply').stdout
+        pm('rm', '--all')
+        assert lab.host.back_to(before)
+    assert running.events('repaired', 'fight', 'error') == []
+
+
 def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
     running = daemon()
     lab.host.tc('qdisc del dev vnet1 clsact')
     wait_until(lambda: is_copied(lab))
     wait_until(lambda: running.events('repaired'))
-    assert [event['session'] for event in running.events('repaired')] == ['ids']
+    lab.host.tc('filter del dev vnet1 ingress')
+    wait_until(lambda: is_copied(lab))
+    wait_until(lambda: len(running.events('repaired')) == 2)
+    index = pm.json('show', 'ids')['action']
+    lab.host.tc(f'actions replace action mirred egress redirect dev vnet2 index {index}')
+    wait_until(lambda: is_copied(lab))
+    assert {event['session'] for event in running.events('repaired')} == {'ids'}
+    assert running.events('fight') == []
+
+
+def test_who_removes_it_again_and_again_is_given_way(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    running = daemon()
+
+    def wipe():
+        lab.host.run('tc', 'qdisc', 'del', 'dev', 'vnet1', 'clsact', check=False)
+        return running.events('fight')
+
+    wait_until(wipe)
+    assert 3 <= len(running.events('repaired')) <= 6
+    shown = pm.json('show', 'ids')
+    doctor = pm.json('doctor', status=1)
+    assert any(finding['name'] == 'fight' and finding['session'] == 'ids'
+               for finding in doctor), doctor
+    assert shown['state'] == 'partial'
+    wait_until(lambda: is_copied(lab))  # the other has ended: one more try, a second later
+
+
+def test_lost_news_leads_to_reading_everything(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    running = daemon()
+    os.kill(running.pid, signal.SIGSTOP)
+    late = lab.add_machine()
+    lab.host.tc('qdisc del dev vnet1 clsact')
+    lab.host.ip(*[f'link set vnet2 txqueuelen {1000 + i}' for i in range(4000)])
+    os.kill(running.pid, signal.SIGCONT)
+    wait_until(lambda: running.events('overrun'))
+    wait_until(lambda: is_copied(lab))
+    assert is_copied(lab)
+    frame = ethernet(BROADCAST, late.mac, 0x88b5, b'late')
+    with lab.sensor.capture() as copies:
+        late.send([frame])
+        assert copies.counts(1) == {frame: 1}
+    assert whole(pm)
+
+
+def come_and_go(lab, pm, running, wait_until, count):
+    add = [line for i in range(count)
+           for line in (f'link add d{i} type veth peer name e{i}', f'link set d{i} master br0 up')]
+    remove = [f'link del d{i}' for i in range(count)]
+
+    def settled():
+        return whole(pm) and len(pm.json('show', 'ids')['ports']) == ports
+
+    measures = []
+    for _ in range(3):
+        ports = count + 2
+        lab.host.ip(*add)
+        wait_until(settled, 60)
+        ports = 2
+        lab.host.ip(*remove)
+        wait_until(settled, 60)
+        measures.append((len(os.listdir(f'/proc/{running.pid}/fd')),
+                         int(status_of(running, 'VmRSS').split()[0])))
+    assert measures[2][0] == measures[0][0], measures
+    assert measures[2][1] < measures[1][1] + 1024, measures
+    assert running.events('fight', 'error') == []
+    assert is_copied(lab)
+
+
+def test_ports_that_come_and_go(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    come_and_go(lab, pm, daemon(), wait_until, 60)
+
+
+@pytest.mark.long
+def test_a_thousand_ports_that_come_and_go(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    come_and_go(lab, pm, daemon(), wait_until, 1000)
+
+
+def killed_under_traffic(lab, pm, daemon, count):
+    """Each new start finds all as its own, and no frame is missing from the mirror. (One may be
+    copied twice: where the programs' descriptors died with the process, they are replaced, filter
+    by filter.)"""
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    pm('add', 'plain', '--from', 'port:vnet1', '--to', 'port:other0', '--direction', 'sent')
+    kills = 0
+
+    def kill():
+        nonlocal kills
+        if kills < count:
+            daemon().kill()
+            kills += 1
+
+    with lab.sensor.capture() as copies:
+        frames = flood(a, b, 300 * count, kill)
+        seen = copies.counts(len(frames))
+    assert kills == count
+    assert set(seen) == set(frames), 'a frame is missing'
+    assert sum(seen.values()) < 1.01 * len(frames)
+    pm('apply')
+    assert whole(pm) and whole(pm, 'plain')
+
+
+@pytest.mark.ordinary
+def test_killed_while_frames_flow(lab, pm, daemon):
+    lab.host.ip('link add other0 type veth peer name other1', 'link set other0 up')
+    killed_under_traffic(lab, pm, daemon, 10)
+
+
+@pytest.mark.long
+def test_killed_a_hundred_times_while_frames_flow(lab, pm, daemon):
+    lab.host.ip('link add other0 type veth peer name other1', 'link set other0 up')
+    killed_under_traffic(lab, pm, daemon, 100)
+
+
+def test_it_sleeps_when_nothing_happens(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    running = daemon()
+
+    def wakeups():
+        return int(status_of(running, 'voluntary_ctxt_switches'))
+
+    wait_until(lambda: status_of(running, 'State').startswith('S'))
+    time.sleep(0.3)  # the last of the start
+    before = wakeups()
+    time.sleep(4)  # the time is what is measured
+    assert wakeups() - before <= 1
+
+
+CAPABILITIES = 1 << 12 | 1 << 13 | 1 << 19 | 1 << 39  # net_admin, net_raw, sys_ptrace, bpf
+
+
+def test_it_gives_up_what_it_does_not_need(lab, pm, daemon):
+    running = daemon()
+    assert int(status_of(running, 'CapEff'), 16) == CAPABILITIES
+    assert int(status_of(running, 'CapPrm'), 16) == CAPABILITIES
+    assert int(status_of(running, 'CapBnd'), 16) == CAPABILITIES
+    assert (status_of(running, 'NoNewPrivs'), status_of(running, 'Seccomp')) == ('1', '2')
+
+
+FEW = ['setpriv', '--bounding-set', '-all,+net_admin,+net_raw,+sys_ptrace,+bpf', '--inh-caps',
+       '-all', '--no-new-privs']
+
+
+@pytest.mark.lab(machines=3)
+def test_the_capabilities_of_the_unit_are_enough(lab, pm, daemon, wait_until):
+    """From its start on it has no others: what root's command line loaded it can't open by its id,
+    so it loads its own, and no frame is missing meanwhile."""
+    a, b, _ = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    before = pm.json('show', 'ids')
+    with lab.sensor.capture() as copies:
+        started = []
+        frames = flood(a, b, 3000, lambda: started or started.append(daemon(*FEW)))
+        seen = copies.counts(len(frames))
+    assert int(status_of(started[0], 'CapPrm'), 16) == CAPABILITIES
+    assert set(seen) == set(frames) and sum(seen.values()) < 1.05 * len(frames)
+    late = lab.add_machine()
+    frame = ethernet(BROADCAST, late.mac, 0x88b5, b'late')
+    with lab.sensor.capture() as copies:
+        wait_until(lambda: late.send([frame]) or copies.frames(1, timeout=0.05))
+    with lab.sensor.capture() as copies:
+        late.send([frame])
+        assert copies.counts(1) == {frame: 1}
+    assert pm.json('show', 'ids')['action'] == before['action'] and whole(pm)
+    assert started[0].events('error', 'session-failed') == []
+
+
+class Systemd:
+    """The other end of sd_notify(3), with its store of descriptors."""
+
+    def __init__(self, path):
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.settimeout(10)
+        self.stored, self.said = {}, []
+
+    def receive(self):
+        data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+        lines = dict(line.split('=', 1) for line in data.decode().splitlines())
+        self.said.append(lines)
+        if 'FDSTORE' in lines:
+            self.stored[lines['FDNAME']] = fds[0]
+        elif 'FDSTOREREMOVE' in lines:
+            os.close(self.stored.pop(lines['FDNAME']))
+        return lines
+
+    def wait_for(self, key):
+        while key not in self.receive():
+            pass
+
+    def close(self):
+        self.socket.close()
+        for fd in self.stored.values():
+            os.close(fd)
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    made = Systemd(tmp_path / 'notify')
+    yield made
+    made.close()
+
+
+def test_what_it_tells_systemd(lab, pm, daemon, systemd):
+    running = daemon(NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC='200000')
+    systemd.wait_for('READY')
+    systemd.wait_for('WATCHDOG')
+    systemd.wait_for('WATCHDOG')
+    os.kill(running.pid, signal.SIGHUP)
+    systemd.wait_for('RELOADING')
+    systemd.wait_for('READY')
+    running.process.terminate()
+    systemd.wait_for('STOPPING')
+    assert running.process.wait(10) == 0
+
+
+@pytest.mark.lab(machines=3)
+def test_programs_outlive_a_restart_in_the_store(lab, pm, daemon, systemd):
+    """With the descriptors that systemd kept, a new process without CAP_SYS_ADMIN has nothing to
+    do."""
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    running = daemon(*FEW, NOTIFY_SOCKET=str(systemd.path))
+    systemd.wait_for('READY')
+    running.kill()
+    state = lab.host.state()
+    assert len(systemd.stored) == 3  # a program each way, their map
+    names = list(systemd.stored)
+    hand = ' '.join(f'{3 + i}<&{systemd.stored[name]}' for i, name in enumerate(names))
+    counter = pm.root / 'changes'
+    environment = pm.preloaded(COUNT_FILE=str(counter), LISTEN_FDS=str(len(names)),
+                               LISTEN_FDNAMES=':'.join(names))
+    daemon(*FEW, 'bash', '-c', f'LISTEN_PID=$$ exec "$0" {hand}',
+           pass_fds=list(systemd.stored.values()), **environment)
+    assert not counter.exists() and lab.host.state() == state
+    assert is_copied(lab)
+
+
+def test_without_privileges_it_says_so(lab, pm):
+    result = lab.host.run('setpriv', '--bounding-set', '-all', '--inh-caps', '-all', '--reuid',
+                          '65534', '--clear-groups', PROGRAM, check=False, env={**os.environ, **pm.env})
+    assert result.returncode == 1
+    assert 'CAP_NET_ADMIN' in result.stderr and result.stderr.count('\n') == 1
