@@ -7,7 +7,7 @@ export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 
 # Every Debian package that anything here uses, by what it is for.
 declare -rA PACKAGES=(
-	[portmirror]='gcc libc6-dev meson ninja-build pkg-config
+	[portmirror]='gcc libc6-dev clang bpftool meson ninja-build pkg-config
 	              libbpf-dev libmnl-dev libjansson-dev libyaml-dev libpcap-dev libxxhash-dev
 	              libexpat1-dev libmicrohttpd-dev libseccomp-dev'
 	[programs]='libssl-dev libarchive-dev libgsasl-dev' # what the others are linked with
@@ -16,7 +16,7 @@ declare -rA PACKAGES=(
 	[fuzz]='clang libclang-rt-dev'
 	[lab]='iproute2 iputils-ping python3'
 	[pytest]='python3-pytest python3-yaml'
-	[net]='bpftool ethtool nftables'
+	[net]='ethtool nftables'
 	[guest]='qemu-system-x86 busybox-static cpio kmod'
 	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light
 	           openssh-client openssh-server p0f softflowd tcpdump tcpflow tshark util-linux'

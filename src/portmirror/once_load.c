@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "bpf/load.h"
 #include "portmirror/once.h"
 
 #define LOG_SIZE 65536
@@ -19,18 +20,6 @@ int once_map_create(struct err *e)
 		return err_sys(e, fd,
 			       "can't make the map that keeps frames from being copied twice");
 	return fd;
-}
-
-/* The verifier's log ends with what it objects to, and a line of statistics. */
-static const char *last_words(char *log)
-{
-	char *statistics = strstr(log, "\nprocessed ");
-	char *line;
-
-	if (statistics)
-		*statistics = '\0';
-	line = strrchr(log, '\n');
-	return line ? line + 1 : log;
 }
 
 int once_load(const struct once_program *program, int map_fd, struct err *e)
@@ -47,13 +36,8 @@ int once_load(const struct once_program *program, int map_fd, struct err *e)
 	/* libbpf fills the log only where loading fails. */
 	fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, program->name, "MIT", code, program->count,
 			   &opts);
-	if (fd < 0) {
-		const char *words = last_words(log);
-
-		return err_sys(e, fd,
-			       "the kernel refused the program that keeps frames from being "
-			       "copied twice%s%s",
-			       *words ? ": " : "", words);
-	}
+	if (fd < 0)
+		return load_refused(e, fd, "the program that keeps frames from being copied twice",
+				    load_last_words(log));
 	return fd;
 }
