@@ -169,20 +169,38 @@ static bool is_tun(int folder, const char *name)
 	return len >= wanted && memcmp(target + len - wanted, tun, strlen(tun)) == 0;
 }
 
+/* Opens one of the process's folders: a descriptor, or a negative errno. */
+static int open_folder(const struct process *p, const char *name)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%d/%s", (int)p->pid, name);
+	fd = openat(p->search->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The links in "fd" tell at once what is no tap. Of another user's process it takes
+ * CAP_DAC_READ_SEARCH to open them; "fdinfo" then says as much, in a longer time, to who may trace
+ * the process (Linux 5.14, fs/proc/fd.c). */
 static int find_taps(struct process *p)
 {
 	DIR *fds cleanup(closedir_at) = NULL;
 	const struct dirent *entry;
+	bool links = true;
 	char path[32];
 	int folder, ret = 0;
 
 	snprintf(path, sizeof(path), "%d/exe", (int)p->pid);
 	if (readlinkat(p->search->proc, path, (char[1]){0}, 1) < 0)
 		return -errno; /* -ENOENT for the kernel's own threads */
-	snprintf(path, sizeof(path), "%d/fd", (int)p->pid);
-	folder = openat(p->search->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	folder = open_folder(p, "fd");
+	if (folder == -EACCES) {
+		links = false;
+		folder = open_folder(p, "fdinfo");
+	}
 	if (folder < 0)
-		return -errno;
+		return folder;
 	fds = fdopendir(folder);
 	if (!fds) {
 		close(folder);
@@ -191,7 +209,7 @@ static int find_taps(struct process *p)
 	while (ret == 0 && (entry = readdir(fds))) {
 		int fd = number_of(entry->d_name);
 
-		if (fd >= 0 && is_tun(folder, entry->d_name))
+		if (fd >= 0 && (!links || is_tun(folder, entry->d_name)))
 			ret = add_tap(p, fd);
 	}
 	return ret;

@@ -374,6 +374,16 @@ def test_the_capabilities_of_the_unit_are_enough(lab, pm, daemon, wait_until):
     assert started[0].events('error', 'session-failed') == []
 
 
+def test_a_machine_of_another_user_is_found_all_the_same(lab, pm, daemon, vm, wait_until):
+    """As libvirt's are, whose /proc/PID/fd only CAP_DAC_READ_SEARCH could open."""
+    running = daemon(*FEW)
+    pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0')
+    wait_until(lambda: running.events('session-waiting'))
+    vm('web1', 'tap0', user=12345)
+    wait_until(lambda: running.events('session-whole'))
+    assert pm.json('show', 'ids')['ports'] == ['tap0']
+
+
 class Systemd:
     """The other end of sd_notify(3), with its store of descriptors."""
 

@@ -11,9 +11,10 @@ HOLDER = BUILD / 'tests/unit/portmirror/test-tap-holder'
 
 
 class Vm:
-    """A process with QEMU's command line that holds these taps, plugged into the bridge."""
+    """A process with QEMU's command line that holds these taps, plugged into the bridge; root's, or that of
+    the user with this number."""
 
-    def __init__(self, lab, name, *taps, number=1):
+    def __init__(self, lab, name, *taps, number=1, user=0):
         self.lab, self.taps = lab, taps
         words = ['qemu-system-x86_64', '-name', f'guest={name},debug-threads=on', '-uuid',
                  f'00000000-0000-0000-0000-{number:012d}']
@@ -22,7 +23,8 @@ class Vm:
                       '-device', '{"driver":"virtio-net-pci","netdev":"hostnet%d","id":"net%d",'
                       '"mac":"52:54:00:00:%02x:%02x"}' % (i, i, number, i)]
         environment = {**os.environ, 'TAPS': ' '.join(f'{30 + i}={tap}'
-                                                      for i, tap in enumerate(taps))}
+                                                      for i, tap in enumerate(taps)),
+                       'OWNER': str(user)}
         self.process = lab.host.popen('bash', '-c', f'exec -a {words[0]} {HOLDER} "$@"', 'sh',
                                       *words[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       env=environment)

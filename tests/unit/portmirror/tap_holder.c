@@ -3,7 +3,8 @@
  * Holds taps as a virtual machine does, under whatever command line it is given. The environment
  * tells which: TAPS="FD=NAME ..." (a name twice: two queues; no name: no device on it), made in
  * the network namespace we are in, or, with FOREIGN set, in a new one: "stay" in it, or come
- * "back". Says "ready" and waits for the end of its input. Exits with 77 where it can't make them.
+ * "back". With OWNER, a number, it goes on as that user, as QEMU does. Says "ready" and waits for
+ * the end of its input. Exits with 77 where it can't make them.
  */
 #include <fcntl.h>
 #include <linux/if.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int hold(int number, const char *name, size_t len)
@@ -46,15 +48,25 @@ static int hold_all(const char *taps)
 	return 0;
 }
 
+/* /proc shows it as that user's only while it could be traced, which setuid(2) ends. */
+static int become(const char *owner)
+{
+	uid_t user = (uid_t)strtoul(owner, NULL, 10);
+
+	return setgid(user) < 0 || setuid(user) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0 ? -1 : 0;
+}
+
 int main(void)
 {
-	const char *taps = getenv("TAPS"), *foreign = getenv("FOREIGN");
+	const char *taps = getenv("TAPS"), *foreign = getenv("FOREIGN"), *owner = getenv("OWNER");
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	char byte;
 
 	if (!taps || home < 0 || (foreign && unshare(CLONE_NEWNET) < 0) || hold_all(taps) < 0)
 		return 77;
 	if (foreign && strcmp(foreign, "back") == 0 && setns(home, CLONE_NEWNET) < 0)
+		return 77;
+	if (owner && become(owner) < 0)
 		return 77;
 	if (write(STDOUT_FILENO, "ready", 5) != 5)
 		return 1;
