@@ -16,7 +16,7 @@ declare -rA PACKAGES=(
 	[fuzz]='clang libclang-rt-dev'
 	[lab]='iproute2 iputils-ping python3'
 	[pytest]='python3-pytest python3-yaml'
-	[net]='ethtool nftables'
+	[net]='ethtool nftables systemd'
 	[guest]='qemu-system-x86 busybox-static cpio kmod'
 	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light
 	           openssh-client openssh-server p0f softflowd tcpdump tcpflow tshark util-linux'

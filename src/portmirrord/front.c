@@ -13,6 +13,7 @@
 #include "portmirrord/api.h"
 #include "portmirrord/metrics.h"
 #include "portmirrord/web.h"
+#include "rest/access.h"
 #include "rest/server.h"
 
 #define SOCKET_NAME "/run/portmirror/api.sock"
@@ -98,6 +99,32 @@ static int listen_all(struct front *front, struct err *e)
 	if (buf_status(&usual) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	return rest_server_listen(front->server, buf_text(&usual), e);
+}
+
+static int check_listen(const struct front_config *config, const char *text, struct err *e)
+{
+	struct where where;
+	int r = where_read(text, &where, e);
+
+	if (r == 0 && where.address.any.sa_family != AF_UNIX && !config->token_file)
+		r = err_set(e, -EINVAL, "%s: TCP needs --token-file", text);
+	if (r == 0 && !where_is_here(&where) && !config->certificate)
+		r = err_set(e, -EINVAL,
+			    "%s is not a loopback address: that needs --certificate and --key, "
+			    "for TLS",
+			    text);
+	return r;
+}
+
+int front_check(const struct front_config *config, struct err *e)
+{
+	int r = 0;
+
+	if (!config->certificate != !config->key)
+		return err_set(e, -EINVAL, "--certificate and --key need each other");
+	for (size_t i = 0; i < config->nlisten && r == 0; i++)
+		r = check_listen(config, config->listen[i], e);
+	return r;
 }
 
 int front_new(const struct front_config *config, struct front **front, struct err *e)

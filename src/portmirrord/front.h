@@ -24,6 +24,9 @@ struct front_config {
 	void *data;
 };
 
+/* Whether what it says can be: a sentence about the option that it can't be with. */
+int front_check(const struct front_config *config, struct err *e);
+
 int front_new(const struct front_config *config, struct front **front, struct err *e);
 void front_free(struct front *front);
 

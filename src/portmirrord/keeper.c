@@ -415,18 +415,23 @@ int keeper_new(const struct keeper_config *config, struct keeper **keeper, struc
 	}
 	k->engine.picture = copy_picture;
 	k->engine.picture_data = k;
-	keeper_tell(k, "started", "", "portmirrord " VERSION " follows this host from now on");
-	loop_timer_set(config->loop, &k->poll, POLL_MS, poll_files, k);
 	*keeper = k;
-	pass(k);
 	return 0;
+}
+
+void keeper_start(struct keeper *k)
+{
+	k->started = true;
+	keeper_tell(k, "started", "", "portmirrord " VERSION " follows this host from now on");
+	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
+	pass(k);
 }
 
 void keeper_free(struct keeper *k)
 {
 	if (!k)
 		return;
-	if (k->told && k->follow)
+	if (k->started)
 		keeper_tell(k, "stopped", "",
 			    "portmirrord ends; the kernel goes on copying as it stands");
 	loop_timer_clear(k->config.loop, &k->again);

@@ -44,8 +44,10 @@ struct keeper_config {
 	void (*held)(bool held, bool program, const struct once_held *it, void *data);
 };
 
-/* Opens everything and reconciles once. */
+/* Opens everything, and changes nothing. */
 int keeper_new(const struct keeper_config *config, struct keeper **keeper, struct err *e);
+/* Reconciles, and follows the host from now on, while the loop runs. */
+void keeper_start(struct keeper *keeper);
 void keeper_free(struct keeper *keeper); /* the kernel's state stays */
 
 /* The sessions as of now, and how they stand; valid until the loop goes on. Never NULL; the

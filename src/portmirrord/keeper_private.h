@@ -30,6 +30,7 @@ struct keeper {
 	struct machines *machines;
 	struct loop_timer again, poll, peace;
 	int64_t pause; /* the last one before trying again; 0: nothing is left over */
+	bool started;
 	bool sessions_stale, plan_stale, plan_told;
 	unsigned changes; /* KEEPER_*, not told yet */
 	uint64_t generation;

@@ -158,34 +158,25 @@ static void raise_limit(void)
 	}
 }
 
-/* Sockets, secrets and the group: while all privileges are there. */
-static int open_front(struct program *p, const char *root, struct err *e)
+/* What the options say of it; listen has room for as many as there are. */
+static struct front_config front_options(const struct cli_call *call, const char **listen)
 {
-	const struct cli_call *call = p->call;
 	size_t count = cli_count(call, "listen");
-	const char **listen cleanup(free_at) = calloc(count + 1, sizeof(*listen));
-	struct front_config config = {
-		.loop = p->loop,
-		.keeper = p->keeper,
-		.root = root,
+
+	for (size_t i = 0; i < count; i++)
+		listen[i] = cli_nth(call, "listen", i);
+	return (struct front_config){
 		.listen = listen,
 		.nlisten = count,
 		.group = cli_has(call, "group") ? cli_get(call, "group") : "portmirror",
 		.token_file = cli_get(call, "token-file"),
 		.certificate = cli_get(call, "certificate"),
 		.key = cli_get(call, "key"),
-		.log = say,
-		.data = p,
 	};
-
-	if (!listen)
-		return err_set(e, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < count; i++)
-		listen[i] = cli_nth(call, "listen", i);
-	return front_new(&config, &p->front, e);
 }
 
-static int open_all(struct program *p, const char *root, struct err *e)
+/* All that takes privileges, before anything is changed. */
+static int open_all(struct program *p, const char *root, struct front_config *front, struct err *e)
 {
 	struct keeper_config config = {
 		.root = root, .changed = changed, .log = say, .data = p, .held = held};
@@ -206,7 +197,14 @@ static int open_all(struct program *p, const char *root, struct err *e)
 	config.nkept = p->nkept;
 	if (r == 0)
 		r = keeper_new(&config, &p->keeper, e);
-	return r < 0 ? r : open_front(p, root, e);
+	if (r < 0)
+		return r;
+	front->loop = p->loop;
+	front->keeper = p->keeper;
+	front->root = root;
+	front->log = say;
+	front->data = p;
+	return front_new(front, &p->front, e);
 }
 
 /* Opened with all privileges, run with few. A kernel without filters for system calls is no reason
@@ -237,12 +235,14 @@ static void close_all(struct program *p)
 	free(p->kept);
 }
 
-static int run(struct program *p, const char *root, struct err *e)
+static int run(struct program *p, const char *root, struct front_config *front, struct err *e)
 {
-	int r = open_all(p, root, e);
+	int r = open_all(p, root, front, e);
 
-	if (r == 0)
-		r = confine(p, e);
+	if (r < 0)
+		return r;
+	keeper_start(p->keeper); /* root's command line may have loaded what only root can open */
+	r = confine(p, e);
 	if (r < 0)
 		return r;
 	if (p->watchdog_ms > 0)
@@ -253,20 +253,30 @@ static int run(struct program *p, const char *root, struct err *e)
 
 static int follow_host(const struct cli_call *call)
 {
+	const char **listen cleanup(free_at) =
+		calloc(cli_count(call, "listen") + 1, sizeof(*listen));
 	struct program p = {.call = call, .signals = -1};
 	const char *root = cli_get(call, "root");
+	struct front_config front;
 	struct err e = {0};
 	int r;
 
-	if (!root)
-		root = getenv("PORTMIRROR_ROOT");
+	if (!listen) {
+		cli_complain(call, "out of memory");
+		return EXIT_FAILED;
+	}
+	front = front_options(call, listen);
+	if (front_check(&front, &e) < 0)
+		return cli_misused(call, "%s", e.text);
 	if (!confine_may_administer()) {
 		cli_complain(call, "needs root (CAP_NET_ADMIN): it changes the traffic control of "
 				   "network devices; try: sudo portmirrord");
 		return EXIT_FAILED;
 	}
+	if (!root)
+		root = getenv("PORTMIRROR_ROOT");
 	raise_limit();
-	r = run(&p, root ? root : "", &e);
+	r = run(&p, root ? root : "", &front, &e);
 	if (r < 0)
 		say(LOG_ERR, e.text, &p);
 	close_all(&p);
@@ -308,10 +318,11 @@ static const struct cli_program program = {
 	.name = "portmirrord",
 	.version = VERSION,
 	.summary = "keep the mirror sessions of portmirror going, whatever happens on the host",
-	.text = "Carries the saved sessions out, and again whenever it takes something: machines "
-		"that start and\nstop, devices that come and go, session files that change, tools "
-		"that remove what copies the\nframes. Runs until it gets SIGTERM or SIGINT; the "
-		"kernel goes on copying without it. SIGHUP\nmakes it read everything anew.\n\n"
+	.text = "Carries the saved sessions out, and again whenever something calls for it: "
+		"machines that\nstart and stop, devices that come and go, session files that "
+		"change, tools that remove what copies\nthe frames. Runs until it gets SIGTERM or "
+		"SIGINT; the kernel goes on copying without it. SIGHUP\nmakes it read everything "
+		"anew.\n\n"
 		"Examples:\n"
 		"  systemctl enable --now portmirrord    as a service\n"
 		"  portmirrord                           by hand, in the foreground\n"

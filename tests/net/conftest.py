@@ -16,9 +16,13 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
     config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
                                        'sanitizers too')
+    config.addinivalue_line('markers', 'long: takes minutes; runs only where -m names it')
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if 'long' not in config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker('long')])
+        items[:] = [item for item in items if not item.get_closest_marker('long')]
     if os.geteuid() != 0:
         for item in items:
             item.add_marker(pytest.mark.skip(reason='only root can make network namespaces'))

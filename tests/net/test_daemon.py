@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -41,6 +43,18 @@ class Daemon:
         return [event for event in events if event['number'] > self.first and
                 (not kinds or event['kind'] in kinds)]
 
+    def answers(self):
+        """Whether it has come as far as to serve: then its first look is behind it."""
+        assert self.process.poll() is None, self.process.stderr.read()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            try:
+                client.connect(str(self.pm.root / 'run/portmirror/api.sock'))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            client.sendall(b'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            return client.recv(4096).startswith(b'HTTP/1.1 200')
+
     def last(self):
         self.first = 0
         return max((event['number'] for event in self.events()), default=0)
@@ -60,11 +74,11 @@ class Daemon:
 @pytest.fixture
 def daemon(lab, pm, wait_until):
     with contextlib.ExitStack() as stack:
-        def start(*before, **options):
+        def start(*before, ready=True, **options):
             made = Daemon(lab, pm, *before, **options)
             stack.callback(lambda: made.process.poll() is None and made.stop())
-            wait_until(lambda: made.events('started') or made.process.poll() is not None)
-            assert made.process.poll() is None, made.process.stderr.read()
+            if ready:
+                wait_until(made.answers, 20)
             return made
         yield start
 
@@ -159,7 +173,7 @@ def test_a_sensor_that_returns_costs_one_message_a_session(lab, pm, daemon, wait
     wait_until(lambda: len(running.events('session-waiting')) == 2)
     assert not counter.exists(), 'what waits for its destination is left as it is'
     lab.cable('ids0', lab.sensor, '02:00:00:00:ff:01')
-    wait_until(lambda: len(running.events('session-whole')) == 2)
+    wait_until(lambda: len(running.events('session-whole')) == 4)  # two of them at the start
     assert counter.read_text() == '2\n'
     wait_until(lambda: is_copied(lab))
     assert counter.read_text() == '2\n'
@@ -285,9 +299,9 @@ def test_a_thousand_ports_that_come_and_go(lab, pm, daemon, wait_until):
 
 
 def killed_under_traffic(lab, pm, daemon, count):
-    """Each new start finds all as its own, and no frame is missing from the mirror. (One may be
-    copied twice: where the programs' descriptors died with the process, they are replaced, filter
-    by filter.)"""
+    """At any instant, in the middle of its start too. Each new start finds all as its own, and no frame is
+    missing from the mirror. (One may be copied twice: where the programs' descriptors died with the process,
+    they are replaced, filter by filter.)"""
     a, b = lab.machines
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
     pm('add', 'plain', '--from', 'port:vnet1', '--to', 'port:other0', '--direction', 'sent')
@@ -296,7 +310,9 @@ def killed_under_traffic(lab, pm, daemon, count):
     def kill():
         nonlocal kills
         if kills < count:
-            daemon().kill()
+            running = daemon(ready=kills % 2 == 0)
+            time.sleep(random.uniform(0, 0.05))
+            running.kill()
             kills += 1
 
     with lab.sensor.capture() as copies:
@@ -321,18 +337,34 @@ def test_killed_a_hundred_times_while_frames_flow(lab, pm, daemon):
     killed_under_traffic(lab, pm, daemon, 100)
 
 
-def test_it_sleeps_when_nothing_happens(lab, pm, daemon, wait_until):
-    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
-    running = daemon()
-
-    def wakeups():
+def wakes(lab, pm, running, wait_until, seconds):
+    """How often it wakes up within so long a time, once its start is over."""
+    def count():
         return int(status_of(running, 'voluntary_ctxt_switches'))
 
-    wait_until(lambda: status_of(running, 'State').startswith('S'))
-    time.sleep(0.3)  # the last of the start
-    before = wakeups()
-    time.sleep(4)  # the time is what is measured
-    assert wakeups() - before <= 1
+    def is_quiet():
+        before = count()
+        time.sleep(0.5)
+        return count() == before
+
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    wait_until(is_quiet)
+    before = count()
+    time.sleep(seconds)  # the time is what is measured
+    return count() - before
+
+
+def test_it_sleeps_when_nothing_happens(lab, pm, daemon, wait_until):
+    assert wakes(lab, pm, daemon(), wait_until, 4) <= 1
+
+
+@pytest.mark.long
+def test_it_wakes_up_no_more_than_once_in_ten_seconds(lab, pm, daemon, systemd, wait_until):
+    """As a service, with the watchdog of its unit to feed."""
+    unit = (BUILD / 'systemd/portmirrord.service').read_text()
+    watchdog = int(re.search(r'^WatchdogSec=(\d+)s$', unit, re.M)[1]) * 1_000_000
+    running = daemon(NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC=str(watchdog))
+    assert wakes(lab, pm, running, wait_until, 65) <= 6
 
 
 CAPABILITIES = 1 << 12 | 1 << 13 | 1 << 19 | 1 << 39  # net_admin, net_raw, sys_ptrace, bpf
@@ -460,3 +492,32 @@ def test_without_privileges_it_says_so(lab, pm):
                           '65534', '--clear-groups', PROGRAM, check=False, env={**os.environ, **pm.env})
     assert result.returncode == 1
     assert 'CAP_NET_ADMIN' in result.stderr and result.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('options, status, told', [
+    (['--listen', 'nowhere'], 2, "'nowhere'"),
+    (['--listen', 'tcp:127.0.0.1:8640'], 2, '--token-file'),
+    (['--listen', 'tcp:0.0.0.0:8640', '--token-file', '/dev/null'], 2, '--certificate'),
+    (['--key', '/dev/null'], 2, '--certificate'),
+    (['--lsten', 'unix:/x'], 2, "'--listen'"),
+    (['follow'], 2, "'follow'"),
+    (['--listen', 'tcp:127.0.0.1:8640', '--token-file', '/nowhere'], 1, '/nowhere'),
+    (['--listen', 'unix:/nowhere/api.sock'], 1, '/nowhere/api.sock'),
+])
+def test_what_is_wrong_with_its_options_is_said_before_anything_is_done(lab, pm, options, status, told):
+    pm.sessions.mkdir(parents=True)
+    (pm.sessions / 'ids.yaml').write_text('from: bridge:br0\nto: port:ids0\n')
+    before = lab.host.state()
+    result = lab.host.run(PROGRAM, '--group', 'root', *options, check=False, env={**os.environ, **pm.env})
+    assert result.returncode == status
+    lines = result.stderr.splitlines()
+    assert told in lines[0] and len(lines) == status  # usage errors point to --help, too
+    assert lab.host.state() == before and not (pm.root / 'run/portmirror/events').exists()
+
+
+def test_a_second_one_leaves_the_first_alone(lab, pm, daemon):
+    running = daemon()
+    result = lab.host.run(PROGRAM, '--group', 'root', check=False, env={**os.environ, **pm.env})
+    assert result.returncode == 1 and 'somebody serves there already' in result.stderr
+    assert result.stderr.count('\n') == 1
+    assert running.events('stopped') == [] and (pm.root / 'run/portmirror/api.sock').exists()
