@@ -177,6 +177,19 @@ def test_portmirror_completes_values(complete, tmp_path, line, offers):
     assert complete('portmirror', f'--root {tmp_path} {line}', env=env) == set(offers.split())
 
 
+@pytest.mark.parametrize('line, offers', [
+    ('--listen ', 'unix: tcp:127.0.0.1:'),
+    ('--listen tcp:', '127.0.0.1:'),
+    ('--listen=un', 'unix:'),
+    ('--listen unix:/x --gr', '--group'),
+    ('--group=roo', 'root'),
+    ('--key /etc/hostn', '/etc/hostname'),
+    ('--root /us', '/usr'),
+])
+def test_portmirrord_completes_values(complete, line, offers):
+    assert complete('portmirrord', line) == set(offers.split())
+
+
 # A host with a bridge, and a machine on it: a process that holds a tap, called as QEMU is.
 HOST = r'''
 mount -t sysfs none /sys && ip link add br7 type bridge && ip link add vnet7 type veth peer vnet8 || exit
