@@ -88,9 +88,9 @@ static struct action *begin(const struct rest_call *call, json_t *told)
 
 static json_t *resource_of(const struct action *a)
 {
-	json_t *object = json_copy(a->told);
+	json_t *object = json_pack("{s:o}", "id", json_sprintf("%" PRIu64, a->number));
 
-	if (object && json_object_set_new(object, "id", json_sprintf("%" PRIu64, a->number)) < 0) {
+	if (json_object_update(object, a->told) < 0) {
 		json_decref(object);
 		return NULL;
 	}
@@ -142,12 +142,14 @@ static void progressed(double share, void *data)
 	rest_job_progress(a->job, share);
 }
 
+/* What the monitor tells at the end: as who asks later would see it. */
 static json_t *done_resource(const struct action *a)
 {
-	json_t *object = resource_of(a);
+	json_t *object = json_pack("{s:s, s:o}", "_type", "action", "id",
+				   json_sprintf("%" PRIu64, a->number));
 
-	(void)json_object_set_new(object, "_type", json_string("action"));
 	(void)json_object_update(object, a->link);
+	(void)json_object_update(object, a->told);
 	return object;
 }
 
@@ -163,7 +165,7 @@ static void finished(json_t *proof, const struct err *e, void *data)
 		set(a, "verdict", json_copy(json_object_get(proof, "verdict")));
 		set(a, "reason", json_copy(json_object_get(proof, "reason")));
 		set(a, "proof", json_incref(proof));
-		rest_job_done(a->job, 200, done_resource(a));
+		rest_job_done(a->job, 201, done_resource(a));
 	} else {
 		set(a, "reason", json_string(e->text));
 		(void)api_refuse(e, NULL, &fault);
@@ -181,6 +183,16 @@ static void cancelled(void *data)
 	a->checker = NULL;
 	a->job = NULL;
 	set(a, "state", json_string("cancelled"));
+}
+
+/* What was made of the request. */
+static int describe(const struct action *a, struct rest_made *made, struct rest_fault *fault)
+{
+	made->resource = resource_of(a);
+	if (made->resource && asprintf(&made->id, "%" PRIu64, a->number) >= 0)
+		return 0;
+	made->id = NULL;
+	return api_no_memory(fault);
 }
 
 static int check(const struct rest_call *call, const json_t *input, struct rest_made *made,
@@ -221,7 +233,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 		return -1;
 	}
 	made->job = a->job;
-	return 0;
+	return describe(a, made, fault);
 }
 
 /* bypass, restore, tc: done at once */
@@ -229,17 +241,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 static int done(const struct rest_call *call, json_t *told, struct rest_made *made,
 		struct rest_fault *fault)
 {
-	struct action *a;
-
-	if (!told)
-		return api_no_memory(fault);
-	a = begin(call, told);
-	made->resource = resource_of(a);
-	if (!made->resource || asprintf(&made->id, "%" PRIu64, a->number) < 0) {
-		made->id = NULL;
-		return api_no_memory(fault);
-	}
-	return 0;
+	return told ? describe(begin(call, told), made, fault) : api_no_memory(fault);
 }
 
 static int suspend(const struct rest_call *call, bool suspended, const json_t *input,

@@ -183,7 +183,7 @@ static void write_server(struct buf *out, const struct rest_server *server)
 	static const char *const refusals[REST_REFUSED_KINDS] = {
 		[REST_REFUSED_PEER] = "peer",	[REST_REFUSED_TOKEN] = "token",
 		[REST_REFUSED_HOST] = "host",	[REST_REFUSED_FORM] = "form",
-		[REST_REFUSED_LIMIT] = "limit",
+		[REST_REFUSED_LIMIT] = "limit", [REST_REFUSED_HTTP] = "http",
 	};
 	struct rest_server_counts counts = {0};
 	char status[] = "1xx";

@@ -87,6 +87,11 @@ uint64_t condition_hash_all(const struct rest_type *type, const json_t *items, c
 	return hash;
 }
 
+uint64_t condition_hash_form(const json_t *form, const char *base)
+{
+	return hash_value(HASH_START, form, base);
+}
+
 static char letter(enum rest_format format)
 {
 	return "jyxhf"[format];

@@ -19,6 +19,7 @@
 /* base: what absolute URLs begin with; it is no part of the hash. */
 uint64_t condition_hash(const struct rest_type *type, const json_t *resource, const char *base);
 uint64_t condition_hash_all(const struct rest_type *type, const json_t *items, const char *base);
+uint64_t condition_hash_form(const json_t *form, const char *base);
 
 #define CONDITION_TAG 24
 const char *condition_tag(char tag[CONDITION_TAG], uint64_t hash, enum rest_format format);

@@ -13,14 +13,18 @@
 #define POLL_LIMIT	60000 /* milliseconds that a long poll is held */
 #define MONITOR_SECONDS "1"   /* after which a browser looks at a monitor again */
 
-/* The ETag is on its way; true where the client has the same already. A page for a browser carries
- * a token beside the resource, so it is always sent. */
-static bool is_fresh(struct work *work, uint64_t hash)
+/* The ETag is on its way; true where the client has the same already. Always sent are a page for a
+ * browser, which carries a token beside the resource, and what changes by itself (live). */
+static bool is_fresh(struct work *work, uint64_t hash, bool live)
 {
 	say_tag(work, hash);
-	return work->request->if_none_match && work->format != REST_HTML &&
-	       !api_facts(work->api, work->route.type)->live &&
+	return work->request->if_none_match && work->format != REST_HTML && !live &&
 	       condition_fresh(work->request->if_none_match, hash, work->format);
+}
+
+static bool is_live(const struct work *work)
+{
+	return api_facts(work->api, work->route.type)->live;
 }
 
 static enum step say_not_modified(struct work *work)
@@ -49,7 +53,7 @@ static enum step get_resource(struct work *work)
 	hash = condition_hash(route->type, resource, work->request->base);
 	if (check_if_match(work, hash) < 0)
 		return STEP_FAILED;
-	if (is_fresh(work, hash))
+	if (is_fresh(work, hash, is_live(work)))
 		return say_not_modified(work);
 	dressed = route->type->plural ? dress_resource(work, resource, route->id)
 				      : dress_entry(work, resource);
@@ -87,10 +91,16 @@ static enum step get_form(struct work *work)
 	const struct route *route = &work->route;
 	json_t *current cleanup(json_free_at) = NULL;
 	json_t *form cleanup(json_free_at) = NULL;
+	uint64_t hash;
 
 	if (look_behind_form(work, &current) < 0)
 		return STEP_FAILED;
 	form = say_form(work, route, route->form, current);
+	hash = condition_hash_form(form, work->request->base);
+	if (check_if_match(work, hash) < 0)
+		return STEP_FAILED;
+	if (is_fresh(work, hash, false))
+		return say_not_modified(work);
 	return say_value(work, 200, REST_FORM, form, route->type);
 }
 
@@ -169,7 +179,7 @@ static enum step get_items(struct work *work, struct rest_list *list)
 		hash = condition_hash_all(work->route.type, list->items, work->request->base);
 		if (check_if_match(work, hash) < 0)
 			return STEP_FAILED;
-		if (is_fresh(work, hash))
+		if (is_fresh(work, hash, is_live(work)))
 			return say_not_modified(work);
 	}
 	return say_items(work, list, at, many, range.given && found);

@@ -106,6 +106,7 @@ struct rest_job *rest_job_new(struct rest_api *api, void (*cancel_job)(void *dat
 	*job = (struct rest_job){
 		.api = api, .number = ++api->last_job, .cancel = cancel_job, .data = data};
 	*place = job;
+	rest_api_changed(api, &job_type);
 	return job;
 }
 

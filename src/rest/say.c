@@ -100,7 +100,7 @@ json_t *say_form(const struct work *work, const struct route *route, enum rest_f
 		return form;
 	/* A browser can't send If-Match: the form brings the tag along, as _etag. */
 	hash = condition_hash(route->type, current, work->request->base);
-	condition_tag(tag, hash, work->format);
+	condition_tag(tag, hash, REST_FORM_BODY);
 	if (json_object_set_new(form, "etag", json_string(tag)) < 0) {
 		json_decref(form);
 		return NULL;

@@ -26,13 +26,15 @@ struct rest_route {
 	void *data;
 };
 
-enum rest_refusal {			/* for counters */
-		    REST_REFUSED_PEER,	/* a local user who may not */
-		    REST_REFUSED_TOKEN, /* no or a wrong bearer token */
-		    REST_REFUSED_HOST,	/* Host or Origin of another site */
-		    REST_REFUSED_FORM,	/* a form without its anti-forgery token */
-		    REST_REFUSED_LIMIT, /* too many connections, too large, too slow */
-		    REST_REFUSED_KINDS
+/* Why somebody was turned away, for counters. */
+enum rest_refusal {
+	REST_REFUSED_PEER,  /* a local user who may not */
+	REST_REFUSED_TOKEN, /* no or a wrong bearer token */
+	REST_REFUSED_HOST,  /* Host or Origin of another site */
+	REST_REFUSED_FORM,  /* a form without its anti-forgery token */
+	REST_REFUSED_LIMIT, /* too many connections, too large, too slow */
+	REST_REFUSED_HTTP,  /* no HTTP, or what two readers might take for two things */
+	REST_REFUSED_KINDS
 };
 
 struct rest_server_config {

@@ -77,10 +77,10 @@ static bool check_body(const struct client *client, struct check *check)
 	const char *encoding = check->headers[HEADER_TRANSFER_ENCODING];
 
 	if (encoding && strcasecmp(encoding, "chunked") != 0)
-		return refuse(check, REST_REFUSED_KINDS, 501, "transfer-encoding", NULL,
+		return refuse(check, REST_REFUSED_HTTP, 501, "transfer-encoding", NULL,
 			      "a body may be sent whole or chunked only");
 	if (length && (encoding || !read_length(length, &check->body_len)))
-		return refuse(check, REST_REFUSED_KINDS, 400, "content-length", NULL,
+		return refuse(check, REST_REFUSED_HTTP, 400, "content-length", NULL,
 			      "Content-Length must be a number, and isn't sent with "
 			      "Transfer-Encoding");
 	if (check->body_len > REST_BODY_MAX || client->drained + client->body.len > REST_BODY_MAX)
@@ -98,7 +98,7 @@ static bool check_head(const struct client *client, struct check *check)
 		return refuse(check, REST_REFUSED_LIMIT, 431, "headers-too-large", NULL,
 			      "the request line and the headers have at most %d bytes", HEAD_MAX);
 	if (check->twice != HEADERS)
-		return refuse(check, REST_REFUSED_KINDS, 400, "header-twice", NULL,
+		return refuse(check, REST_REFUSED_HTTP, 400, "header-twice", NULL,
 			      "there may be only one %s header", names[check->twice]);
 	return true;
 }
@@ -254,8 +254,6 @@ bool check_has_body(struct MHD_Connection *connection)
 
 void check_log(struct client *client, const struct check *check)
 {
-	if (check->kind == REST_REFUSED_KINDS)
-		return;
 	server_refused(client->server, check->kind, "%s is refused (%u %s): %s", client->user,
 		       check->fault.status, check->fault.code, check->fault.why.text);
 }

@@ -33,7 +33,7 @@ struct check {
 	struct rest_request request;
 	const struct rest_route *route; /* where it isn't the api's */
 	bool refused;
-	enum rest_refusal kind; /* REST_REFUSED_KINDS: a mistake in its making */
+	enum rest_refusal kind;
 	struct rest_fault fault;
 	unsigned long long body_len; /* as announced */
 	bool asks_first;	     /* waits for "100 Continue" before it sends its body */

@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "base/mem.h"
+#include "rest/represent.h"
 #include "rest/server_check.h"
 #include "rest/server_private.h"
 
@@ -75,10 +76,7 @@ static const struct {
 	{"Cache-Control", "no-store", false},
 	/* Not no-referrer: a browser would send "Origin: null" with our own forms too. */
 	{"Referrer-Policy", "same-origin", true},
-	{"Content-Security-Policy",
-	 "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-	 "frame-ancestors 'none'; base-uri 'none'",
-	 true},
+	{"Content-Security-Policy", rest_html_policy, true},
 };
 
 static bool add_header(struct MHD_Response *out, const char *name, const char *value)
@@ -265,7 +263,7 @@ static enum MHD_Result answer(struct client *client, const char *method, const c
 static bool is_drained(const struct check *check)
 {
 	return check->body_len <= DRAIN_MAX && !check->asks_first &&
-	       check->kind != REST_REFUSED_KINDS;
+	       check->kind != REST_REFUSED_HTTP;
 }
 
 /* The head is whole. */

@@ -80,6 +80,14 @@ static bool is_noise(const char *format)
 	return false;
 }
 
+/* What it can't read it answers itself, before anybody else sees the request. */
+static bool is_refusal(const char *format)
+{
+	static const char refusal[] = "Error processing request";
+
+	return strncmp(format, refusal, strlen(refusal)) == 0;
+}
+
 void server_mhd_says(void *data, const char *format, va_list args)
 {
 	struct rest_server *server = data;
@@ -88,6 +96,11 @@ void server_mhd_says(void *data, const char *format, va_list args)
 		return;
 	(void)vsnprintf(server->mhd_said, sizeof(server->mhd_said), format, args);
 	server->mhd_said[strcspn(server->mhd_said, "\n")] = '\0';
+	if (is_refusal(format)) {
+		server_refused(server, REST_REFUSED_HTTP, "a request is refused: %s",
+			       server->mhd_said);
+		return;
+	}
 	server_log(server, LOG_DEBUG, LOG_MHD, "libmicrohttpd: %s", server->mhd_said);
 }
 

@@ -53,8 +53,8 @@ static int get_page(const char *base, struct buf *out, void *data)
 
 static int get_metrics(const char *base, struct buf *out, void *data)
 {
-	static const char *const kinds[REST_REFUSED_KINDS] = {"peer", "token", "host", "form",
-							      "limit"};
+	static const char *const kinds[REST_REFUSED_KINDS] = {"peer", "token", "host",
+							      "form", "limit", "http"};
 	const struct library *library = data;
 	struct rest_server_counts counts;
 

@@ -173,7 +173,7 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     def proven():
         a.send([frame(a, b) for _ in range(20)])
         browser.refresh()
-        return person.attribute('status') == '200 OK'
+        return person.attribute('status') == '201 Created'
     until(proven, 20)
     person.sees('was copied once')
 

@@ -346,7 +346,7 @@ def checked(lab, daemon, answer):
 def test_check_proves_the_copy_and_tells_its_progress(lab, daemon):
     daemon.post('/api/mirrors', IDS)
     done, seen = checked(lab, daemon, daemon.act('ids', type='check', seconds=1))
-    assert done['status'] == '200 OK' and len(seen) > 3
+    assert done['status'] == '201 Created' and len(seen) > 3
     proof = done['body']
     assert proof['verdict'] == 'whole' and 'was copied once' in proof['reason'], proof
     assert proof['proof']['frames']['expected'] == proof['proof']['frames']['copied'] > 0
@@ -370,8 +370,8 @@ def test_check_finds_a_loss(lab, daemon):
 def test_check_can_be_waited_for(lab, daemon):
     daemon.post('/api/mirrors', IDS)
     answer = daemon.post('/api/mirrors/ids/actions', {'type': 'check', 'seconds': 0.3, 'probe': True},
-                         expect='200-ok')
-    assert answer.status == 200 and answer.value['_type'] == 'action', answer
+                         expect='201-created')
+    assert answer.status == 201 and answer.value['_type'] == 'action', answer
     frames = answer.value['proof']['frames']
     assert frames['expected'] == frames['copied'] > 10
 

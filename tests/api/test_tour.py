@@ -49,7 +49,7 @@ def run(lab, daemon, command):
     with subprocess.Popen(['bash', '-c', command.replace(SOCKET, str(daemon.socket))], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while True:
-            if 'Expect: 200-ok' in command:
+            if 'Expect: 201-created' in command:
                 talk(lab)
             try:
                 out, err = process.communicate(timeout=0.1)

@@ -206,6 +206,16 @@ static void test_rule_7_conditions_of_get(void **state)
 	answered(a, 200);
 	ASK(a, "GET", "/api/monitors"); /* an empty one */
 	assert_non_null(header_of(a, "ETag"));
+	/* And forms: one is another when what it would change is. */
+	ASK(a, "GET", "/api/shelves/low;update");
+	(void)snprintf(tag, sizeof(tag), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves/low;update", .if_none_match = tag);
+	answered(a, 304);
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 8}"));
+	ASK(a, "GET", "/api/shelves/low;update", .if_none_match = tag);
+	answered(a, 200);
+	ASK(a, "GET", "/api/shelves/low;update", .if_match = tag);
+	refused(a, 412, "changed-meanwhile");
 }
 
 static void test_rule_8_patch_of_a_part(void **state)

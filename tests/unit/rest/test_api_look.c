@@ -378,6 +378,8 @@ static void test_rule_12_changes_are_told(void **state)
 	assert_ptr_equal(last.type, &shelf_type);
 	ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"rebind\"}"));
 	answered(a, 202);
+	assert_non_null(last.type); /* a monitor more */
+	assert_string_equal(last.type->plural, "monitors");
 	rest_job_done(a->app.job, 200, NULL);
 	assert_int_equal(last.job, 1);
 }
