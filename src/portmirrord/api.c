@@ -73,8 +73,10 @@ static const struct rest_type *const types[] = {
 	&api_mirrors, &api_ports, &api_bridges, &api_vms, &api_events, &api_findings, NULL,
 };
 
-static const struct rest_model model = {
+const struct rest_model api_model = {
 	.title = "portmirror",
+	.home = API_HOME,
+	.documentation = API_DOCUMENTATION,
 	.entry = &entry,
 	.types = types,
 };
@@ -141,7 +143,7 @@ int api_new(const struct api_config *config, struct api **api, struct err *e)
 	made->root = config->root;
 	r = api_actions_new(made, e);
 	if (r == 0)
-		r = rest_api_new(&model, made, &made->rest, e);
+		r = rest_api_new(&api_model, made, &made->rest, e);
 	if (r < 0) {
 		api_free(made);
 		return r;

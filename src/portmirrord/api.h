@@ -9,6 +9,11 @@ struct keeper;
 struct loop;
 struct rest_api;
 
+/* Paths outside the API: the first page, and what api_model's types are, for people. */
+#define API_HOME	  "/"
+#define API_DOCUMENTATION "/documentation"
+extern const struct rest_model api_model;
+
 struct api_config {
 	struct loop *loop;
 	struct keeper *keeper;

@@ -266,7 +266,7 @@ static int get_port(const struct rest_call *call, json_t **resource, struct rest
 	}
 
 static const struct rest_field member_fields[] = {
-	{.name = "name", .use = BRIEF, .sample = "\"vnet1\"", .help = "The device."},
+	{.name = "name", .sample = "\"vnet1\"", .help = "The device."},
 	{.name = "port", .kind = REST_LINK, .use = BRIEF, .help = "The port itself."},
 	{.name = "isolated",
 	 .kind = REST_BOOLEAN,
@@ -300,7 +300,7 @@ static const struct rest_type members = {
 };
 
 static const struct rest_field bridge_fields[] = {
-	{.name = "name", .use = BRIEF | REST_SEARCH, .sample = "\"br0\"", .help = "The device."},
+	{.name = "name", .use = REST_SEARCH, .sample = "\"br0\"", .help = "The device."},
 	STATE,
 	{.name = "mac", .use = BRIEF, .sample = "\"52:54:00:00:00:01\"", .help = "Its address."},
 	{.name = "mtu", .kind = REST_NUMBER, .sample = "1500", .help = "The largest packet."},
@@ -323,7 +323,7 @@ const struct rest_type api_bridges = {
 };
 
 static const struct rest_field port_fields[] = {
-	{.name = "name", .use = BRIEF | REST_SEARCH, .sample = "\"vnet1\"", .help = "The device."},
+	{.name = "name", .use = REST_SEARCH, .sample = "\"vnet1\"", .help = "The device."},
 	{.name = "kind",
 	 .use = BRIEF | REST_SEARCH,
 	 .sample = "\"tun\"",
@@ -354,7 +354,6 @@ const struct rest_type api_ports = {
 static const struct rest_field nic_fields[] = {
 	{.name = "number",
 	 .kind = REST_NUMBER,
-	 .use = BRIEF,
 	 .sample = "0",
 	 .help = "Which of the machine's cards it is."},
 	{.name = "mac",

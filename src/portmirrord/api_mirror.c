@@ -203,7 +203,7 @@ static const char *const attaches[] = {"auto", "clsact", "classic", NULL};
 
 static const struct rest_field fields[] = {
 	{.name = "name",
-	 .use = REST_CREATE | REST_BRIEF | REST_SEARCH,
+	 .use = REST_CREATE | REST_SEARCH,
 	 .mandatory = true,
 	 .minlen = 1,
 	 .maxlen = SESSION_NAME_MAX,

@@ -110,7 +110,7 @@ static int get_tap(const struct rest_call *call, json_t **resource, struct rest_
 
 static const struct rest_field source_fields[] = {
 	{.name = "selector",
-	 .use = REST_CREATE | REST_BRIEF,
+	 .use = REST_CREATE,
 	 .mandatory = true,
 	 .minlen = 1,
 	 .maxlen = SELECTOR_MAX,
@@ -148,7 +148,7 @@ const struct rest_type api_sources = {
 	}
 
 static const struct rest_field tap_fields[] = {
-	{.name = "name", .use = REST_BRIEF, .sample = "\"vnet1\"", .help = "The device."},
+	{.name = "name", .sample = "\"vnet1\"", .help = "The device."},
 	{.name = "port", .kind = REST_LINK, .use = REST_BRIEF, .help = "The port itself."},
 	COUNTER("sent_frames", "Frames that the machine behind it sent, since the device is up, "
 			       "before any filter; none where the mirror doesn't have them."),

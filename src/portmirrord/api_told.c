@@ -66,7 +66,6 @@ static int get_event(const struct rest_call *call, json_t **resource, struct res
 static const struct rest_field event_fields[] = {
 	{.name = "number",
 	 .kind = REST_NUMBER,
-	 .use = REST_BRIEF,
 	 .sample = "1",
 	 .help = "Counts up, also over a restart. A range of this collection is of numbers."},
 	{.name = "time",

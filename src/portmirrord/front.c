@@ -14,6 +14,7 @@
 #include "portmirrord/metrics.h"
 #include "portmirrord/web.h"
 #include "rest/access.h"
+#include "rest/api.h"
 #include "rest/server.h"
 
 #define SOCKET_NAME "/run/portmirror/api.sock"
@@ -22,14 +23,14 @@ struct front {
 	struct front_config config;
 	struct api *api;
 	struct rest_server *server;
-	struct rest_route routes[4];
+	struct rest_route routes[5];
 };
 
 static int get_page(const char *base, struct buf *out, void *data)
 {
 	const struct front *front = data;
 
-	return web_write(front->config.keeper, base, out);
+	return web_write(front->api, base, out);
 }
 
 static int get_metrics(const char *base, struct buf *out, void *data)
@@ -38,6 +39,13 @@ static int get_metrics(const char *base, struct buf *out, void *data)
 
 	(void)base;
 	return metrics_write(front->config.keeper, front->server, out);
+}
+
+static int get_documentation(const char *base, struct buf *out, void *data)
+{
+	const struct front *front = data;
+
+	return rest_document(api_rest(front->api), base, out);
 }
 
 /* That it answers is the answer. */
@@ -138,7 +146,9 @@ int front_new(const struct front_config *config, struct front **front, struct er
 		.config = *config,
 		.routes =
 			{
-				{"/", "text/html; charset=utf-8", false, get_page, made},
+				{API_HOME, "text/html; charset=utf-8", false, get_page, made},
+				{API_DOCUMENTATION, "text/html; charset=utf-8", false,
+				 get_documentation, made},
 				{"/metrics", METRICS_TYPE, false, get_metrics, made},
 				{"/healthz", "text/plain; charset=utf-8", true, get_health, made},
 			},

@@ -2,130 +2,118 @@
 #include "portmirrord/web.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/utsname.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "data/json.h"
-#include "portmirror/events.h"
-#include "portmirror/show.h"
-#include "portmirrord/keeper.h"
+#include "portmirrord/api.h"
+#include "rest/api.h"
 #include "rest/represent.h"
 
-#define EVENTS_SHOWN 10
-#define COUNTERS_MS  1000
-
-static json_t *href(const char *base, const char *path, const char *id)
+/* What the API answers; NULL: nothing, or not now. range may be NULL. */
+static json_t *ask(struct rest_api *api, const char *base, const char *target, const char *range)
 {
-	return json_pack("{s:o}", "href", json_sprintf("%s%s%s", base, path, id));
+	const struct rest_request request = {.method = "GET",
+					     .target = target,
+					     .base = base,
+					     .user = "",
+					     .accept = "application/json",
+					     .range = range};
+	struct rest_response response cleanup(rest_response_free) = {0};
+	struct rest_wait wait;
+
+	if (rest_answer(api, &request, &response, &wait) != REST_ANSWER || response.status >= 300)
+		return NULL;
+	return json_loadb(response.body.data, response.body.len, 0, NULL);
 }
 
-/* Their names need no encoding: see session_check_name(). */
-static json_t *mirror_of(const struct view *view, const char *base, const struct session_state *st)
+/* Of each item what is of interest here. "href" is a link under the name of the item's type. */
+static json_t *pick(json_t *items, const char *const *names, bool backwards)
 {
-	const struct host *host = &view->host;
-	json_t *object = json_pack("{s:o, s:s, s:I}", "mirror",
-				   href(base, "/api/mirrors/", st->session->name), "state",
-				   state_name(show_state(st)), "ports", (json_int_t)st->from.count);
-	json_t *reasons cleanup(json_free_at) = show_reasons(st);
+	json_t *picked = json_array(), *item;
+	size_t i;
 
-	for (size_t i = 0; object && st->in_kernel && i < host->actions.count; i++) {
-		const struct tc_action *a = &host->actions.items[i];
+	json_array_foreach(items, i, item)
+	{
+		json_t *object = json_object();
 
-		if (a->index != st->action)
-			continue;
-		json_object_set_new(object, "copied_frames", json_integer((json_int_t)a->frames));
-		json_object_set_new(object, "lost_before", json_integer(a->overlimits));
+		for (const char *const *name = names; *name; name++) {
+			json_t *value = json_object_get(item, *name);
+
+			if (strcmp(*name, "href") == 0)
+				json_object_set_new(
+					object, json_string_value(json_object_get(item, "_type")),
+					json_pack("{s:O}", "href", value));
+			else
+				json_object_set(object, *name, value);
+		}
+		json_array_insert_new(picked, backwards ? 0 : i, object);
 	}
-	if (json_array_size(reasons) > 0)
-		json_object_set(object, "reasons", reasons);
-	return object;
-}
-
-static json_t *mirrors(const struct view *view, const char *base)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < view->plan.nstates; i++)
-		json_array_append_new(list, mirror_of(view, base, &view->plan.states[i]));
-	return list;
-}
-
-/* The newest first. */
-static json_t *happened(const struct events *events)
-{
-	size_t count = events_count(events);
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < count && i < EVENTS_SHOWN; i++) {
-		const struct event *event = events_nth(events, count - 1 - i);
-		char time[SHOW_TIME];
-
-		json_array_append_new(list, json_sprintf("%s  %s%s%s", show_time(time, event->time),
-							 event->session,
-							 *event->session ? ": " : "", event->text));
-	}
-	return list;
+	json_decref(items);
+	return picked;
 }
 
 static json_t *ways_on(const char *base)
 {
-	static const struct {
-		const char *rel, *path;
-	} ways[] = {
-		{"resource/api", "/api"},
-		{"form/create", "/api/mirrors;create"},
-		{"collection/mirrors", "/api/mirrors"},
-		{"collection/vms", "/api/vms"},
-		{"collection/ports", "/api/ports"},
-		{"collection/findings", "/api/findings"},
-		{"collection/events", "/api/events"},
-	};
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < COUNT(ways); i++)
-		json_array_append_new(list, json_pack("{s:s, s:o}", "rel", ways[i].rel, "href",
-						      json_sprintf("%s%s", base, ways[i].path)));
-	return list;
+	return json_pack("[{s:s, s:s, s:o}, {s:s, s:o}]", "rel", "form/create", "type", "mirror",
+			 "href", json_sprintf("%s/api/mirrors;create", base), "rel", "resource/api",
+			 "href", json_sprintf("%s/api", base));
 }
 
 static const struct rest_field fields[] = {
-	{.name = "host", .help = "This host, and its kernel."},
 	{.name = "mirrors",
 	 .kind = REST_OBJECT,
+	 .use = REST_BRIEF,
 	 .help = "whole: all that is named is mirrored; partial; waiting: for a source or the "
 		 "destination; suspended; failed."},
-	{.name = "happened", .kind = REST_OBJECT, .help = "The last of it, in UTC."},
-	{.name = "link", .kind = REST_OBJECT, .help = "Where to go from here."},
+	{.name = "findings",
+	 .kind = REST_OBJECT,
+	 .use = REST_BRIEF,
+	 .help = "What spoils a mirror, or will."},
+	{.name = "events",
+	 .kind = REST_OBJECT,
+	 .use = REST_BRIEF,
+	 .help = "What has happened last, in UTC."},
+	{.name = "kernel", .help = "The release of Linux."},
 	{0},
 };
 
-static const struct rest_type overview = {
-	.name = "overview",
+static const struct rest_type host = {
+	.name = "host",
 	.summary = "How the mirrors of this host stand.",
 	.fields = fields,
 };
 
-int web_write(struct keeper *keeper, const char *base, struct buf *out)
+static json_t *host_object(struct rest_api *api, const char *base)
 {
-	struct rest_page page = {
+	static const char *const mirror[] = {"href",	    "state",   "reasons",
+					     "from",	    "to",      "copied_frames",
+					     "lost_before", "lost_at", NULL};
+	static const char *const finding[] = {"severity", "mirror", "sentence", "cure", NULL};
+	static const char *const event[] = {"time", "mirror", "text", NULL};
+	struct utsname system = {0};
+
+	(void)uname(&system);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "_type", "host", "id",
+			 system.nodename, "mirrors",
+			 pick(ask(api, base, "/api/mirrors", NULL), mirror, false), "findings",
+			 pick(ask(api, base, "/api/findings", NULL), finding, false), "events",
+			 pick(ask(api, base, "/api/events", "resources=-10"), event, true),
+			 "kernel", system.release, "link", ways_on(base));
+}
+
+int web_write(struct api *api, const char *base, struct buf *out)
+{
+	json_t *value cleanup(json_free_at) = host_object(api_rest(api), base);
+	const struct rest_page page = {
 		.shape = REST_RESOURCE,
-		.type = &overview,
-		.title = "portmirror",
+		.value = value,
+		.type = &host,
+		.model = &api_model,
 		.base = base,
 	};
-	json_t *value cleanup(json_free_at) = NULL;
-	struct utsname kernel = {0};
-	const struct view *view;
 
-	(void)keeper_refresh(keeper, COUNTERS_MS, NULL);
-	view = keeper_view(keeper);
-	(void)uname(&kernel);
-	value = json_pack("{s:s, s:o, s:o, s:o, s:o}", "_type", "overview", "host",
-			  json_sprintf("%s, Linux %s", kernel.nodename, kernel.release), "mirrors",
-			  mirrors(view, base), "happened", happened(keeper_events(keeper)), "link",
-			  ways_on(base));
-	if (!value)
-		return -ENOMEM;
-	page.value = value;
-	return rest_represent(&page, REST_HTML, out, NULL);
+	return value ? rest_represent(&page, REST_HTML, out, NULL) : -ENOMEM;
 }

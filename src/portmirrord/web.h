@@ -3,10 +3,10 @@
 #ifndef PORTMIRRORD_WEB_H
 #define PORTMIRRORD_WEB_H
 
+struct api;
 struct buf;
-struct keeper;
 
 /* base: what absolute URLs begin with. Returns 0 or a negative errno. */
-int web_write(struct keeper *keeper, const char *base, struct buf *out);
+int web_write(struct api *api, const char *base, struct buf *out);
 
 #endif

@@ -83,8 +83,8 @@ void rest_api_listen(struct rest_api *api,
 		     void (*changed)(const struct rest_type *type, uint64_t job, void *data),
 		     void *data);
 
-/* The documentation of the whole model, as a page of HTML. */
-int rest_document(const struct rest_api *api, struct buf *out);
+/* The documentation of the whole model, as a page of HTML. base: as in a request. */
+int rest_document(const struct rest_api *api, const char *base, struct buf *out);
 
 /*
  * Jobs: work that goes on after its request was answered with 202. Each has a status monitor,

@@ -5,9 +5,12 @@
  */
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "data/json.h"
+#include "data/yaml.h"
 #include "rest/html.h"
 #include "rest/work.h"
 
@@ -106,7 +109,7 @@ static void put_use(struct buf *out, const struct rest_field *field)
 
 static void put_field(struct buf *out, const struct rest_field *field)
 {
-	put_code(out, "<tr><td>", field->name, "</td><td>");
+	put_code(out, "<tr><th scope=\"row\">", field->name, "</th><td>");
 	put_kind(out, field);
 	buf_str(out, "</td><td>");
 	put_use(out, field);
@@ -118,13 +121,32 @@ static void put_field(struct buf *out, const struct rest_field *field)
 	buf_str(out, "</td></tr>\n");
 }
 
+/* Its placeholder, in the format that is read most easily. */
+static void put_example(struct buf *out, const struct rest_type *type, const json_t *sample)
+{
+	json_t *example cleanup(json_free_at) = json_pack("{s:s}", "_type", type->name);
+	struct buf yaml cleanup(buf_free) = {0};
+
+	if (json_object_update(example, (json_t *)(uintptr_t)sample) < 0 ||
+	    yaml_write(example, &yaml, NULL) < 0) {
+		out->failed = true;
+		return;
+	}
+	buf_str(out, "<details><summary>For example</summary>\n<pre>");
+	html_text(out, buf_text(&yaml));
+	buf_str(out, "</pre></details>\n");
+}
+
 static void put_fields(struct buf *out, const struct rest_type *type)
 {
-	buf_str(out, "<table>\n<thead><tr><th>Attribute</th><th>Kind</th><th>For</th>"
-		     "<th>Default</th><th></th></tr></thead>\n<tbody>\n");
+	buf_str(out, "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">"
+		     "<table>\n<thead><tr><th scope=\"col\">attribute</th>"
+		     "<th scope=\"col\">kind</th><th scope=\"col\">for</th>"
+		     "<th scope=\"col\">default</th><th scope=\"col\">meaning</th></tr></thead>\n"
+		     "<tbody>\n");
 	for (const struct rest_field *field = type->fields; field->name; field++)
 		put_field(out, field);
-	buf_str(out, "</tbody>\n</table>\n");
+	buf_str(out, "</tbody>\n</table></div>\n");
 }
 
 /* A URL, and what it takes. */
@@ -157,34 +179,61 @@ static void put_urls(struct buf *out, const struct rest_type *type, const struct
 	buf_str(out, "</ul>\n");
 }
 
-static void put_type(struct buf *out, const struct rest_type *type, const struct rest_type *above)
+/* The same type may be a part of several others, and so be told of more than once. */
+static void put_anchor(struct buf *out, const struct rest_type *type, const struct rest_type *above)
 {
-	buf_fmt(out, "<h%d id=\"%s%s%s\">", above ? 3 : 2, above ? above->name : "",
-		above ? "-" : "", type->name);
+	buf_fmt(out, "%s%s%s", above ? above->name : "", above ? "-" : "", type->name);
+}
+
+static void put_type(struct buf *out, const struct rest_api *api, const struct rest_type *type,
+		     const struct rest_type *above)
+{
+	buf_fmt(out, "<h%d id=\"", above ? 3 : 2);
+	put_anchor(out, type, above);
+	buf_str(out, "\">");
 	html_text(out, type->name);
 	buf_fmt(out, "</h%d>\n<p>", above ? 3 : 2);
 	html_text(out, type->summary ? type->summary : "");
 	buf_str(out, "</p>\n");
 	put_urls(out, type, above);
 	put_fields(out, type);
+	put_example(out, type, api_facts(api, type)->sample);
 	for (const struct rest_type *const *sub = type->subs; sub && *sub; sub++)
-		put_type(out, *sub, type);
+		put_type(out, api, *sub, type);
 }
 
-int rest_document(const struct rest_api *api, struct buf *out)
+static void put_entry(struct buf *out, const struct rest_type *type, const struct rest_type *above)
 {
-	buf_str(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-		     "<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>");
-	html_text(out, api->model->title);
-	buf_str(out, ": the API</title>\n<style>");
-	buf_str(out, rest_html_style);
-	buf_str(out, "</style>\n</head>\n<body>\n<main>\n<h1>");
-	html_text(out, api->model->title);
-	buf_str(out, ": the API</h1>\n");
+	buf_str(out, "<li><a href=\"#");
+	put_anchor(out, type, above);
+	buf_str(out, "\">");
+	html_text(out, type->name);
+	buf_str(out, "</a></li>\n");
+}
+
+static void put_contents(struct buf *out, const struct rest_api *api)
+{
+	buf_str(out, "<nav class=\"links\" aria-label=\"Contents\"><ul>\n");
+	put_entry(out, api->model->entry, NULL);
+	for (const struct rest_type *const *type = api->types; *type; type++) {
+		put_entry(out, *type, NULL);
+		for (const struct rest_type *const *sub = (*type)->subs; sub && *sub; sub++)
+			put_entry(out, *sub, *type);
+	}
+	buf_str(out, "</ul></nav>\n");
+}
+
+int rest_document(const struct rest_api *api, const char *base, struct buf *out)
+{
+	const struct rest_model *model = api->model;
+
+	html_begin(out, model, base, "the API", model->documentation);
+	buf_str(out, "<h1>The API</h1>\n");
+	put_contents(out, api);
 	buf_str(out, rules);
-	put_type(out, api->model->entry, NULL);
+	put_type(out, api, model->entry, NULL);
 	for (const struct rest_type *const *type = api->types; *type; type++)
-		put_type(out, *type, NULL);
-	buf_str(out, "</main>\n</body>\n</html>\n");
+		put_type(out, api, *type, NULL);
+	html_end(out);
 	return buf_status(out);
 }

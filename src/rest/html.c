@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/text.h"
+#include "rest/work.h"
 
 /* The characters that a page must not hold are shown as a message would show them. */
 static void put_control(struct buf *out, const char *text, size_t bytes)
@@ -121,58 +123,101 @@ static const char *string_of(const json_t *value, const char *key)
 	return json_string_value(json_object_get(value, key));
 }
 
-/* "mirrors", "mirror ids", "fault". */
+/* "mirrors", "mirror ids", "404 Not Found". */
 static void put_heading(struct buf *out, const struct rest_page *page)
 {
 	const char *type = string_of(page->value, "_type"), *id = string_of(page->value, "id");
+	json_int_t status = json_integer_value(json_object_get(page->value, "status"));
 
 	if (page->shape == REST_COLLECTION) {
-		html_text(out, page->type && page->type->plural ? page->type->plural : "list");
+		buf_str(out, page->type && page->type->plural ? page->type->plural : "list");
 		return;
 	}
-	if (page->shape == REST_FORM) {
-		type = string_of(page->value, "type");
-		id = string_of(page->value, "id");
-	} else if (page->type) {
-		type = page->type->name;
+	if (!page->type && status > 0) {
+		buf_fmt(out, "%u %s", (unsigned)status, say_phrase((unsigned)status));
+		return;
 	}
-	html_text(out, type ? type : "resource");
+	if (page->shape == REST_FORM)
+		type = string_of(page->value, "type");
+	else if (page->type)
+		type = page->type->name;
+	buf_str(out, type ? type : "resource");
 	if (id) {
 		buf_char(out, ' ');
-		html_text(out, id);
+		buf_str(out, id);
 	}
 }
 
-static void put_head(struct buf *out, const struct rest_page *page)
+static void put_item(struct buf *out, const char *base, const char *path, const char *label,
+		     bool current)
+{
+	buf_fmt(out, "<li><a%s href=\"", current ? " aria-current=\"true\"" : "");
+	html_text(out, base);
+	html_text(out, path);
+	buf_str(out, "\">");
+	html_text(out, label);
+	buf_str(out, "</a></li>");
+}
+
+/* The way to everything, on every page. current: the path of the collection that it is in. */
+static void put_navigation(struct buf *out, const struct rest_model *model, const char *base,
+			   const char *current)
+{
+	buf_str(out, "<header>\n<nav aria-label=\"Main\"><ul>");
+	put_item(out, base, model->home ? model->home : "/api", model->title, false);
+	for (const struct rest_type *const *type = model->types; type && *type; type++) {
+		char path[128];
+
+		(void)snprintf(path, sizeof(path), "/api/%s", (*type)->plural);
+		put_item(out, base, path, (*type)->plural, current && strcmp(current, path) == 0);
+	}
+	if (model->documentation)
+		put_item(out, base, model->documentation, "documentation",
+			 current && strcmp(current, model->documentation) == 0);
+	buf_str(out, "</ul></nav>\n</header>\n");
+}
+
+void html_begin(struct buf *out, const struct rest_model *model, const char *base,
+		const char *title, const char *current)
 {
 	buf_str(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
 		     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
 		     "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
-	put_heading(out, page);
-	buf_str(out, " – ");
-	html_text(out, page->title ? page->title : "api");
+	html_text(out, title);
+	if (model) {
+		buf_str(out, " – ");
+		html_text(out, model->title);
+	}
 	buf_str(out, "</title>\n<style>");
 	buf_str(out, rest_html_style);
-	buf_str(out, "</style>\n</head>\n");
+	buf_str(out, "</style>\n</head>\n<body>\n"
+		     "<a class=\"skip\" href=\"#main\">Skip to the content</a>\n");
+	if (model)
+		put_navigation(out, model, base ? base : "", current);
+	buf_str(out, "<main id=\"main\">\n");
+}
+
+void html_end(struct buf *out)
+{
+	buf_str(out, "</main>\n</body>\n</html>\n");
 }
 
 static void put_crumbs(struct buf *out, const struct rest_page *page)
 {
-	buf_str(out, "<header>\n<nav aria-label=\"Breadcrumb\"><ol>");
+	if (page->ncrumbs == 0)
+		return;
+	buf_str(out, "<nav aria-label=\"Breadcrumb\"><ol>");
 	for (size_t i = 0; i < page->ncrumbs; i++) {
 		bool last = i + 1 == page->ncrumbs;
 
-		buf_fmt(out, "<li%s><a href=\"", last ? " aria-current=\"page\"" : "");
+		buf_fmt(out, "<li><a%s href=\"", last ? " aria-current=\"page\"" : "");
 		html_text(out, page->base ? page->base : "");
 		html_text(out, page->crumbs[i]);
 		buf_str(out, "\">");
-		if (i == 0 && page->title)
-			html_text(out, page->title);
-		else
-			put_segment(out, page->crumbs[i]);
+		put_segment(out, page->crumbs[i]);
 		buf_str(out, "</a></li>");
 	}
-	buf_str(out, "</ol></nav>\n</header>\n");
+	buf_str(out, "</ol></nav>\n");
 }
 
 static void put_body(struct buf *out, const struct rest_page *page)
@@ -196,11 +241,14 @@ static void put_body(struct buf *out, const struct rest_page *page)
 
 int rest_html(const struct rest_page *page, struct buf *out, struct err *e)
 {
-	put_head(out, page);
-	buf_str(out, "<body>\n");
+	struct buf heading cleanup(buf_free) = {0};
+
+	put_heading(&heading, page);
+	html_begin(out, page->model, page->base, buf_text(&heading),
+		   page->ncrumbs > 1 ? page->crumbs[1] : NULL);
 	put_crumbs(out, page);
-	buf_str(out, "<main>\n<h1>");
-	put_heading(out, page);
+	buf_str(out, "<h1>");
+	html_text(out, buf_text(&heading));
 	buf_str(out, "</h1>\n");
 	if (page->type && page->type->summary) {
 		buf_str(out, "<p class=\"lead\">");
@@ -208,8 +256,8 @@ int rest_html(const struct rest_page *page, struct buf *out, struct err *e)
 		buf_str(out, "</p>\n");
 	}
 	put_body(out, page);
-	buf_str(out, "</main>\n<footer><p>Also as <code>application/json</code>, "
-		     "<code>application/yaml</code> and <code>application/xml</code>, by the "
-		     "<code>Accept</code> header.</p></footer>\n</body>\n</html>\n");
-	return buf_status(out) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+	html_end(out);
+	return buf_status(out) < 0 || buf_status(&heading) < 0
+		       ? err_set(e, -ENOMEM, "out of memory")
+		       : 0;
 }

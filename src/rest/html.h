@@ -20,6 +20,11 @@ void html_text(struct buf *out, const char *text);
 /* A link; label: NULL: the last segment of the URL. */
 void html_link(struct buf *out, const char *href, const char *label);
 
+/* The beginning of every page, up to its <main>: title goes behind the application's name. */
+void html_begin(struct buf *out, const struct rest_model *model, const char *base,
+		const char *title, const char *current);
+void html_end(struct buf *out);
+
 /* A value in a cell: links become links, if they lead to the api. */
 void html_value(struct buf *out, const struct rest_page *page, json_t *value);
 void html_collection(struct buf *out, const struct rest_page *page);

@@ -130,7 +130,7 @@ static void put_textarea(struct buf *out, const struct control *c, bool several)
 	const json_t *item;
 	size_t i;
 
-	buf_str(out, "<textarea rows=\"4\"");
+	buf_fmt(out, "<textarea rows=\"%d\"", several ? 4 : 2);
 	put_common(out, c);
 	buf_str(out, ">\n"); /* a parser drops the first newline */
 	if (!several)
@@ -301,6 +301,17 @@ static const struct {
 	{"GET", "Search", "Search"},
 };
 
+/* On a page of its own it is open; below something else it is folded away. */
+static void put_title(struct buf *out, const struct rest_page *page, const char *title,
+		      const char *type)
+{
+	buf_str(out, page->shape == REST_FORM ? "<section class=\"form\">\n<h2>"
+					      : "<details class=\"form\">\n<summary><h2>");
+	buf_fmt(out, "%s ", title);
+	html_text(out, type);
+	buf_str(out, page->shape == REST_FORM ? "</h2>\n" : "</h2></summary>\n");
+}
+
 void html_form(struct buf *out, const struct rest_page *page, const json_t *form)
 {
 	const char *method = string_of(form, "method"), *type = string_of(form, "type");
@@ -314,10 +325,8 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 	get = strcmp(method, "GET") == 0;
 	while (w < COUNT(words) - 1 && strcmp(words[w].method, method) != 0)
 		w++;
-	buf_fmt(out, "<section class=\"form\">\n<h2>%s ", words[w].title);
-	html_text(out, type);
-	buf_fmt(out, "</h2>\n<form method=\"%s\" accept-charset=\"utf-8\" id=\"",
-		get ? "get" : "post");
+	put_title(out, page, words[w].title, type);
+	buf_fmt(out, "<form method=\"%s\" accept-charset=\"utf-8\" id=\"", get ? "get" : "post");
 	html_text(out, id);
 	buf_char(out, '-');
 	html_text(out, type);
@@ -333,6 +342,7 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 	if (!get && string_of(form, "etag"))
 		put_hidden(out, "_etag", string_of(form, "etag"));
 	put_fields(out, id, type, form);
-	buf_fmt(out, "<button type=\"submit\" class=\"%s\">%s</button>\n</form>\n</section>\n",
-		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words[w].button);
+	buf_fmt(out, "<button type=\"submit\" class=\"%s\">%s</button>\n</form>\n</%s>\n",
+		strcmp(method, "DELETE") == 0 ? "danger" : "plain", words[w].button,
+		page->shape == REST_FORM ? "section" : "details");
 }

@@ -26,11 +26,44 @@ static void put_href(struct buf *out, const struct rest_page *page, const char *
 		html_text(out, href);
 }
 
+static void put_column(struct buf *out, const char *name, bool number)
+{
+	buf_fmt(out, "<th scope=\"col\"%s>", number ? " class=\"number\"" : "");
+	html_text(out, name);
+	buf_str(out, "</th>");
+}
+
+/* A name or a time, which is not to be broken where it has a dash. */
+static bool is_word(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && strlen(text) < 40 && !strchr(text, ' ');
+}
+
+static void put_cell(struct buf *out, const struct rest_page *page, json_t *value, bool number)
+{
+	buf_str(out, number	      ? "<td class=\"number\">"
+		     : is_word(value) ? "<td class=\"word\">"
+				      : "<td>");
+	html_value(out, page, value);
+	buf_str(out, "</td>");
+}
+
+static void put_none(struct buf *out, const char *what)
+{
+	buf_fmt(out, "<span class=\"none\" title=\"%s\">–</span>", what);
+}
+
 static void put_list(struct buf *out, const struct rest_page *page, const json_t *array)
 {
 	const json_t *item;
 	size_t i;
 
+	if (json_array_size(array) == 0) {
+		put_none(out, "none");
+		return;
+	}
 	buf_str(out, "<ul>");
 	json_array_foreach(array, i, item)
 	{
@@ -39,6 +72,61 @@ static void put_list(struct buf *out, const struct rest_page *page, const json_t
 		buf_str(out, "</li>");
 	}
 	buf_str(out, "</ul>");
+}
+
+/* Whether the object is nothing but a link: an object link, or one with a "rel" and maybe the type
+ * that a form of it is for. */
+static bool is_link(const json_t *object)
+{
+	bool rel = json_is_string(json_object_get(object, "rel"));
+	bool type = rel && json_is_string(json_object_get(object, "type"));
+
+	return json_object_size(object) == 1U + rel + type &&
+	       json_is_string(json_object_get(object, "href"));
+}
+
+/* Whether it is a list of things with attributes, which is a table of its own. */
+static bool is_records(const json_t *array)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+	{
+		if (!json_is_object(item) || is_link(item))
+			return false;
+	}
+	return json_array_size(array) > 0;
+}
+
+/* A column for whatever any of them has. */
+static void put_records(struct buf *out, const struct rest_page *page, const json_t *array)
+{
+	json_t *columns cleanup(json_free_at) = json_object(), *item, *value;
+	const char *key;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+	{
+		if (json_object_update_missing(columns, item) < 0)
+			out->failed = true;
+	}
+	buf_str(out, "<div class=\"wide\"><table class=\"inner\">\n<thead><tr>");
+	json_object_foreach(columns, key, value)
+	{
+		put_column(out, key, json_is_number(value));
+	}
+	buf_str(out, "</tr></thead>\n<tbody>\n");
+	json_array_foreach(array, i, item)
+	{
+		buf_str(out, "<tr>");
+		json_object_foreach(columns, key, value)
+		{
+			put_cell(out, page, json_object_get(item, key), json_is_number(value));
+		}
+		buf_str(out, "</tr>\n");
+	}
+	buf_str(out, "</tbody>\n</table></div>");
 }
 
 static void put_members(struct buf *out, const struct rest_page *page, json_t *object)
@@ -71,35 +159,27 @@ static void put_number(struct buf *out, const json_t *value)
 		out->failed = true;
 }
 
-/* Whether the object is nothing but a link: an object link, or one with a "rel" and maybe the type
- * that a form of it is for. */
-static bool is_link(const json_t *object)
-{
-	bool rel = json_is_string(json_object_get(object, "rel"));
-	bool type = rel && json_is_string(json_object_get(object, "type"));
-
-	return json_object_size(object) == 1U + rel + type &&
-	       json_is_string(json_object_get(object, "href"));
-}
-
+/* "sources", "create source", "saved": the relation without its kind, and what it is for. */
 static void put_link(struct buf *out, const struct rest_page *page, const json_t *link)
 {
 	const char *type = json_string_value(json_object_get(link, "type"));
+	const char *rel = json_string_value(json_object_get(link, "rel"));
+	const char *slash = rel ? strchr(rel, '/') : NULL;
+	struct buf label cleanup(buf_free) = {0};
 
+	if (rel)
+		buf_fmt(&label, "%s%s%s", slash ? slash + 1 : rel, type ? " " : "",
+			type ? type : "");
 	put_href(out, page, json_string_value(json_object_get(link, "href")),
-		 json_string_value(json_object_get(link, "rel")));
-	if (!type)
-		return;
-	buf_str(out, " (");
-	html_text(out, type);
-	buf_str(out, ")");
+		 rel ? buf_text(&label) : NULL);
+	out->failed |= buf_status(&label) < 0;
 }
 
 void html_value(struct buf *out, const struct rest_page *page, json_t *value)
 {
 	switch (value ? json_typeof(value) : JSON_NULL) {
 	case JSON_NULL:
-		buf_str(out, "<span class=\"none\" title=\"null\">–</span>");
+		put_none(out, "null");
 		break;
 	case JSON_STRING:
 		html_text(out, json_string_value(value));
@@ -115,7 +195,10 @@ void html_value(struct buf *out, const struct rest_page *page, json_t *value)
 		put_number(out, value);
 		break;
 	case JSON_ARRAY:
-		put_list(out, page, value);
+		if (is_records(value))
+			put_records(out, page, value);
+		else
+			put_list(out, page, value);
 		break;
 	case JSON_OBJECT:
 		if (is_link(value))
@@ -154,9 +237,7 @@ static void put_row(struct buf *out, const struct rest_page *page, const json_t 
 	     f++) {
 		if (!is_column(page->type, f))
 			continue;
-		buf_str(out, f->kind == REST_NUMBER ? "<td class=\"number\">" : "<td>");
-		html_value(out, page, field_get(item, f->name));
-		buf_str(out, "</td>");
+		put_cell(out, page, field_get(item, f->name), f->kind == REST_NUMBER);
 	}
 	buf_str(out, "</tr>\n");
 }
@@ -176,10 +257,7 @@ void html_collection(struct buf *out, const struct rest_page *page)
 	     f++) {
 		if (!is_column(page->type, f))
 			continue;
-		buf_fmt(out, "<th scope=\"col\"%s>",
-			f->kind == REST_NUMBER ? " class=\"number\"" : "");
-		html_text(out, f->name);
-		buf_str(out, "</th>");
+		put_column(out, f->name, f->kind == REST_NUMBER);
 	}
 	buf_str(out, "</tr></thead>\n<tbody>\n");
 	json_array_foreach(page->value, i, item)
@@ -189,18 +267,19 @@ void html_collection(struct buf *out, const struct rest_page *page)
 	buf_str(out, "</tbody>\n</table></div>\n");
 }
 
-static const char *help_of(const struct rest_type *type, const char *name)
+static const struct rest_field *field_of(const struct rest_type *type, const char *name)
 {
 	for (const struct rest_field *f = type ? type->fields : NULL; f && f->name; f++)
 		if (strcmp(f->name, name) == 0)
-			return f->help;
+			return f;
 	return NULL;
 }
 
 static void put_attribute(struct buf *out, const struct rest_page *page, const char *key,
 			  json_t *value)
 {
-	const char *help = help_of(page->type, key);
+	const struct rest_field *field = field_of(page->type, key);
+	const char *help = field ? field->help : NULL;
 
 	buf_str(out, "<tr><th scope=\"row\">");
 	html_text(out, key);
@@ -230,17 +309,40 @@ static void put_alert(struct buf *out, const json_t *resource)
 	buf_str(out, "</p>\n");
 }
 
-void html_resource(struct buf *out, const struct rest_page *page, json_t *resource)
+/* What can be done from here. */
+static void put_links(struct buf *out, const struct rest_page *page, json_t *links)
 {
+	if (json_is_object(links) || json_array_size(links) == 0)
+		return;
+	buf_str(out, "<nav class=\"links\" aria-label=\"Links\">");
+	put_list(out, page, links);
+	buf_str(out, "</nav>\n");
+}
+
+/* What matters most comes first, in the declared order; then the others, as they come. */
+static void put_attributes(struct buf *out, const struct rest_page *page, json_t *resource)
+{
+	const struct rest_field *field = page->type ? page->type->fields : NULL;
 	const char *key;
 	json_t *value;
 
-	put_alert(out, resource);
-	buf_str(out, "<table class=\"resource\">\n<tbody>\n");
+	for (; field && field->name; field++)
+		if ((field->use & REST_BRIEF) && (value = field_get(resource, field->name)))
+			put_attribute(out, page, field->name, value);
 	json_object_foreach(resource, key, value)
 	{
-		if (strcmp(key, "_type") != 0)
+		field = field_of(page->type, key);
+		if (!(field && (field->use & REST_BRIEF)) && strcmp(key, "_type") != 0 &&
+		    strcmp(key, "link") != 0)
 			put_attribute(out, page, key, value);
 	}
+}
+
+void html_resource(struct buf *out, const struct rest_page *page, json_t *resource)
+{
+	put_alert(out, resource);
+	put_links(out, page, json_object_get(resource, "link"));
+	buf_str(out, "<table class=\"resource\">\n<tbody>\n");
+	put_attributes(out, page, resource);
 	buf_str(out, "</tbody>\n</table>\n");
 }

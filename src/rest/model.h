@@ -138,6 +138,9 @@ struct rest_type {
 /* The whole: the singleton at /api, and the collections below it. */
 struct rest_model {
 	const char *title; /* for people: "portmirror" */
+	/* Where the application serves a first page of its own, and rest_document(): paths that
+	 * every page links to. NULL: nowhere. */
+	const char *home, *documentation;
 	const struct rest_type *entry;
 	const struct rest_type *const *types; /* ends with NULL */
 };

@@ -41,11 +41,11 @@ int rest_negotiate(const char *accept, enum rest_shape shape, enum rest_format *
 /* A thing to be shown, with all that the HTML needs around it. Borrowed. */
 struct rest_page {
 	enum rest_shape shape;
-	const json_t *value;	      /* an array for a collection */
-	const struct rest_type *type; /* whose attributes it has; NULL: not declared (a fault) */
-	const char *title;	      /* of the application */
-	const char *base;	      /* "http://localhost" */
-	const char *const *crumbs;    /* URL paths from /api to here, ncrumbs of them */
+	const json_t *value;		/* an array for a collection */
+	const struct rest_type *type;	/* whose attributes it has; NULL: not declared (a fault) */
+	const struct rest_model *model; /* of the application; NULL: none */
+	const char *base;		/* "http://localhost" */
+	const char *const *crumbs;	/* URL paths from /api to here, ncrumbs of them */
 	size_t ncrumbs;
 	const json_t *forms; /* form resources to be shown as real forms below; NULL: none */
 	const char *form_token;

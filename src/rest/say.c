@@ -201,7 +201,7 @@ static int represent(struct work *work, enum rest_shape shape, const json_t *val
 		.shape = shape,
 		.value = value,
 		.type = type,
-		.title = work->api->model->title,
+		.model = work->api->model,
 		.base = work->request->base,
 		.form_token = work->request->form_token,
 	};

@@ -137,7 +137,7 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     browser.get(f'http://127.0.0.1:{PORT}/')
 
     # Create: first with a mistake.
-    person.click('form/create')
+    person.click('create mirror')
     form = person.form('Create')
     person.fill(form, 'name', 'ids')
     person.fill(form, 'from', 'port:vnet1')
@@ -156,14 +156,14 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     assert person.attribute('state') == 'whole' and person.attribute('filter') == 'ip'
 
     # Change.
-    person.click('form/update')
+    person.click('update')
     person.fill(person.form('Save'), 'direction', 'sent')
     person.press('Save')
     until(lambda: daemon.get('/api/mirrors/ids').value['direction'] == 'sent')
 
     # Check.
     browser.get(f'http://127.0.0.1:{PORT}/api/mirrors/ids')
-    person.click('collection/actions')
+    person.click('create action')
     form = person.form('Create')
     person.fill(form, 'type', 'check')
     person.fill(form, 'seconds', '1')
@@ -180,7 +180,7 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     # Remove.
     browser.get(f'http://127.0.0.1:{PORT}/')
     person.click('ids')
-    person.click('form/delete')
+    person.click('delete')
     person.press('Delete')
     until(lambda: daemon.get('/api/mirrors').value == [])
     assert lab.host.back_to(before)

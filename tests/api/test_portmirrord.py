@@ -500,6 +500,21 @@ def test_the_first_page_tells_how_it_stands(daemon):
     assert '<script' not in page.text
 
 
+def test_the_documentation_tells_of_all(daemon):
+    """It is linked from every page, and has all types and their attributes, as the placeholders have them."""
+    assert 'href="http://localhost/documentation"' in daemon.get('/api/mirrors', accept='text/html').text
+    page = daemon.get('/documentation', accept='text/html')
+    assert page.status == 200 and page.headers['content-type'].startswith('text/html')
+    for path, name in (('mirrors', 'mirror'), ('mirrors/_/sources', 'mirror-source'), ('mirrors/_/actions', 'mirror-action'),
+                       ('mirrors/_/ports', 'mirror-tap'), ('ports', 'port'), ('bridges', 'bridge'), ('vms', 'vm'),
+                       ('vms/_/nics', 'vm-nic'), ('events', 'event'), ('findings', 'finding'), ('monitors', 'response')):
+        _, _, section = page.text.partition(f'id="{name}"')
+        section = re.split('<h[23]', section)[0]
+        for attribute in set(daemon.get(f'/api/{path}/_').value) - {'id', 'href', 'link', '_type'}:
+            assert f'<code>{attribute}</code>' in section, (name, attribute)
+        assert f'#{name}"' in page.text
+
+
 def test_access_over_tcp(lab, root):
     token = root / 'token'
     token.write_text(TOKEN + '\n')

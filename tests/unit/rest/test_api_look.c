@@ -548,7 +548,7 @@ static void test_the_documentation_tells_it_all(void **state)
 	struct asked *a = *state;
 	struct buf page cleanup(buf_free) = {0};
 
-	assert_int_equal(rest_document(a->app.api, &page), 0);
+	assert_int_equal(rest_document(a->app.api, BASE, &page), 0);
 	for (size_t i = 0; i < COUNT(told); i++) {
 		if (!strstr(buf_text(&page), told[i]))
 			fail_msg("%s is missing", told[i]);
