@@ -7,22 +7,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "stopexec/elffile.h"
-#include "stopexec/proc.h"
-#include "stopexec/program.h"
 
 enum { MANY_WORDS = 24 };
-
-bool debugger_has_main(pid_t pid)
-{
-	int fd cleanup(fd_close_at) = proc_open_program(pid);
-	struct elf_bytes bytes = program_bytes(&fd);
-	struct elf_file elf;
-	uint64_t value;
-
-	return fd >= 0 && elf_read(&bytes, &elf) == 0 &&
-	       elf_symbol(&bytes, &elf, "main", &value) == 0;
-}
 
 /*
  * "continue" alone stays where the process is: the stop signal is delivered again (gdb 13). So gdb
@@ -95,22 +81,33 @@ void shell_quote(struct buf *b, const char *word)
 	buf_char(b, '\'');
 }
 
+static void add_words(struct buf *line, const char *const *words)
+{
+	for (size_t n = 0; words[n] != NULL; n++) {
+		buf_str(line, n > 0 ? " " : "");
+		shell_quote(line, words[n]);
+	}
+}
+
 void debugger_line(enum debugger debugger, const struct handover *h, struct buf *line)
 {
-	struct buf strings cleanup(buf_free) = {0};
+	struct buf strings cleanup(buf_free) = {0}, script cleanup(buf_free) = {0};
+	struct handover own = *h;
 	const char *words[MANY_WORDS];
-	const char *sudo = h->with_sudo ? "sudo " : "";
 
-	if (debugger_words(debugger, h, &strings, words, MANY_WORDS) < 0) {
+	own.with_sudo = h->with_sudo && debugger == DEBUGGER_GDB;
+	if (debugger_words(debugger, &own, &strings, words, MANY_WORDS) < 0) {
 		line->failed = true;
 		return;
 	}
-	for (size_t n = 0; words[n] != NULL; n++) {
-		if (n > 0)
-			buf_char(line, ' ');
-		shell_quote(line, words[n]);
+	if (debugger == DEBUGGER_GDB) {
+		add_words(line, words);
+		return;
 	}
-	/* These two wait until the process goes on. */
-	if (debugger != DEBUGGER_GDB)
-		buf_fmt(line, " & sleep 1; %skill -CONT %d", sudo, h->pid);
+	/* These two wait until the process goes on. They stay in front, for Ctrl-C. */
+	buf_fmt(&script, "(sleep 1; kill -CONT %d) & exec ", h->pid);
+	add_words(&script, words);
+	buf_str(line, h->with_sudo ? "sudo sh -c " : "sh -c ");
+	shell_quote(line, buf_text(&script));
+	line->failed |= script.failed;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The command lines that take over a stopped process. Pure, but for debugger_has_main(). */
+/* The command lines that take over a stopped process. Pure. */
 #ifndef STOPEXEC_DEBUGGER_H
 #define STOPEXEC_DEBUGGER_H
 
@@ -12,12 +12,9 @@ enum debugger { DEBUGGER_GDB, DEBUGGER_STRACE, DEBUGGER_PERF };
 
 struct handover {
 	pid_t pid;
-	bool to_main;	/* gdb: go on to main (its symbols are there, and it is still ahead) */
+	bool to_main;	/* gdb: go on to main, which is still ahead */
 	bool with_sudo; /* the reader is not root */
 };
-
-/* Whether the process's program has a symbol called main. */
-bool debugger_has_main(pid_t pid);
 
 /*
  * The words of the command, to be executed: at most most of them, NULL behind; the memory is of

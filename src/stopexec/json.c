@@ -106,7 +106,7 @@ void json_report(struct buf *b, const struct report *report, const struct report
 	const struct report *r = report;
 	struct handover h = {
 		.pid = r->pid,
-		.to_main = hints->before_main && r->has_main,
+		.to_main = r->main_ahead,
 		.with_sudo = hints->with_sudo,
 	};
 

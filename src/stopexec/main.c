@@ -75,7 +75,8 @@ static const struct cli_verb verbs[] = {
 		.least = 1,
 		.most = SIZE_MAX,
 		.summary = "let stopped processes go on",
-		.text = "",
+		.text = "Those that stopexec has stopped; see \"stopexec list\".\n\n"
+			"    sudo stopexec cont 4711\n",
 		.run = verb_cont,
 	},
 	{
@@ -84,7 +85,10 @@ static const struct cli_verb verbs[] = {
 		.least = 1,
 		.most = 1,
 		.summary = "open a debugger on a stopped process",
-		.text = "",
+		.text = "Whoever has stopped it: stopexec, stop.so, or Ctrl-Z. It goes on when "
+			"the\n"
+			"debugger ends.\n\n"
+			"    sudo stopexec attach --strace 4711\n",
 		.options = attach_options,
 		.run = verb_attach,
 	},
@@ -96,7 +100,8 @@ static const struct cli_verb verbs[] = {
 		.summary = "the library stop.so for SUID programs",
 		.text = "LD_PRELOAD=stop.so PROGRAM stops the program before its main. For SUID\n"
 			"programs the library must be installed set-user-ID, which this does: for\n"
-			"the members of one group.\n",
+			"the members of one group.\n\n"
+			"    sudo stopexec preload install && sudo adduser alice stopexec\n",
 		.options = preload_options,
 		.run = verb_preload,
 	},

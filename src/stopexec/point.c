@@ -302,3 +302,41 @@ int point_reach(struct trace *t, const struct point *point, struct err *e)
 	fd_close_at(&image.fd);
 	return result;
 }
+
+static bool begins_there(const struct mapping *mapping, void *data)
+{
+	return mapping->start == *(const uint64_t *)data;
+}
+
+/* The first instruction of the dynamic loader. -ENOENT: a static program has none. */
+static int loader_entry(pid_t pid, bool wide, uint64_t *entry)
+{
+	int fd cleanup(fd_close_at) = -1;
+	struct elf_bytes bytes = program_bytes(&fd);
+	struct elf_file elf;
+	struct mapping found;
+	uint64_t base = 0, lowest;
+
+	if (proc_auxv(pid, wide, AT_BASE, &base) < 0 || base == 0 ||
+	    proc_mapping(pid, begins_there, &base, &found) < 0)
+		return -ENOENT;
+	fd = open_mapped(pid, &found);
+	if (fd < 0 || elf_read(&bytes, &elf) < 0 || elf_lowest(&bytes, &elf, &lowest) < 0)
+		return -ENOENT;
+	*entry = base + (elf.entry - lowest);
+	return 0;
+}
+
+bool point_main_ahead(pid_t pid)
+{
+	struct image image = {.fd = -1};
+	uint64_t counter, loader, main;
+	bool ahead = image_open(pid, &image, NULL) == 0 &&
+		     elf_symbol(&image.bytes, &image.elf, "main", &main) == 0 &&
+		     proc_counter(pid, &counter) == 0 &&
+		     (counter == image.entry ||
+		      (loader_entry(pid, image.elf.wide, &loader) == 0 && counter == loader));
+
+	fd_close_at(&image.fd);
+	return ahead;
+}

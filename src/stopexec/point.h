@@ -3,6 +3,9 @@
 #ifndef STOPEXEC_POINT_H
 #define STOPEXEC_POINT_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 struct err;
 struct trace;
 
@@ -27,5 +30,9 @@ struct point point_of(const char *word); /* "first", "entry", "main", or a symbo
  * next; -EINTR, -ETIME: as trace_wait(). The process stays traced, unless it ended.
  */
 int point_reach(struct trace *t, const struct point *point, struct err *e);
+
+/* The stopped process is at its first instruction, or at its entry, and its program has a symbol
+ * called main. */
+bool point_main_ahead(pid_t pid);
 
 #endif

@@ -81,14 +81,13 @@ int preload_state(const char *folder, struct preload_state *state, struct err *e
 	if (S_ISREG(st.st_mode)) {
 		result = file_read(path, LIBRARY_MOST, &data, &len, NULL);
 		got.ours = result == 0 && memmem(data, len, mark, sizeof(mark) - 1) != NULL;
-		if (result == -EACCES)
-			return err_sys(e, result, "%s can't be read", path);
+		got.hidden = result == -EACCES;
 	}
 	*state = got;
 	return 0;
 }
 
-static int check_folder(const char *folder, struct err *e)
+static int check_one_folder(const char *folder, struct err *e)
 {
 	struct stat st;
 
@@ -102,6 +101,26 @@ static int check_folder(const char *folder, struct err *e)
 			       "not safe there",
 			       folder);
 	return 0;
+}
+
+int preload_check_folder(const char *folder, struct err *e)
+{
+	char path[PATH_MAX];
+	struct preload_state state;
+	int result = check_one_folder("/", e);
+
+	snprintf(path, sizeof(path), "%s", folder);
+	while (result == 0 && path[0] != '\0') {
+		result = check_one_folder(path, e);
+		*strrchr(path, '/') = '\0';
+	}
+	if (result == 0)
+		result = preload_state(folder, &state, e);
+	if (result == 0 && state.there && !state.ours)
+		return err_set(e, -EPERM,
+			       "%s/stop.so is there already, and is not the stop.so of stopexec",
+			       folder);
+	return result;
 }
 
 int preload_check_group(gid_t group, struct err *e)
@@ -155,25 +174,19 @@ static int write_library(const char *path, const char *data, size_t len, gid_t g
 int preload_install(const char *source, const char *folder, gid_t group, struct err *e)
 {
 	char *data cleanup(free_at) = NULL;
-	struct preload_state state = {0};
 	char path[PATH_MAX];
 	size_t len = 0;
-	int result = check_folder(folder, e);
+	int result = preload_check_folder(folder, e);
 
 	if (result == 0)
 		result = preload_check_group(group, e);
 	if (result == 0)
-		result = preload_state(folder, &state, e);
-	if (result == 0)
 		result = file_read(source, LIBRARY_MOST, &data, &len, e);
 	if (result < 0)
 		return result;
-	path_in(path, folder);
-	if (state.there && !state.ours)
-		return err_set(e, -EPERM, "%s is there already, and is not the stop.so of stopexec",
-			       path);
-	if (data == NULL || memmem(data, len, mark, sizeof(mark) - 1) == NULL)
+	if (memmem(data, len, mark, sizeof(mark) - 1) == NULL)
 		return err_set(e, -EINVAL, "%s is not the stop.so of stopexec", source);
+	path_in(path, folder);
 	return write_library(path, data, len, group, e);
 }
 

@@ -18,8 +18,10 @@ struct preload_place {
 };
 
 struct preload_state {
-	bool there, ours; /* ours: a stop.so of this program */
-	bool active;	  /* the loader takes it for SUID programs */
+	bool there;
+	bool hidden; /* only root and its group can read it: whether it is ours is not known */
+	bool ours;   /* a stop.so of this program */
+	bool active; /* the loader takes it for SUID programs */
 	mode_t mode;
 	uid_t owner;
 	gid_t group;
@@ -28,18 +30,20 @@ struct preload_state {
 /* The folders that hold the C library: the machine's own, then the 32-bit one. */
 void preload_places(struct preload_place places[PRELOAD_KINDS]);
 
+/* What stands as FOLDER/stop.so. */
 int preload_state(const char *folder, struct preload_state *state, struct err *e);
 
-/*
- * Copies source to FOLDER/stop.so, root's and the group's, mode 4750. Refused (-EPERM): a folder
- * that others than root can change, a file there that is not ours, a group that everybody is in.
- */
+/* May it be installed there? -EPERM: others than root can change the folder or one above it, or
+ * a file of that name is there that is not ours. */
+int preload_check_folder(const char *folder, struct err *e);
+
+/* -EPERM for groups that are no restriction: root's, nogroup, users, somebody's primary one. */
+int preload_check_group(gid_t group, struct err *e);
+
+/* Copies source to FOLDER/stop.so, root's and the group's, mode 4750. -EPERM: see the checks. */
 int preload_install(const char *source, const char *folder, gid_t group, struct err *e);
 
 /* Removes FOLDER/stop.so. -ENOENT: it is not there; -EPERM: it is not ours. */
 int preload_remove(const char *folder, struct err *e);
-
-/* -EPERM for groups that are no restriction: root's, nogroup, users, somebody's primary one. */
-int preload_check_group(gid_t group, struct err *e);
 
 #endif

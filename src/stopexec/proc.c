@@ -155,22 +155,42 @@ int proc_status(pid_t pid, struct proc_status *status)
 	return proc_status_parse(text, len, status) ? 0 : -EPROTO;
 }
 
-/* The command's name, in brackets, may hold anything: what follows starts at the last bracket. */
-bool proc_start_parse(const char *text, size_t len, uint64_t *ticks)
+/* A field of /proc/PID/stat, by its number in proc(5), from 3 on: the command's name, in brackets,
+ * may hold anything, so what follows starts at the last bracket. */
+static bool stat_number(const char *text, size_t len, int field, uint64_t *value)
 {
-	enum { START_BEHIND_NAME = 20 }; /* field 22 of proc(5), counted from field 3 */
 	const char *at = len > 0 ? memrchr(text, ')', len) : NULL;
 	struct cursor c;
-	const char *field;
-	size_t n;
+	const char *word = NULL;
+	size_t n = 0;
 
 	if (at == NULL || text + len - at < 2)
 		return false;
 	c = cursor_of(at + 2, (size_t)(text + len - at - 2));
-	for (int i = 0; i < START_BEHIND_NAME; i++)
-		if (!cursor_part(&c, ' ', &field, &n))
+	for (int i = 3; i <= field; i++)
+		if (!cursor_part(&c, ' ', &word, &n))
 			return false;
-	return number(&field, field + n, 10, ticks);
+	return number(&word, word + n, 10, value);
+}
+
+bool proc_start_parse(const char *text, size_t len, uint64_t *ticks)
+{
+	return stat_number(text, len, 22, ticks);
+}
+
+bool proc_terminal_parse(const char *text, size_t len)
+{
+	uint64_t device;
+
+	return stat_number(text, len, 7, &device) && device != 0;
+}
+
+bool proc_has_terminal(pid_t pid)
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+
+	return read_proc(pid, "stat", &text, &len) == 0 && proc_terminal_parse(text, len);
 }
 
 int proc_start(pid_t pid, uint64_t *ticks)

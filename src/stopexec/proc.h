@@ -34,6 +34,10 @@ int proc_status(pid_t pid, struct proc_status *status);
 int proc_start(pid_t pid, uint64_t *ticks);
 bool proc_start_parse(const char *text, size_t len, uint64_t *ticks);
 
+/* Has it a controlling terminal? */
+bool proc_has_terminal(pid_t pid);
+bool proc_terminal_parse(const char *text, size_t len);
+
 /* The program counter of a process that does not run now; -EBUSY where it does. */
 int proc_counter(pid_t pid, uint64_t *counter);
 bool proc_counter_parse(const char *text, size_t len, uint64_t *counter);

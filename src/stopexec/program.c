@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "stopexec/program.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -281,4 +282,30 @@ int program_refuse_name(const char *name, uid_t user, struct err *e)
 bool program_gives_root(const char *name)
 {
 	return strcmp(last_part(name), "sudo") == 0 || strcmp(last_part(name), "su") == 0;
+}
+
+static bool is_root_shell(pid_t pid)
+{
+	struct proc_status status;
+	char path[4096];
+
+	return proc_status(pid, &status) == 0 && status.uid.real == 0 &&
+	       status.uid.effective == 0 && proc_has_terminal(pid) &&
+	       proc_program(pid, path) == 0 && is_shell_name(path) && !proc_descends(getpid(), pid);
+}
+
+bool program_root_shell_open(void)
+{
+	DIR *open = opendir("/proc");
+	const struct dirent *entry;
+	bool found = false;
+
+	while (open != NULL && !found && (entry = readdir(open)) != NULL) {
+		long pid = strtol(entry->d_name, NULL, 10);
+
+		found = pid > 0 && pid <= INT_MAX && is_root_shell((pid_t)pid);
+	}
+	if (open != NULL)
+		closedir(open);
+	return found;
 }

@@ -39,6 +39,9 @@ int program_refuse_name(const char *name, uid_t user, struct err *e);
 /* True for sudo and su, by name or path, without which one may find oneself without root. */
 bool program_gives_root(const char *name);
 
+/* Is a shell of root's open on a terminal, other than those that have started us? */
+bool program_root_shell_open(void);
+
 void program_close(struct program *program); /* also for cleanup() */
 
 /* The bytes of an open file, for elf_read() and elf_symbol(); *fd lives as long. */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/term.h"
 #include "stopexec/debugger.h"
+#include "stopexec/point.h"
 
 static bool holds(const struct mapping *mapping, void *data)
 {
@@ -35,8 +36,9 @@ int report_look(pid_t pid, bool tracer_unprivileged, struct report *report)
 		rights_of_file(fd, &report->asked);
 		rights_around(pid, fd, &report->around);
 	}
-	report->around.traced = tracer_unprivileged;
-	report->has_main = debugger_has_main(pid);
+	/* A tracer that could have kept the privileges has done so. */
+	report->around.traced = tracer_unprivileged || report->status.tracer != 0;
+	report->main_ahead = point_main_ahead(pid);
 	report->has_counter = proc_counter(pid, &report->counter) == 0;
 	report->at.path[0] = '\0';
 	if (report->has_counter)
@@ -56,6 +58,16 @@ static void write_asked(struct buf *b, const struct rights_asked *asked)
 	}
 }
 
+static void write_verdict(struct buf *b, const struct report *r)
+{
+	enum rights_verdict verdict = rights_judge(&r->asked, &r->status, &r->around);
+
+	buf_fmt(b, "\n  privileges    %s", rights_words(verdict));
+	if (verdict == RIGHTS_TRACER && r->status.tracer == 0) /* so it was us */
+		buf_str(b, "; they are with \"sudo stopexec run\"");
+	buf_char(b, '\n');
+}
+
 static void write_counter(struct buf *b, const struct report *r)
 {
 	if (!r->has_counter)
@@ -73,7 +85,7 @@ static void write_next(struct buf *b, const struct report *r, const struct repor
 {
 	struct handover h = {
 		.pid = r->pid,
-		.to_main = hints->before_main && r->has_main,
+		.to_main = r->main_ahead,
 		.with_sudo = hints->with_sudo,
 	};
 
@@ -83,9 +95,8 @@ static void write_next(struct buf *b, const struct report *r, const struct repor
 	debugger_line(DEBUGGER_STRACE, &h, b);
 	buf_str(b, "\n  perf          ");
 	debugger_line(DEBUGGER_PERF, &h, b);
-	buf_fmt(b, "\n  go on         %s%sstopexec cont %d; by itself after %ld s\n",
-		hints->enter ? "press Enter, or: " : "", hints->with_sudo ? "sudo " : "", r->pid,
-		hints->seconds);
+	buf_fmt(b, "\n  go on         %s%s %d; by itself after %ld s\n",
+		hints->enter ? "press Enter, or: " : "", hints->cont, r->pid, hints->seconds);
 }
 
 void report_write(struct buf *b, const struct report *report, const struct report_hints *hints)
@@ -103,8 +114,7 @@ void report_write(struct buf *b, const struct report *report, const struct repor
 		gid->saved);
 	buf_str(b, "  capabilities  ");
 	rights_name(b, r->status.effective, r->status.bounding);
-	buf_fmt(b, "\n  privileges    %s\n",
-		rights_words(rights_judge(&r->asked, &r->status, &r->around)));
+	write_verdict(b, r);
 	if (r->status.tracer != 0)
 		buf_fmt(b, "  tracer        process %d\n", r->status.tracer);
 	write_counter(b, r);

@@ -22,14 +22,14 @@ struct report {
 	bool has_counter;
 	uint64_t counter;
 	struct mapping at; /* the mapping that holds the counter; path "" where unknown */
-	bool has_main;	   /* the program has a symbol of that name */
+	bool main_ahead;   /* point_main_ahead() */
 };
 
 /* How the stop came about, and what may be done next. */
 struct report_hints {
 	const char *point; /* "its first instruction" */
-	bool before_main;  /* gdb may go on to main */
 	bool with_sudo;	   /* the reader is not root */
+	const char *cont;  /* the command that lets a process go on */
 	long seconds;	   /* until it goes on by itself */
 	bool enter;	   /* Enter makes it go on */
 };

@@ -221,14 +221,22 @@ static bool write_record(struct session *s, pid_t pid)
 	return false;
 }
 
+/* Reading from the background would stop us (SIGTTIN). In a pipeline, sudo keeps us there. */
+static bool in_foreground(const struct session *s)
+{
+	return s->terminal >= 0 && tcgetpgrp(s->terminal) == getpgrp();
+}
+
 static void report(struct session *s, pid_t pid, const char *where)
 {
 	struct report_hints hints = {
 		.point = where,
-		.before_main = s->point.kind == POINT_FIRST || s->point.kind == POINT_ENTRY,
 		.with_sudo = getuid() != 0 || getenv("SUDO_UID") != NULL,
+		.cont = s->unprivileged				       ? "kill -CONT"
+			: session_lent() || getenv("SUDO_UID") == NULL ? "stopexec cont"
+								       : "sudo stopexec cont",
 		.seconds = s->seconds,
-		.enter = s->after == AFTER_WAIT && s->terminal >= 0,
+		.enter = s->after == AFTER_WAIT && in_foreground(s),
 	};
 	struct report *looked cleanup(free_at) = calloc(1, sizeof(*looked));
 	struct buf text cleanup(buf_free) = {0};
@@ -252,8 +260,7 @@ static bool enter_pressed(const struct session *s)
 {
 	char line[256];
 
-	/* Reading from the background would stop us (SIGTTIN). */
-	return tcgetpgrp(s->terminal) == getpgrp() && read(s->terminal, line, sizeof(line)) > 0;
+	return in_foreground(s) && read(s->terminal, line, sizeof(line)) > 0;
 }
 
 static void note_timeout(const struct session *s, pid_t pid, int64_t deadline)
@@ -316,8 +323,7 @@ static pid_t start_helper(struct session *s, pid_t pid)
 {
 	struct handover h = {
 		.pid = pid,
-		.to_main = (s->point.kind == POINT_FIRST || s->point.kind == POINT_ENTRY) &&
-			   debugger_has_main(pid),
+		.to_main = point_main_ahead(pid),
 		.with_sudo = s->tmux && getuid() == 0 && getenv("SUDO_UID") != NULL,
 	};
 	enum debugger debugger = s->after == AFTER_GDB ? DEBUGGER_GDB : DEBUGGER_STRACE;
@@ -403,6 +409,11 @@ static enum outcome work_on(struct session *s, const struct subject *p, const ch
 		return OUTCOME_LEFT;
 	case AFTER_GDB:
 	case AFTER_STRACE:
+		if (p->stop.tracer == 0)
+			return assist(s, p);
+		session_note(s, "No debugger can attach: process %d traces it already",
+			     p->stop.tracer);
+		return hold(s, p);
 	case AFTER_COMMAND:
 		break;
 	}

@@ -91,6 +91,7 @@ static int print_rows(const struct record *records, size_t count, bool json)
 					     ">LEFT", "PROGRAM", NULL};
 	struct table *table cleanup(table_free_at) = table_new(titles);
 	struct buf text cleanup(buf_free) = {0};
+	size_t rows = 0;
 
 	buf_char(&text, '[');
 	for (size_t i = 0; i < count; i++) {
@@ -100,11 +101,15 @@ static int print_rows(const struct record *records, size_t count, bool json)
 			continue;
 		add_row(table, &row);
 		add_object(&text, &row);
+		rows++;
 	}
 	buf_char(&text, ']');
 	if (json)
 		return buf_status(&text) < 0 || puts(text.data) == EOF ? EXIT_FAILED : EXIT_OK;
-	return count > 0 && table_print(table, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
+	if (rows > 0)
+		return table_print(table, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
+	fputs("Nothing is stopped\n", stderr);
+	return EXIT_OK;
 }
 
 int verb_list(const struct cli_call *call)
@@ -122,11 +127,8 @@ int verb_list(const struct cli_call *call)
 	return print_rows(records, count, cli_has(call, "json"));
 }
 
-/* Reads a pid that stopexec holds; says what is wrong. */
-static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
+static int read_pid(const struct cli_call *call, const char *word, pid_t *pid)
 {
-	struct record record;
-	char folder[256];
 	char *behind;
 	long number;
 
@@ -134,16 +136,28 @@ static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
 	number = strtol(word, &behind, 10);
 	if (behind == word || *behind != '\0' || errno != 0 || number <= 0 || number > INT_MAX)
 		return cli_misused(call, "\"%s\" is no process's number", word);
+	*pid = (pid_t)number;
+	return EXIT_OK;
+}
+
+/* Reads a pid that stopexec holds; says what is wrong. */
+static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
+{
+	struct record record;
+	char folder[256];
+	int result = read_pid(call, word, pid);
+
+	if (result != EXIT_OK)
+		return result;
 	session_records(folder);
-	if (folder[0] == '\0' || record_read(folder, (pid_t)number, &record) < 0) {
-		cli_complain(call, "Process %ld is not one that stopexec has stopped", number);
+	if (folder[0] == '\0' || record_read(folder, *pid, &record) < 0) {
+		cli_complain(call, "Process %d is not one that stopexec has stopped", *pid);
 		return EXIT_FAILED;
 	}
 	if (getuid() != 0 && record.by != getuid()) {
-		cli_complain(call, "Process %ld was stopped by somebody else", number);
+		cli_complain(call, "Process %d was stopped by somebody else", *pid);
 		return EXIT_FAILED;
 	}
-	*pid = (pid_t)number;
 	return EXIT_OK;
 }
 
@@ -182,25 +196,39 @@ int verb_cont(const struct cli_call *call)
 	return result;
 }
 
+/* Whoever has stopped it: stop.so, for example. */
+static int take_stopped(const struct cli_call *call, const char *word, pid_t *pid)
+{
+	struct proc_status status;
+	int result = read_pid(call, word, pid);
+
+	if (result != EXIT_OK)
+		return result;
+	if (proc_status(*pid, &status) < 0)
+		cli_complain(call, "There is no process %d", *pid);
+	else if (status.tracer != 0)
+		cli_complain(call, "Process %d is already traced, by process %d", *pid,
+			     status.tracer);
+	else if (status.state != 'T')
+		cli_complain(call, "Process %d is not stopped", *pid);
+	else
+		return EXIT_OK;
+	return EXIT_FAILED;
+}
+
 int verb_attach(const struct cli_call *call)
 {
 	struct session s = {0};
 	struct stop stop = {0};
-	struct proc_status status;
 	enum outcome outcome;
 	int result = session_options(&s, call);
 
 	if (result == EXIT_OK)
-		result = take_pid(call, call->args[0], &stop.pid);
+		result = take_stopped(call, call->args[0], &stop.pid);
 	if (result != EXIT_OK)
 		return result;
 	if (s.after == AFTER_WAIT)
 		s.after = AFTER_GDB;
-	if (proc_status(stop.pid, &status) == 0 && status.tracer != 0) {
-		cli_complain(call, "Process %d is already traced, by process %d", stop.pid,
-			     status.tracer);
-		return EXIT_FAILED;
-	}
 	result = session_open(&s);
 	if (result != EXIT_OK)
 		return result;

@@ -134,11 +134,11 @@ static int read_way(struct waiting *w, const struct cli_call *call)
 
 static void beware(struct waiting *w, const char *name)
 {
-	if (program_gives_root(name))
+	if (program_gives_root(name) && !program_root_shell_open())
 		session_note(
 			&w->session,
-			"Beware: while %s is being stopped you can't become root with it. Keep "
-			"a root shell open.",
+			"Beware: while %s is being stopped you can't become root with it, and no "
+			"other root shell is open. Open one first.",
 			name);
 }
 

@@ -74,31 +74,48 @@ static int failed(const struct cli_call *call, const struct err *e)
 	return EXIT_FAILED;
 }
 
-static int install(const struct cli_call *call)
+/* Where what of the two kinds goes; folder "" for what does not. */
+struct plan {
+	struct preload_place places[PRELOAD_KINDS];
+	char sources[PRELOAD_KINDS][PATH_MAX];
+};
+
+static int make_plan(const struct cli_call *call, struct plan *plan)
 {
 	static const char *const files[PRELOAD_KINDS] = {"stop.so", "stop32.so"};
 	const char *from = cli_get(call, "from");
-	struct preload_place places[PRELOAD_KINDS];
-	const struct group *group;
 	struct err e = {0};
 
-	if (getuid() != 0) {
-		cli_complain(call, "Only root can install stop.so for SUID programs");
-		return EXIT_FAILED;
-	}
-	if (find_group(call, &group) != EXIT_OK)
-		return EXIT_FAILED;
-	preload_places(places);
+	preload_places(plan->places);
 	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
-		char source[PATH_MAX];
+		char *folder = plan->places[i].folder;
 
-		snprintf(source, sizeof(source), "%s/%s", from != NULL ? from : LIBRARIES,
+		snprintf(plan->sources[i], PATH_MAX, "%s/%s", from != NULL ? from : LIBRARIES,
 			 files[i]);
-		if (i > 0 && (places[i].folder[0] == '\0' || access(source, F_OK) < 0))
-			continue;
-		if (preload_install(source, places[i].folder, group->gr_gid, &e) < 0)
+		if (i > 0 && access(plan->sources[i], F_OK) < 0)
+			folder[0] = '\0'; /* no compiler for it was there */
+		if (folder[0] != '\0' && preload_check_folder(folder, &e) < 0)
 			return failed(call, &e);
-		printf("%s/stop.so (%s) is installed\n", places[i].folder, places[i].kind);
+	}
+	return EXIT_OK;
+}
+
+static int install(const struct cli_call *call)
+{
+	const struct group *group;
+	struct plan plan;
+	struct err e = {0};
+
+	if (make_plan(call, &plan) != EXIT_OK || find_group(call, &group) != EXIT_OK)
+		return EXIT_FAILED;
+	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
+		const struct preload_place *place = &plan.places[i];
+
+		if (place->folder[0] == '\0')
+			continue;
+		if (preload_install(plan.sources[i], place->folder, group->gr_gid, &e) < 0)
+			return failed(call, &e);
+		printf("%s/stop.so (%s) is installed\n", place->folder, place->kind);
 	}
 	fprintf(stderr, risk, group->gr_name);
 	return EXIT_OK;
@@ -154,7 +171,9 @@ static void print_state(const struct preload_place *place, const struct preload_
 	}
 	printf("mode %04o, user %u, ", state->mode, state->owner);
 	print_group(state->group);
-	if (!state->ours)
+	if (state->hidden)
+		puts(": only root and that group can tell what it is");
+	else if (!state->ours)
 		puts(": not the stop.so of stopexec");
 	else if (!state->active)
 		puts(": not set-user-ID, so SUID programs ignore it");
@@ -174,6 +193,7 @@ static void add_object(struct buf *b, const struct preload_place *place,
 	json_text(b, "folder", place->folder);
 	json_text(b, "state",
 		  !state->there	   ? "missing"
+		  : state->hidden  ? "hidden"
 		  : !state->ours   ? "foreign"
 		  : !state->active ? "inactive"
 				   : "active");
@@ -219,8 +239,15 @@ int verb_preload(const struct cli_call *call)
 		int (*run)(const struct cli_call *call);
 	} actions[] = {{"install", install}, {"remove", remove_all}, {"status", status}};
 
-	for (size_t i = 0; i < COUNT(actions); i++)
-		if (strcmp(call->args[0], actions[i].name) == 0)
-			return actions[i].run(call);
+	for (size_t i = 0; i < COUNT(actions); i++) {
+		if (strcmp(call->args[0], actions[i].name) != 0)
+			continue;
+		if (getuid() != 0 && actions[i].run != status) {
+			cli_complain(call, "Only root can %s stop.so for SUID programs",
+				     actions[i].name);
+			return EXIT_FAILED;
+		}
+		return actions[i].run(call);
+	}
 	return cli_misused(call, "\"%s\" is none of install, remove, status", call->args[0]);
 }

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """stopexec on real programs. A folder of root's on a file system that is not nosuid; users are bare
 numbers, so that the system's files stay as they are; and no process may be left behind."""
+import contextlib
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import struct
@@ -18,7 +21,9 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 HERE = pathlib.Path(__file__).resolve().parent
 USER = 61001
-LONG = os.environ.get('STOPEXEC_LONG') == '1'
+
+# A shell starts what is in the background with this signal ignored, and stopexec would keep it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 AS_USER = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--clear-groups']
 
@@ -134,6 +139,43 @@ class Stopexec:
         if self.popen.poll() is None:
             self.popen.terminate()
             self.popen.wait(10)
+
+
+class Terminal:
+    """A terminal on which a shell runs stopexec with these words, and what comes before and behind."""
+
+    def __init__(self, world, *words, before='', behind=''):
+        command = ' '.join([before, world.program, *map(str, words), behind])
+        self.shown = ''
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execve('/bin/sh', ['sh', '-c', command], world.environment)
+
+    def read(self):
+        if select.select([self.master], [], [], 0)[0]:
+            with contextlib.suppress(OSError): # the other end is closed
+                self.shown += os.read(self.master, 4096).decode(errors='replace')
+
+    def shows(self, text, count=1):
+        def look():
+            self.read()
+            return self.shown.count(text) >= count
+        until(look, what=f'"{text}" on the terminal')
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self):
+        """Its exit status."""
+        def ended():
+            self.read() # it waits for that
+            return os.waitpid(self.pid, os.WNOHANG)[1:] if os.waitid(
+                os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) else None
+        status = until(ended, what='the end')[0]
+        self.read()
+        os.close(self.master)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
 
 
 class World:
@@ -301,6 +343,17 @@ def deny(folder):
     target = folder / 'deny'
     assert compile_c(HERE / 'deny.c', target)
     return target
+
+
+@pytest.fixture(scope='session')
+def suid_busybox(folder):
+    busybox = shutil.which('busybox')
+    if busybox is None:
+        pytest.skip('busybox is not installed')
+    copy = folder / 'busybox'
+    shutil.copy(busybox, copy)
+    copy.chmod(0o4755)
+    return copy
 
 
 RIGHTS = ['none', 'suid', 'setgid', 'setcap']

@@ -37,11 +37,13 @@ def private(world, lent, program, script):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
+# Starts the program once stopexec watches, or has refused.
 NEXT = r'''
-user $X next --timeout 1 $P & n=$!
-sleep 0.3
+user $X next --timeout 1 $P > /run/said 2>&1 & n=$!
+until [ -s /run/said ]; do :; done
 $P root || true
 wait $n || echo status $?
+cat /run/said
 '''
 
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """gdb on a process that stopexec has caught: at main, with all its privileges, and on to its end."""
+import os
+import pathlib
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from conftest import KINDS, RIGHTS, USER, check_status, until
+from conftest import AS_USER, KINDS, RIGHTS, USER, Process, check_status, until
+from test_next import REAL, found, real_rights, timeless
 
 # Where gdb can't be told "main": the name is stripped, or Go's. There stopexec goes to main.
 UNSTRIPPED = {'glibc-stripped': 'glibc', 'glibc-static-stripped': 'glibc-static',
@@ -55,25 +58,165 @@ def test_gdb_reaches_main(world, armed, build, kind):
         assert (output, status) == one.plain, 'as without us'
 
 
-def test_pulseaudio(world, folder):
-    """The case of 2008: a SUID pulseaudio, started by another process."""
-    pulseaudio = shutil.which('pulseaudio')
-    if pulseaudio is None:
+# Before main's first instruction, on top of the stack: the C library's address that it returns to.
+AT_MAIN = 'x/a $sp\nprint (char *) ((char **) $rsi)[0]\n'
+
+
+def at_main(tool, process, commands=''):
+    """gdb in a program without symbols, which stopexec has stopped at main: what it says."""
+    until(lambda: process.status['TracerPid'] != '0', what='gdb')
+    said = tool.popen.communicate(f'{AT_MAIN}{commands}shell cat /proc/{process.pid}/status\ndetach\n',
+                                  timeout=40)[0]
+    assert 'detached' in said, said
+    return said
+
+
+@pytest.mark.parametrize('words', REAL, ids=lambda words: words[0].rsplit('/', 1)[-1])
+def test_gdb_reaches_main_of_real_programs(world, words):
+    program = found(words[0])
+    plain = world.run(program, *words[1:])
+    tool = world.next('--at', 'main', '--gdb', program, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                      text=True)
+    started = world.start(program, *words[1:])
+    process = tool.stopped()
+    assert process.pid == started.pid
+    said = at_main(tool, process)
+    assert re.search(r'<__libc_start_call_main\+\d+>', said), said
+    assert f'"{program}"' in said
+    uid, gid, capabilities = real_rights(program)
+    for kind, ids in (('Uid', uid), ('Gid', gid)):
+        assert '{}:\t{}\t{}\t{}\t'.format(kind, *ids) in said, said
+    assert int(re.search(r'^CapPrm:\t(\w+)', said, re.M)[1], 16) & capabilities == capabilities
+    output = started.communicate(timeout=15)[0]
+    assert (timeless(output), started.returncode) == (timeless(plain[0]), plain[1]), 'as without us'
+
+
+def test_gdb_reaches_main_of_busybox(world, suid_busybox):
+    """Static, and without any symbol."""
+    tool = world.next('--at', 'main', '--gdb', suid_busybox, stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE, text=True)
+    started = world.start(suid_busybox, 'id', '-u')
+    process = tool.stopped()
+    said = at_main(tool, process, 'print $rdi\nprint (char *) ((char **) $rsi)[1]\n')
+    assert f'"{suid_busybox}"' in said and '"id"' in said and re.search(r'= 3$', said, re.M), said
+    check_status(said, 'suid')
+    assert started.communicate(timeout=15)[0] == f'{USER}\n' and started.returncode == 0
+
+
+@pytest.mark.parametrize('how', ['plain', 'vfork', 'spawn', 'fexecve', 'thread'])
+def test_gdb_reaches_main_however_it_was_executed(world, armed, execer, how):
+    program = armed('glibc', 'suid')
+    tool = world.next('--gdb', program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    started = world.start(execer, how, program)
+    process = tool.stopped()
+    until(lambda: process.status['TracerPid'] != '0', what='gdb')
+    said = tool.popen.communicate(f'info symbol $pc\nshell cat /proc/{process.pid}/status\ndetach\n',
+                                  timeout=40)[0]
+    assert re.search(r'^(\(gdb\) )*main( \+ \d+)? in section \.text', said, re.M), said
+    check_status(said, 'suid')
+    assert (started.communicate(timeout=15)[0], started.returncode) == world.run(program)
+
+
+def test_gdb_reaches_main_of_a_pid_namespaces_init(world, armed):
+    program = armed('glibc', 'suid')
+    tool = world.next('--gdb', program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    started = world.start('unshare', '--pid', '--fork', *AS_USER, program, user=False)
+    process = tool.stopped()
+    assert process.status['NSpid'].split()[-1] == '1'
+    until(lambda: process.status['TracerPid'] != '0', what='gdb')
+    said = tool.popen.communicate(f'info symbol $pc\nshell cat /proc/{process.pid}/status\ndetach\n',
+                                  timeout=40)[0]
+    assert re.search(r'^(\(gdb\) )*main( \+ \d+)? in section \.text', said, re.M), said
+    check_status(said, 'suid')
+    assert (started.communicate(timeout=15)[0], started.returncode) == world.run(program)
+
+
+def test_what_somebody_traces_already_is_held_without_a_debugger(world, armed, folder):
+    """As no second one can attach; strace goes on with it, to its end."""
+    program = armed('glibc', 'none')
+    tool = world.next('--gdb', program)
+    started = world.start('strace', '-o', folder / 'trace', program, user=False)
+    process = tool.stopped()
+    until(lambda: 'No debugger can attach' in tool.said)
+    assert process.status['TracerPid'] in tool.said
+    assert world.call('cont', process.pid).returncode == 0
+    assert started.communicate(timeout=15)[0].startswith('uid') and started.returncode == 7
+    assert 'exited with 7' in (folder / 'trace').read_text() and tool.wait() == 0
+
+
+@pytest.mark.parametrize('debugger', ['gdb', 'strace', 'perf'])
+def test_the_commands_that_are_printed_work(world, armed, debugger):
+    """As they stand there, pasted into another terminal."""
+    if not shutil.which(debugger):
+        pytest.skip(f'{debugger} is not installed')
+    program = armed('glibc', 'suid')
+    tool = world.next(program)
+    started = world.start(program, 'word')
+    process = tool.stopped()
+    until(lambda: 'go on' in tool.said)
+    line = re.search(rf'^  {debugger} +(.*)$', tool.said, re.M)[1]
+    with open(program.parent / f'said-by-{debugger}', 'w+') as file: # into a pipe, perf puts its data
+        subprocess.run(line, shell=True, input='detach\n', stdout=file, text=True, timeout=40, check=False,
+                       stderr=subprocess.STDOUT, env=world.environment, cwd=program.parent)
+        file.seek(0)
+        said = file.read()
+    assert started.communicate(timeout=15)[0].startswith(f'uid {USER} 0 0'), said
+    assert started.returncode == 7 and tool.wait() == 0
+    assert {'gdb': ' in main ()', 'strace': 'exit_group(7)', 'perf': 'Captured and wrote'}[debugger] in said
+
+
+def test_strace_by_next(world, armed):
+    program = armed('glibc', 'suid')
+    tool = world.next('--strace', program)
+    started = world.start(program)
+    assert started.communicate(timeout=15)[0].startswith(f'uid {USER} 0 0') and started.returncode == 7
+    assert tool.wait() == 0 and 'exited with 7' in tool.said and 'brk(NULL)' in tool.said
+
+
+@pytest.mark.parametrize('point', ['main', 'getresuid'])
+def test_attach_behind_the_start_goes_nowhere_by_itself(world, armed, point):
+    """gdb would run through to the program's end, looking for a main that is over."""
+    program = armed('glibc', 'suid')
+    tool = world.next('--leave', '--at', point, program)
+    started = world.start(program)
+    assert tool.wait() == 0
+    counter = Process(started.pid).counter
+    said = world.call('attach', started.pid, input='printf "counter %p\\n", $pc\ndetach\n').stdout
+    assert f'counter {counter:#x}' in said, said
+    assert started.communicate(timeout=15)[0].startswith('uid') and started.returncode == 7
+
+
+@pytest.fixture
+def pulseaudio(folder):
+    program = shutil.which('pulseaudio')
+    if program is None:
         pytest.skip('pulseaudio is not installed')
     copy = folder / 'pulseaudio'
-    shutil.copy(pulseaudio, copy)
+    shutil.copy(program, copy)
     copy.chmod(0o4755)
-    plain = world.run(copy, '--version')
-    tool = world.next('--at', 'main', '--gdb', copy, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    return copy
+
+
+def test_pulseaudio(world, pulseaudio, folder):
+    """The case of 2008: the sound server, SUID, started by another process; and it serves behind the
+    debugger, as the user."""
+    home = folder / 'pulse-home'
+    home.mkdir()
+    os.chown(home, USER, USER)
+    world.environment.update(HOME=str(home), XDG_RUNTIME_DIR=str(home))
+    tool = world.next('--at', 'main', '--gdb', pulseaudio, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                       text=True)
-    started = world.start('sh', '-c', f'{copy} --version; exit $?')
+    started = world.start('sh', '-c', f'{pulseaudio} -n --daemonize=no --exit-idle-time=-1 '
+                                      '-L module-null-sink -L module-native-protocol-unix; exit $?')
     process = tool.stopped()
-    assert process.pid != started.pid and process.program == str(copy)
-    said = tool.popen.communicate('x/a $sp\nprint (char *) ((char **) $rsi)[1]\n'
-                                  f'shell cat /proc/{process.pid}/status\ndetach\n', timeout=30)[0]
-    # main was called, and has not begun: what calls it stands on top of the stack
+    assert process.pid != started.pid and process.program == str(pulseaudio)
+    said = at_main(tool, process, 'print (char *) ((char **) $rsi)[1]\n')
     assert re.search(r'<__libc_start_call_main\+\d+>', said), said
-    assert '"--version"' in said
+    assert '"-n"' in said
     assert f'Uid:\t{USER}\t0\t0\t0' in said and f'Gid:\t{USER}\t{USER}' in said
-    assert 'detached' in said
-    assert (started.communicate(timeout=10)[0], started.returncode) == plain
+    until(lambda: (home / 'pulse/native').exists(), what='its socket')
+    assert process.ids('Uid') == (USER, USER, USER), 'it gives the privileges up by itself'
+    done = world.run('pactl', 'list', 'short', 'sinks')
+    assert done[1] == 0 and 'module-null-sink' in done[0]
+    world.run(pulseaudio, '--kill')
+    assert started.wait(15) == 0

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, KINDS, RIGHTS, USER, Process, check_rights, until
+from conftest import AS_USER, KINDS, NET_RAW, RIGHTS, USER, Process, Terminal, check_rights, until
 
 
 @pytest.mark.parametrize('rights', RIGHTS)
@@ -61,37 +61,67 @@ REAL = [
 ]
 
 
+def found(name):
+    program = shutil.which(name, path=os.environ['PATH'] + ':/usr/sbin:/sbin')
+    if program is None:
+        pytest.skip(f'{name} is not installed')
+    return program
+
+
+def real_rights(program):
+    """The user and group ids, and the permitted capabilities, that the user gets from this file."""
+    file = os.stat(program)
+    asked = subprocess.run(['getcap', os.path.realpath(program)], stdout=subprocess.PIPE, text=True,
+                           check=True).stdout
+    return ((USER,) + (file.st_uid if file.st_mode & 0o4000 else USER,) * 2,
+            (USER,) + (file.st_gid if file.st_mode & 0o2000 else USER,) * 2,
+            NET_RAW if 'cap_net_raw' in asked else 0)
+
+
+def timeless(text):
+    """Without the times that ping tells."""
+    return re.sub(r'\d+\.\d+(?!\.)|\d+(?= ?ms)', 'N', text)
+
+
 @pytest.mark.parametrize('words', REAL, ids=lambda words: words[0].rsplit('/', 1)[-1])
 def test_real_programs(world, words):
-    program = shutil.which(words[0], path=os.environ['PATH'] + ':/usr/sbin:/sbin')
-    if program is None:
-        pytest.skip(f'{words[0]} is not installed')
-    real = pathlib.Path(program).resolve()
-    mode = real.stat()
+    program = found(words[0])
+    uid, gid, capabilities = real_rights(program)
     plain = world.run(program, *words[1:])
-    tool = world.next(program)
+    tool = world.next(words[0] if shutil.which(words[0]) else program)
     started = world.start(program, *words[1:])
     process = tool.stopped()
     assert process.pid == started.pid and process.state == 'T'
-    assert process.program == str(real)
+    assert process.program == os.path.realpath(program)
     assert process.counter == process.first_instruction
-    assert process.ids('Uid') == ((USER,) + (mode.st_uid,) * 2 if mode.st_mode & 0o4000
-                                  else (USER,) * 3)
-    assert process.ids('Gid') == ((USER,) + (mode.st_gid,) * 2 if mode.st_mode & 0o2000
-                                  else (USER,) * 3)
-    asked = subprocess.run(['getcap', real], stdout=subprocess.PIPE, text=True).stdout
-    if 'cap_net_raw' in asked:
-        assert int(process.status['CapPrm'], 16) & 1 << 13
-    assert 'NOT given' not in tool.said
-    assert ('SUDO' in tool.said) is False
-    if words[0] in ('su', 'sudo'):
-        assert 'Beware' in tool.said
+    assert process.ids('Uid') == uid and process.ids('Gid') == gid
+    assert int(process.status['CapPrm'], 16) & capabilities == capabilities
+    until(lambda: 'go on' in tool.said)
+    asks = uid[1] != USER or gid[1] != USER or capabilities
+    assert ('given, as the file asks' if asks else 'asks for none') in tool.said
     world.call('cont', process.pid)
     output = started.communicate(timeout=15)[0]
     assert started.returncode == plain[1]
-    if words[0] != 'ping':
-        assert output == plain[0]
+    assert timeless(output) == timeless(plain[0])
     assert tool.wait() == 0
+
+
+def test_beware_of_sudo_and_su(world):
+    """In a PID namespace, where no root shell is open on a terminal, and where one is."""
+    def said(words):
+        return subprocess.run(['unshare', '--pid', '--fork', '--mount-proc', *words], text=True, timeout=20,
+                              env=world.environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE,
+                              check=False).stdout
+    for program in ('su', 'sudo'):
+        assert f'Beware: while {found(program)} is' in said([world.program, 'next', '--wait', '1', program])
+    assert 'Beware' not in said([world.program, 'next', '--wait', '1', 'passwd'])
+    # script(1) runs sh on a terminal of its own, until its input ends
+    script = (f'mkfifo {world.folder}/fifo; script -qc "sh -c \'echo open >&2; read line; exit\'" /dev/null '
+              f'< {world.folder}/fifo > {world.folder}/open & exec 9> {world.folder}/fifo; '
+              f'until grep -q open {world.folder}/open; do :; done; '
+              f'{world.program} next --wait 1 su; exec 9>&-; wait')
+    shown = said(['sh', '-c', script])
+    assert 'Waiting' in shown and 'Beware' not in shown
 
 
 BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -154,15 +184,9 @@ def test_a_bus_starts_its_helper(world, build, folder, way):
         bus.wait(10)
 
 
-def test_busybox_static_suid(world, folder):
-    busybox = shutil.which('busybox')
-    if busybox is None:
-        pytest.skip('busybox is not installed')
-    copy = folder / 'busybox'
-    shutil.copy(busybox, copy)
-    copy.chmod(0o4755)
-    tool = world.next(copy)
-    started = world.start(copy, 'id', '-u')
+def test_busybox_static_suid(world, suid_busybox):
+    tool = world.next(suid_busybox)
+    started = world.start(suid_busybox, 'id', '-u')
     process = tool.stopped()
     assert process.counter == process.first_instruction
     check_rights(process, 'suid')
@@ -259,10 +283,8 @@ def test_only_this_user(world, armed):
 
 def test_only_below_this_parent(world, armed):
     program = armed('glibc', 'suid')
-    shell = world.start('sh', '-c', 'read line; ' + str(program), user=False)
     shell_in = subprocess.Popen(['sh', '-c', f'read line; {program}'], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, env=world.environment)
-    shell.wait(10)
     tool = world.next('--parent', shell_in.pid, program)
     assert world.run(program)[1] == 7
     shell_in.stdin.write(b'\n')
@@ -384,11 +406,81 @@ def test_a_replaced_file_is_watched_too(world, armed, folder, build):
     (['next', '/etc'], 'is a folder'),
     (['next', '/lib64/ld-linux-x86-64.so.2'], 'dynamic loader'),
     (['next', '/bin/bash'], 'your own shell'),
-    (['next', '--wait', '1', '/usr/bin/true'], 'Nobody started it'),
+    (['next', 'nosuchprogram'], 'There is no program called "nosuchprogram"'),
+    (['next', '/etc/passwd'], 'is not executable'),
+    (['next', '/dev/null'], 'is not a regular file'),
+    (['next', '{0}/text'], 'first line names an interpreter'),
+    (['next', '{0}/no-interpreter'], 'The interpreter "/no/such/interpreter" of'),
+    (['next', '--uid', 'nobodyatall', 'true'], 'There is no user called "nobodyatall"'),
+    (['watch', '--exec', 'true', '/bin/true', '/no/such'], 'There is no program'),
+    (['attach', '1'], 'Process 1 is not stopped'),
+    (['attach', '99999999'], 'There is no process 99999999'),
 ])
 def test_one_clear_sentence(world, words, sentence):
-    done = world.call(*words)
+    """And nothing is left marked: see World.close()."""
+    for name, text in (('text', 'echo hello\n'), ('no-interpreter', '#!/no/such/interpreter\n')):
+        (world.folder / name).write_text(text)
+        (world.folder / name).chmod(0o755)
+    done = world.call(*(word.format(world.folder) for word in words))
     assert done.returncode == 1 and sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_gives_up_waiting(world):
+    done = world.call('next', '--wait', '1', '/usr/bin/true')
+    assert done.returncode == 1 and 'Nobody started it' in done.stderr
+
+
+@pytest.mark.parametrize('words, sentence', [
+    (['next', '--timeout', '0', 'true'], '--timeout'),
+    (['next', '--count', 'x', 'true'], '--count'),
+    (['next', '--gdb', '--strace', 'true'], 'Only one of'),
+    (['next', '--tmux', 'true'], 'needs a running tmux'),
+    (['watch', 'true'], 'One of --gdb, --strace and --exec is needed'),
+    (['watch', '--gdb', '--exec', 'true', 'true'], 'Only one of'),
+    (['run'], 'PROGRAM'),
+    (['cont'], 'PID'),
+    (['cont', 'x'], 'no process'),
+    (['nxt', 'true'], 'nxt'),
+])
+def test_a_wrong_command_line(world, words, sentence):
+    done = world.call(*words)
+    assert done.returncode == 2 and sentence in done.stderr, done.stderr
+
+
+def test_enter_lets_it_go_on(world, armed):
+    """On stopexec's terminal; the program is another's."""
+    program = armed('glibc', 'suid')
+    terminal = Terminal(world, 'next', '--count', 2, program)
+    terminal.shows('Waiting')
+    for n in (1, 2):
+        started = world.start(program)
+        terminal.shows('press Enter', n)
+        assert Process(started.pid).state == 'T'
+        terminal.type('\n')
+        assert started.communicate(timeout=10)[0].startswith(f'uid {USER} 0 0') and started.returncode == 7
+    assert terminal.end() == 0
+
+
+def test_enter_is_not_offered_from_the_background(world, armed):
+    program = armed('glibc', 'suid')
+    terminal = Terminal(world, 'next', '--timeout', 1, program, before='set -m; ', behind=' & wait; exit 9')
+    terminal.shows('Waiting')
+    started = world.start(program)
+    terminal.shows('by itself after 1 s')
+    assert 'press Enter' not in terminal.shown
+    assert started.wait(10) == 7 and terminal.end() == 9
+
+
+def test_tells_that_a_tracer_took_the_privileges(world, armed, folder):
+    """An ordinary user's strace, that starts a SUID program."""
+    program = armed('glibc', 'suid')
+    tool = world.next('--timeout', 1, program)
+    (folder / 'strace').mkdir()
+    os.chown(folder / 'strace', USER, USER)
+    output, status = world.run('strace', '-o', folder / 'strace/log', program)
+    assert output.startswith(f'uid {USER} {USER} {USER}') and status == 7
+    assert 'NOT given: it was traced by a process without CAP_SYS_PTRACE\n' in tool.said
 
 
 def test_nothing_is_left_marked(world, armed):
@@ -431,10 +523,11 @@ def test_needs_root(world, armed):
     assert 'needs root' in done.communicate(timeout=10)[0] and done.returncode == 1
 
 
-def test_its_ancestors_pass(world, armed):
+def test_its_ancestors_pass(world, armed, folder):
     """The program that has started stopexec executes the watched one itself."""
-    program = armed('glibc', 'none')
+    program, said = armed('glibc', 'none'), folder / 'said-to-ancestor'
     done = subprocess.run(
-        ['sh', '-c', f'{world.program} next --wait 2 {program} 2>/dev/null & sleep 0.5; exec {program}'],
-        env=world.environment, stdout=subprocess.PIPE, timeout=10)
-    assert done.returncode == 7
+        ['sh', '-c', f'{world.program} next --wait 2 {program} 2>{said} & '
+                     f'until grep -q Waiting {said}; do :; done; exec {program}'],
+        env=world.environment, stdout=subprocess.PIPE, timeout=10, check=False)
+    assert done.returncode == 7 and 'is stopped' not in said.read_text()

@@ -4,6 +4,7 @@ that the system stays as it is."""
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, BUILD, HERE, Process, USER, check_status, until
+from conftest import AS_USER, BUILD, HERE, Process, USER, check_status, compile_c, until
 
 LIBRARIES = pathlib.Path(os.environ.get('STOPEXEC_LIBRARIES', BUILD / 'src/stopexec'))
 STOP = LIBRARIES / 'stop.so'
@@ -53,8 +54,50 @@ def test_runs_before_all_constructors(world, stop, armed):
                           'print (int) constructed', '-ex', 'bt'],
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     os.kill(started.pid, signal.SIGCONT)
-    started.communicate(timeout=10)
-    assert '$1 = 0' in gdb.stdout and 'call_init' in gdb.stdout or 'stop' in gdb.stdout
+    assert 'constructed 1' in started.communicate(timeout=10)[0]
+    assert '$1 = 0' in gdb.stdout and '__GI_kill' in gdb.stdout, gdb.stdout
+
+
+def test_runs_before_the_constructors_of_libraries(world, stop, build, folder):
+    """Also of one that is preloaded in front of it."""
+    (folder / 'early.c').write_text('#include <unistd.h>\n__attribute__((constructor)) static void '
+                                    'early(void) { if (write(2, "early\\n", 6)) {} }\n')
+    assert compile_c(folder / 'early.c', folder / 'early.so', options=['-shared', '-fPIC'])
+    started = start(world, build('glibc'), LD_PRELOAD=f'{folder}/early.so:{stop}')
+    cont_when_stopped(started.pid)
+    lines = started.communicate(timeout=10)[1].splitlines()
+    assert lines == [f'Sending SIGSTOP to myself (pid = {started.pid})', 'early']
+
+
+def test_speaks_on_the_terminal_where_there_is_one(world, stop, build):
+    """And the program's output and error are its own, as in a pipe or $(…)."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvpe('sh', ['sh', '-c', f'LD_PRELOAD={stop} {build("glibc")} >{stop}.out 2>{stop}.err; '
+                                      'echo ended $?'], world.environment)
+    shown = b''
+
+    def read():
+        nonlocal shown
+        shown += os.read(master, 4096)
+        return re.search(rb'pid = (\d+)\)', shown)
+    stopped = int(until(read)[1])
+    cont_when_stopped(stopped)
+    until(lambda: read() and b'ended 7' in shown)
+    os.waitpid(pid, 0)
+    os.close(master)
+    assert stop.with_name('stop.so.out').read_text().startswith('uid')
+    assert stop.with_name('stop.so.err').read_text() == ''
+
+
+def test_attach_goes_on_from_it(world, stop, build):
+    """stopexec's debugger takes what the library has stopped."""
+    started = start(world, build('glibc'), LD_PRELOAD=stop)
+    until(lambda: Process(started.pid).state == 'T')
+    done = world.call('attach', started.pid, input='tbreak main\ncontinue\ndetach\n')
+    assert re.search(r'breakpoint 1, .*in main', done.stdout), done.stdout + done.stderr
+    out = started.communicate(timeout=10)[0]
+    assert out.startswith('uid') and started.returncode == 7
 
 
 def test_children_do_not_stop(world, stop):
@@ -110,10 +153,10 @@ def test_32_bit(world, armed):
     assert started.communicate(timeout=10)[1].startswith('Sending SIGSTOP')
 
 
-# The library folder and /etc as copies that vanish with the namespace.
+# The library folders and /etc as copies that vanish with the namespace.
 PRIVATE = r'''
 set -e
-for real in "$FOLDER" /etc; do
+for real in /usr /etc; do
 	upper=$(mktemp -d /run/upper.XXXXXX)
 	mount -t tmpfs -o mode=755 tmpfs "$upper"
 	mkdir "$upper/up" "$upper/work"
@@ -151,11 +194,33 @@ try() {
 '''
 
 
-@pytest.mark.parametrize('rights', ['suid', 'setcap'])
+def test_the_posts_way_for_suid_programs(world, armed, folder):
+    """Its two lines, cp and chmod u+s: for everybody then."""
+    program = armed('glibc', 'suid')
+    script = RUN_SUID % (USER, USER, program) + rf'''
+cp {HERE.parents[1]}/src/stopexec/stop.c /run && cd /run
+gcc -fPIC -c -o stop.o stop.c
+gcc -shared -o stop.so stop.o
+cp stop.so "$FOLDER"
+try --clear-groups
+echo SETUID
+chmod u+s "$FOLDER/stop.so"
+try --clear-groups
+$X preload status
+'''
+    done = private(world, script)
+    before, after = done.stdout.split('SETUID')
+    assert done.returncode == 0, done.stdout
+    assert 'STOPPED' not in before and f'uid {USER} 0 0' in before
+    assert 'STOPPED' in after and 'Sending SIGSTOP' in after and f'uid {USER} 0 0' in after
+    check_status(after, 'suid')
+    assert 'for EVERYBODY' in after
+
+
+@pytest.mark.parametrize('rights', ['suid', 'setgid', 'setcap'])
 def test_install_is_for_one_group(world, armed, rights):
     program = armed('glibc', rights)
     script = RUN_SUID % (USER, USER, program) + r'''
-groupadd --system stopexec 2>/dev/null || true
 $X preload install --from "$FROM"
 stat -c '%a %U %G' "$FOLDER/stop.so"
 $X preload status
@@ -176,7 +241,8 @@ echo AFTER; try --groups=$(getent group stopexec | cut -d: -f3)
     member = text.split('MEMBER')[1].split('STRANGER')[0]
     assert 'STOPPED' in member and 'Sending SIGSTOP' in member
     check_status(member, rights)
-    plain = f'uid {USER} 0 0' if rights == 'suid' else f'uid {USER} {USER} {USER}'
+    plain = {'suid': f'uid {USER} 0 0', 'setcap': f'uid {USER} {USER} {USER}',
+             'setgid': f'gid {USER} 0 0'}[rights]
     assert plain in member and 'secure 1' in member
     stranger = text.split('STRANGER')[1].split('AFTER')[0]
     assert 'STOPPED' not in stranger and plain in stranger
@@ -187,14 +253,27 @@ echo AFTER; try --groups=$(getent group stopexec | cut -d: -f3)
 
 @pytest.mark.parametrize('preparation, sentence', [
     ('chmod o+w "$FOLDER"', 'can be changed by others'),
+    ('chmod o+w "$FOLDER/.."', 'can be changed by others'),
+    ('chown 61001 "$FOLDER"', 'can be changed by others'),
     ('echo other > "$FOLDER/stop.so"', 'is not the stop.so of stopexec'),
     ('OPTIONS="--group users"', 'no group of its own'),
     ('OPTIONS="--group nosuchgroup"', 'There is no group'),
 ])
 def test_install_refuses(world, preparation, sentence):
-    done = private(world, f'groupadd --system stopexec 2>/dev/null || true; {preparation}\n'
-                          '$X preload install $OPTIONS --from "$FROM" && exit 9; exit 0\n')
+    """And nothing has changed then, no group has been made."""
+    done = private(world, f'{preparation}\nls -l "$FOLDER" /etc > /run/before\n'
+                          '$X preload install $OPTIONS --from "$FROM" && exit 9\n'
+                          'ls -l "$FOLDER" /etc | cmp - /run/before && ! getent group stopexec\n')
     assert done.returncode == 0 and sentence in done.stdout, done.stdout
+
+
+def test_status_for_others_than_root(world):
+    done = private(world, '$X preload install --from "$FROM"\n'
+                          f'setpriv --reuid={USER} --regid={USER} --clear-groups $X preload status\n'
+                          f'setpriv --reuid={USER} --regid={USER} --clear-groups $X preload remove && exit 9\n'
+                          'exit 0')
+    assert done.returncode == 0 and 'only root and that group can tell' in done.stdout, done.stdout
+    assert 'Only root can remove' in done.stdout
 
 
 def test_remove_leaves_others_alone(world):

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """stopexec run: programs that we start ourselves."""
 import os
-import pty
 import shutil
 import signal
 import subprocess
 
 import pytest
 
-from conftest import KINDS, RIGHTS, USER, Process, check_rights, until
+from conftest import KINDS, RIGHTS, USER, Process, Terminal, check_rights, until
 
 
 def run(world, *arguments, **options):
@@ -226,38 +225,18 @@ def test_script_without_interpreter(world, folder):
     assert done.returncode == 1 and 'first line names an interpreter' in done.stderr
 
 
-def on_terminal(world, *words, answer):
-    """Runs it on a terminal of its own; answers once it has stopped something. All that the
-    terminal has shown, and the exit status."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execve(world.program, [world.program, *map(str, words)], world.environment)
-    shown = b''
-
-    def read():
-        nonlocal shown
-        try:
-            shown += os.read(master, 4096)
-        except OSError:
-            pass
-        return b'go on' in shown
-    until(read)
-    os.write(master, answer)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    read()
-    os.close(master)
-    return shown.decode(), status
-
-
 def test_enter_lets_it_go_on(world, armed):
-    shown, status = on_terminal(world, 'run', '-u', USER, 'sh', '-c',
-                                f'{armed("glibc", "suid")} | cat; exit 5', answer=b'\n')
-    assert 'press Enter' in shown and status == 5
+    terminal = Terminal(world, 'run', '-u', USER, 'sh', '-c', f"'{armed('glibc', 'suid')} | cat; exit 5'")
+    terminal.shows('press Enter')
+    terminal.type('\n')
+    assert terminal.end() == 5
 
 
 def test_interrupt_at_the_terminal_ends_the_program(world):
-    shown, status = on_terminal(world, 'run', 'sleep', '60', answer=b'\x03')
-    assert status == 128 + signal.SIGINT
+    terminal = Terminal(world, 'run', 'sleep', '60')
+    terminal.shows('press Enter')
+    terminal.type('\x03')
+    assert terminal.end() == 128 + signal.SIGINT
 
 
 def test_the_programs_output_stays_its_own(world, armed):

@@ -8,11 +8,10 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, LONG, Process, until
+from conftest import AS_USER, Process, until
 
-STARTS = 1000 if LONG else 200
-KILLS = 200 if LONG else 25
-STARTERS = 8
+STARTS, STARTERS = 1000, 8
+KILLS = 200
 
 
 WAYS = ['fanotify', 'bpf']

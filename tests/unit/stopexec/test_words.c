@@ -191,7 +191,11 @@ static void test_commands(void **state)
 	expect_line(DEBUGGER_GDB, &h,
 		    "sudo gdb -q -p 12 -ex 'handle SIGSTOP SIGCONT nostop noprint nopass' "
 		    "-ex 'shell kill -CONT 12' -ex 'tbreak main' -ex continue");
-	expect_line(DEBUGGER_STRACE, &h, "sudo strace -f -p 12 & sleep 1; sudo kill -CONT 12");
+	expect_line(DEBUGGER_STRACE, &h,
+		    "sudo sh -c '(sleep 1; kill -CONT 12) & exec strace -f -p 12'");
+	h.with_sudo = false;
+	expect_line(DEBUGGER_PERF, &h,
+		    "sh -c '(sleep 1; kill -CONT 12) & exec perf record -g -p 12'");
 }
 
 static void test_quote(void **state)
