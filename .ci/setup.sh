@@ -25,7 +25,8 @@ declare -rA PACKAGES=(
 	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl zstd'
 	[exec]='gdb strace linux-perf tmux util-linux libcap2-bin libc6-dev musl-tools busybox-static sudo openssh-client
 	        iputils-ping procps libc6-dbg uidmap at cron fuse3 pkexec dbus libc6-dev-i386 lib32gcc-12-dev golang-go
-	        pulseaudio gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static'
+	        pulseaudio gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+	        qemu-system-arm cpio'
 	[coverage]='gcovr'
 	[bench]='gdb lldb postfix openvswitch-switch netsniff-ng nftables ethtool gnuplot-nox wrk'
 )

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Built for aarch64 by Debian's cross compiler, and run under qemu-user as far as that goes."""
+"""Built for aarch64 by Debian's cross compiler; run under qemu-user as far as that goes, and in an
+emulated machine."""
 import json
 import os
+import pathlib
+import re
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
 
-from conftest import BUILD, HERE, TOP, USER, Process, until
+import arm
+from conftest import BUILD, HERE, TOP, USER, Process, check_status, until
 
 QEMU = ['qemu-aarch64-static', '-L', '/usr/aarch64-linux-gnu']
 CROSS = BUILD.with_name(BUILD.name + '-aarch64')
@@ -74,11 +79,147 @@ def test_stop_so(world, cross, folder):
     assert out.startswith(f'uid {USER} {USER}') and started.returncode == 7
 
 
-def test_tracing(call):
-    """Where the kernel is one that traces."""
-    done = call('run', '--timeout', '1', '/usr/bin/true')
-    if 'Function not implemented' in done.stderr:
-        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-        pytest.skip('qemu-user has neither ptrace(2) nor fanotify(7): run, --at, next and watch were built '
-                    'for aarch64, and not run')
-    assert done.returncode == 0 and 'is stopped at' in done.stderr
+# The rest is for a kernel with ptrace(2) and fanotify(7), which qemu-user has not: one guest for all.
+
+LIBRARIES = pathlib.Path('/usr/aarch64-linux-gnu/lib')
+LOADER = 'lib/ld-linux-aarch64.so.1'
+BUILDS = {'dynamic': [], 'static': ['-static'], 'static-pie': ['-static-pie'], 'stripped': ['-s'],
+          'static-stripped': ['-static', '-s']}
+TWINS = {'stripped': 'dynamic', 'static-stripped': 'static'}
+PASSWD = f'root::0:0::/:/bin/sh\nuser::{USER}:{USER}::/:/bin/sh\n'
+
+
+@pytest.fixture(scope='module')
+def probes(cross, folder):
+    """The probe, built in several ways: paths by their names."""
+    made = {kind: folder / f'arm-{kind}' for kind in BUILDS}
+    for kind, options in BUILDS.items():
+        subprocess.run(['aarch64-linux-gnu-gcc', '-O1', '-o', made[kind], HERE / 'probe.c', *options], check=True)
+    return made
+
+
+@pytest.fixture(scope='module')
+def guest(cross, probes):
+    if not shutil.which('qemu-system-aarch64'):
+        pytest.skip('qemu-system-arm is not installed')
+    try:
+        kernel, busybox = arm.packages(TOP / 'build-guest')
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f'Debian\'s kernel for arm64 can\'t be had: {error.output}')
+    files = {'bin/stopexec': cross / 'stopexec', 'lib/stop.so': cross / 'stop.so',
+             'lib/libc.so.6': LIBRARIES / 'libc.so.6', LOADER: LIBRARIES / 'ld-linux-aarch64.so.1',
+             'etc/passwd': PASSWD.encode(), 'etc/group': f'user::{USER}:\n'.encode(),
+             'broken': probes['dynamic'].read_bytes().replace(b'/lib/ld-linux', b'/lib/no-linux', 1)}
+    for kind, path in probes.items():
+        files.update({f'none-{kind}': path, f'suid-{kind}': path, f'setgid-{kind}': path})
+    with arm.Guest(kernel, busybox, files) as machine:
+        assert machine.run('chmod 4755 /suid-*; chmod 2755 /setgid-*')[1] == 0
+        yield machine
+
+
+def first_instruction(file):
+    return struct.unpack_from('<Q', file.read_bytes(), 24)[0]
+
+
+class Stopped:
+    """A process of the guest's that stopexec has stopped, as the guest's /proc shows it."""
+
+    def __init__(self, guest, said):
+        self.said = said
+        self.pid = int(re.search(r'^Process (\d+) is stopped at', said, re.M)[1])
+        self.status = guest.run(f'cat /proc/{self.pid}/status')[0]
+        self.counter = int(guest.run(f'cat /proc/{self.pid}/syscall')[0].split()[-1], 16)
+        words = guest.run(f'od -An -v -tx8 /proc/{self.pid}/auxv')[0].split()
+        self.auxv = {int(key, 16): int(value, 16) for key, value in zip(words[::2], words[1::2])}
+
+    @property
+    def first(self):
+        """Where its first instruction is: the loader's, or the static program's own."""
+        return (self.auxv[7] + first_instruction(LIBRARIES / 'ld-linux-aarch64.so.1') if self.auxv.get(7)
+                else self.auxv[9])
+
+
+def started(guest, how, point, program):
+    """Stops the program of the user's by run, or by next, and leaves it so."""
+    if how == 'run':
+        said, status = guest.run(f'stopexec run --leave -u {USER} --at {point} {program} word >/run/out')
+    else:
+        said, status = guest.run(
+            f'stopexec next --leave --at {point} {program} 2>/run/said & n=$!; '
+            'until grep -q Waiting /run/said; do :; done; '
+            f"su user -c '{program} word; echo ended $?' >/run/out & wait $n; s=$?; cat /run/said; (exit $s)")
+    assert status == 0, said
+    return Stopped(guest, said)
+
+
+def end(guest, process, how, rights):
+    """It goes on to its end: what it says, and how it ends, are its own."""
+    assert guest.run(f'stopexec cont {process.pid}') == ('', 0)
+    said, _ = guest.run(f'while [ -e /proc/{process.pid} ]; do :; done; {"" if how == "run" else "wait; "}cat /run/out')
+    uid = f'{USER} 0 0' if rights == 'suid' else f'{USER} {USER} {USER}'
+    gid = f'{USER} 0 0' if rights == 'setgid' else f'{USER} {USER} {USER}'
+    secure = int(rights != 'none')
+    assert said.startswith(f'uid {uid} gid {gid} secure {secure} constructed 1 arguments 2 word\n'), said
+    assert how == 'run' or said.endswith('ended 7\n')
+
+
+@pytest.mark.parametrize('kind, rights', [*((kind, 'suid') for kind in BUILDS), ('dynamic', 'none'),
+                                          ('static', 'setgid')])
+@pytest.mark.parametrize('how', ['run', 'next'])
+def test_first_instruction(guest, how, kind, rights):
+    process = started(guest, how, 'first', f'/{rights}-{kind}')
+    assert process.counter == process.first
+    assert 'State:\tT (stopped)' in process.status and 'TracerPid:\t0\n' in process.status
+    check_status(process.status, rights)
+    assert ('given, as the file asks' if rights != 'none' else 'asks for none') in process.said
+    end(guest, process, how, rights)
+
+
+@pytest.mark.parametrize('kind', BUILDS)
+@pytest.mark.parametrize('how', ['run', 'next'])
+def test_points(guest, probes, how, kind):
+    entry = started(guest, how, 'entry', f'/suid-{kind}')
+    assert entry.counter == entry.auxv[9]
+    end(guest, entry, how, 'suid')
+    at_main = started(guest, how, 'main', f'/suid-{kind}')
+    symbols = subprocess.run(['nm', probes[TWINS.get(kind, kind)]], stdout=subprocess.PIPE, text=True,
+                             check=True).stdout
+    # A static program hands __wrap_main to the C library, whose one instruction jumps to main.
+    places = [int(value, 16) for value, name in re.findall(r'^(\w+) \w (main|__wrap_main)$', symbols, re.M)
+              if name == 'main' or kind == 'static-stripped']
+    assert any((at_main.counter - place) % 4096 == 0 for place in places)
+    check_status(at_main.status, 'suid')
+    end(guest, at_main, how, 'suid')
+
+
+@pytest.mark.parametrize('kind', ['dynamic', 'stripped', 'static'])
+def test_symbol(guest, kind):
+    process = started(guest, 'run', 'getresuid', f'/suid-{kind}')
+    assert 'is stopped at getresuid' in process.said and process.counter != process.first
+    end(guest, process, 'run', 'suid')
+
+
+def test_nobody_stays_stopped(guest):
+    """By the time, after kill -9 of stopexec, and after an exec that failed."""
+    assert guest.run('stopexec run --timeout 1 /none-dynamic 2>/dev/null')[1] == 7
+    said, status = guest.run(
+        'stopexec next /none-dynamic 2>/run/said & n=$!; until grep -q Waiting /run/said; do :; done; '
+        '/none-dynamic & p=$!; until grep -q "T (stopped)" /proc/$p/status; do :; done; '
+        'kill -9 $n; wait $p')
+    assert status == 7 and said.startswith('uid 0 0 0'), said
+    said, status = guest.run(
+        'stopexec next --wait 3 /broken 2>/run/said & n=$!; until grep -q Waiting /run/said; do :; done; '
+        '/broken; echo went on $?; wait $n; cat /run/said')
+    assert 'went on 127' in said and 'could not execute /broken' in said
+
+
+def test_stop_so_of_a_suid_program(guest):
+    """As the post has it: in the library folder, set-user-ID."""
+    said, status = guest.run(
+        'chmod 4755 /lib/stop.so; '
+        "su user -c 'LD_PRELOAD=stop.so exec /suid-dynamic' >/run/out 2>&1 & p=$!; "
+        'until grep -q "T (stopped)" /proc/$p/status; do :; done; cat /proc/$p/status; kill -CONT $p; '
+        'wait $p; s=$?; cat /run/out; chmod 755 /lib/stop.so; (exit $s)')
+    assert status == 7 and re.search(r'^Sending SIGSTOP to myself \(pid = \d+\)$', said, re.M), said
+    check_status(said, 'suid')
+    assert f'uid {USER} 0 0' in said
