@@ -108,7 +108,9 @@ static int print_rows(const struct record *records, size_t count, bool json)
 		return buf_status(&text) < 0 || puts(text.data) == EOF ? EXIT_FAILED : EXIT_OK;
 	if (rows > 0)
 		return table_print(table, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
-	fputs("Nothing is stopped\n", stderr);
+	fputs(geteuid() == 0 ? "Nothing is stopped\n"
+			     : "Nothing of yours is stopped; root's are shown to root\n",
+	      stderr);
 	return EXIT_OK;
 }
 
@@ -120,7 +122,11 @@ int verb_list(const struct cli_call *call)
 	size_t count = 0;
 
 	session_records(folder);
-	if (folder[0] != '\0' && record_all(folder, &records, &count, &e) < 0) {
+	if (folder[0] == '\0') {
+		cli_complain(call, "What you stop is not recorded, for XDG_RUNTIME_DIR is not set");
+		return EXIT_FAILED;
+	}
+	if (record_all(folder, &records, &count, &e) < 0) {
 		cli_complain(call, "%s", e.text);
 		return EXIT_FAILED;
 	}

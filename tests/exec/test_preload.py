@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, BUILD, HERE, Process, USER, check_status, compile_c, until
+from conftest import AS_USER, BUILD, TOP, Process, USER, check_status, compile_c, until
 
 LIBRARIES = pathlib.Path(os.environ.get('STOPEXEC_LIBRARIES', BUILD / 'src/stopexec'))
 STOP = LIBRARIES / 'stop.so'
@@ -131,15 +131,20 @@ def test_children_stop_when_asked(world, stop):
     assert len(pids) == 1 and started.communicate()[0] == f'{USER}\n'
 
 
-def test_the_two_lines_of_the_post_still_build_it(world, folder, armed):
-    here = folder / 'by-hand'
-    here.mkdir(exist_ok=True)
-    shutil.copy(HERE.parents[1] / 'src/stopexec/stop.c', here)
-    for line in ('gcc -fPIC -c -o stop.o stop.c', 'gcc -shared -o stop.so stop.o'):
-        subprocess.run(line.split(), cwd=here, check=True)
-    started = start(world, armed('glibc', 'none'), LD_PRELOAD=here / 'stop.so')
-    cont_when_stopped(started.pid)
-    assert started.communicate(timeout=10)[1].startswith('Sending SIGSTOP')
+def test_the_two_lines_of_the_post_still_build_it(world, folder, build):
+    """As the README and the manual have them."""
+    readme = re.findall(r'^\$ (gcc .*)$', (TOP / 'README.md').read_text(), re.M)
+    page = re.findall(r'^\$ (gcc .*)$', (TOP / 'man/stopexec.1').read_text().replace('\\-', '-'), re.M)
+    assert len(readme) == len(page) == 2
+    (folder / 'src').symlink_to(TOP / 'src')
+    shutil.copy(TOP / 'src/stopexec/stop.c', folder)
+    for lines in (readme, page):
+        for line in lines:
+            subprocess.run(line.split(), cwd=folder, check=True)
+        started = start(world, build('glibc'), LD_PRELOAD=folder / 'stop.so')
+        cont_when_stopped(started.pid)
+        assert started.communicate(timeout=10)[1].startswith('Sending SIGSTOP')
+        (folder / 'stop.so').unlink()
 
 
 def test_32_bit(world, armed):
@@ -198,7 +203,7 @@ def test_the_posts_way_for_suid_programs(world, armed, folder):
     """Its two lines, cp and chmod u+s: for everybody then."""
     program = armed('glibc', 'suid')
     script = RUN_SUID % (USER, USER, program) + rf'''
-cp {HERE.parents[1]}/src/stopexec/stop.c /run && cd /run
+cp {TOP}/src/stopexec/stop.c /run && cd /run
 gcc -fPIC -c -o stop.o stop.c
 gcc -shared -o stop.so stop.o
 cp stop.so "$FOLDER"
