@@ -26,8 +26,8 @@ def by_wrk(port, target, token, seconds, run=on_last_core):
     return float(re.search(r'Requests/sec: +([\d.]+)', said)[1]), float(value) * UNITS[unit]
 
 
-def by_ask(path, target, seconds):
-    request = f'GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n'
+def by_ask(path, target, seconds, header=''):
+    request = f'GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n'
     answers, took, _, most, _ = on_last_core(tool('ask'), path, CONNECTIONS, seconds,
                                              input=request).split()
     return int(answers) / float(took), float(most)

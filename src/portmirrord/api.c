@@ -69,6 +69,15 @@ static const struct rest_type entry = {
 	.ops = &entry_ops,
 };
 
+/* Also brings the counters up to date, so that what is kept is as old as they may be. */
+static uint64_t generation(void *context)
+{
+	const struct api *api = context;
+
+	(void)keeper_refresh(api->keeper, COUNTERS_MS, NULL);
+	return keeper_generation(api->keeper);
+}
+
 static const struct rest_type *const types[] = {
 	&api_mirrors, &api_ports, &api_bridges, &api_vms, &api_events, &api_findings, NULL,
 };
@@ -79,6 +88,7 @@ const struct rest_model api_model = {
 	.documentation = API_DOCUMENTATION,
 	.entry = &entry,
 	.types = types,
+	.generation = generation,
 };
 
 /* What the resources share */

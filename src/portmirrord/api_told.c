@@ -197,4 +197,5 @@ const struct rest_type api_findings = {
 	.summary = "What on this host spoils a mirror, or will; numbered anew each time.",
 	.fields = finding_fields,
 	.ops = &finding_ops,
+	.fresh = true,
 };

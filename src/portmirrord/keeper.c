@@ -546,6 +546,7 @@ int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
 	copy_link_counters(&k->view.host.links, &links);
 	copy_action_counters(&k->view.host.actions, &actions);
 	k->refreshed = loop_now();
+	k->generation++;
 	return 0;
 }
 

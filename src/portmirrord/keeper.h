@@ -54,7 +54,7 @@ void keeper_free(struct keeper *keeper); /* the kernel's state stays */
  * virtual machines are always among the host's. */
 const struct sessions *keeper_sessions(const struct keeper *keeper);
 const struct view *keeper_view(const struct keeper *keeper);
-/* Counts up with every change of the view. */
+/* Counts up with every change of the view, counters included. */
 uint64_t keeper_generation(const struct keeper *keeper);
 struct events *keeper_events(struct keeper *keeper);
 const struct store *keeper_store(const struct keeper *keeper);

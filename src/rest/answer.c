@@ -12,6 +12,7 @@
 #include "data/json.h"
 #include "data/text.h"
 #include "rest/condition.h"
+#include "rest/keep.h"
 #include "rest/work.h"
 
 static const struct {
@@ -355,13 +356,18 @@ enum rest_verdict rest_answer(struct rest_api *api, const struct rest_request *r
 			      struct rest_response *response, struct rest_wait *wait)
 {
 	struct work work = {.api = api, .request = request, .response = response, .wait = wait};
+	uint64_t generation = keep_generation(api, request);
 	enum step step;
 
 	*response = (struct rest_response){0};
 	*wait = (struct rest_wait){0};
+	if (keep_find(api, request, generation, response))
+		return REST_ANSWER;
 	step = answer(&work);
 	if (step == STEP_FAILED)
 		say_fault(&work);
+	else if (step == STEP_DONE && !work.route.type->fresh)
+		keep_put(api, request, generation, response);
 	if (work.reserved) /* for a change that came to nothing */
 		job_drop(work.reserved);
 	json_decref(work.body);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "rest/keep.h"
 #include "rest/work.h"
 
 static int add_types(struct rest_api *api, struct err *e)
@@ -62,6 +63,7 @@ void rest_api_free(struct rest_api *api)
 		return;
 	api->changed = NULL;
 	jobs_free(api);
+	keep_free(api);
 	for (size_t i = 0; i < api->nfacts; i++)
 		json_decref(api->facts[i].sample);
 	free(api->facts);
@@ -88,6 +90,7 @@ void rest_api_listen(struct rest_api *api,
 
 void rest_api_changed(struct rest_api *api, const struct rest_type *type)
 {
+	api->changes++;
 	if (api->changed)
 		api->changed(type, 0, api->data);
 }

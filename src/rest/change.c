@@ -316,6 +316,7 @@ enum step work_change(struct work *work)
 {
 	if (work_conditions(work) < 0)
 		return STEP_FAILED;
+	work->api->changes++;
 	if (work->expect.async && !(work->reserved = rest_job_new(work->api, NULL, NULL)))
 		return rest_refuse(&work->fault, 503, "too-many-jobs", NULL,
 				   "%d jobs are under way already: try again when one is done",

@@ -133,6 +133,7 @@ struct rest_type {
 	const struct rest_type *const *subs; /* sub-collections; ends with NULL; may be NULL */
 	const char *const *variants;	     /* ends with NULL; may be NULL */
 	const struct rest_ops *ops;
+	bool fresh; /* its operations look at the world anew each time: no answer is kept */
 };
 
 /* The whole: the singleton at /api, and the collections below it. */
@@ -143,6 +144,12 @@ struct rest_model {
 	const char *home, *documentation;
 	const struct rest_type *entry;
 	const struct rest_type *const *types; /* ends with NULL */
+	/*
+	 * Counts up whenever something that the operations tell may have changed in another way
+	 * than by a request or rest_api_changed(). With it, an answer to GET is kept until then,
+	 * and given to whoever asks for the same. NULL: each is made anew.
+	 */
+	uint64_t (*generation)(void *context);
 };
 
 #endif

@@ -30,6 +30,8 @@ struct rest_api {
 	size_t nfacts, facts_room;
 	struct rest_job *jobs[REST_JOBS_MAX];
 	uint64_t last_job;
+	uint64_t changes;  /* how often something was changed, as far as the library saw it */
+	struct kept *kept; /* keep.c; NULL: none yet */
 	void (*changed)(const struct rest_type *type, uint64_t job, void *data);
 	void *data;
 };
