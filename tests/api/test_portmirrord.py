@@ -542,7 +542,7 @@ def test_access_over_tcp(lab, root):
 def test_no_listener_is_open_by_mistake(lab, root, options, words):
     result = lab.host.run(BUILD / 'src/portmirrord/portmirrord', '--root', root, *options,
                           check=False, timeout=20)
-    assert result.returncode == 1 and words in result.stderr, result.stderr
+    assert result.returncode == 2 and words in result.stderr, result.stderr
 
 
 def test_it_says_the_same_in_every_representation(daemon):
