@@ -78,9 +78,10 @@ bool cli_number(const struct cli_call *call, const char *name, long least, long 
 
 /*
  * Parses argv, answers --help and --version itself, and runs the verb. Without any argument it
- * prints the short help to stderr and returns EXIT_USAGE (a program without verbs runs, unless
- * it needs arguments). Returns the exit code: the verb's, or EXIT_FAILED where stdout could not
- * be written (with a sentence on stderr, unless it is a closed pipe).
+ * prints the short help to stderr (the verbs; without verbs the options that have a letter) and
+ * returns EXIT_USAGE (a program without verbs runs, unless it needs arguments). Returns the exit
+ * code: the verb's, or EXIT_FAILED where stdout could not be written (with a sentence on stderr,
+ * unless it is a closed pipe).
  */
 int cli_main(const struct cli_program *program, int argc, char *const *argv, void *context);
 

@@ -58,9 +58,9 @@ static const char *option_left(struct buf *b, const struct cli_option *option)
 	return buf_text(b);
 }
 
-/* The options of one table: their widest left side, not less than width; or, with a stream, their
- * lines. */
-static unsigned options(const struct cli_option *option, unsigned width, FILE *stream)
+/* The options of one table, or those with a letter only: their widest left side, not less than
+ * width; or, with a stream, their lines. */
+static unsigned options(const struct cli_option *option, bool letters, unsigned width, FILE *stream)
 {
 	struct buf b cleanup(buf_free) = {0};
 
@@ -68,6 +68,8 @@ static unsigned options(const struct cli_option *option, unsigned width, FILE *s
 		const char *left = option_left(&b, option);
 		unsigned columns = term_columns(left);
 
+		if (letters && !option->letter)
+			continue;
 		if (stream)
 			line(stream, left, width, option->help);
 		else if (columns > width)
@@ -77,22 +79,23 @@ static unsigned options(const struct cli_option *option, unsigned width, FILE *s
 }
 
 static void option_block(const struct cli_program *program, const struct cli_verb *verb,
-			 FILE *stream)
+			 bool letters, FILE *stream)
 {
 	const struct cli_option *own = verb ? verb->options : NULL;
 	/* The version is the program's, so a verb's help is silent about it. */
 	const struct cli_option verbs_only[] = {cli_builtin[CLI_BUILTIN_HELP], {.name = NULL}};
-	const struct cli_option *builtin =
-		verb && verb != cli_only(program) ? verbs_only : cli_builtin;
-	unsigned width =
-		options(builtin, options(program->options, options(own, 0, NULL), NULL), NULL);
+	const struct cli_option *tables[] = {own, program->options,
+					     verb && verb != cli_only(program) ? verbs_only
+									       : cli_builtin};
+	unsigned width = 0;
 
+	for (size_t i = 0; i < COUNT(tables); i++)
+		width = options(tables[i], letters, width, NULL);
 	(void)fputc('\n', stream);
 	heading(stream, "Options");
 	(void)fputc('\n', stream);
-	(void)options(own, width, stream);
-	(void)options(program->options, width, stream);
-	(void)options(builtin, width, stream);
+	for (size_t i = 0; i < COUNT(tables); i++)
+		(void)options(tables[i], letters, width, stream);
 }
 
 static void verb_block(const struct cli_program *program, FILE *stream)
@@ -133,7 +136,7 @@ void cli_help(const struct cli_program *program, const struct cli_verb *verb, FI
 	block(stream, verb && verb != only ? verb->summary : program->summary);
 	if (!verb)
 		verb_block(program, stream);
-	option_block(program, verb, stream);
+	option_block(program, verb, false, stream);
 	if (verb)
 		block(stream, verb->text);
 	if (!verb || only)
@@ -146,7 +149,9 @@ void cli_help_short(const struct cli_program *program, FILE *stream)
 
 	cli_help_usage(program, only, stream);
 	block(stream, program->summary);
-	if (!only)
+	if (only)
+		option_block(program, only, true, stream);
+	else
 		verb_block(program, stream);
 	(void)fprintf(stream, "\nTry '%s --help'.\n", program->name);
 }

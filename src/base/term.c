@@ -142,6 +142,13 @@ unsigned term_columns(const char *text)
 	return columns;
 }
 
+size_t term_fit(const char *text, unsigned columns)
+{
+	unsigned taken;
+
+	return fitting(text, columns, &taken);
+}
+
 struct cell {
 	char *text;
 	unsigned columns;

@@ -24,6 +24,8 @@ const char *term_off(bool colour);
 void term_safe(struct buf *b, const char *text);
 /* Columns that UTF-8 text takes (wcwidth). */
 unsigned term_columns(const char *text);
+/* How many bytes at its start fit into so many columns. */
+size_t term_fit(const char *text, unsigned columns);
 
 struct table;
 

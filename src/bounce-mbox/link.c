@@ -2,39 +2,16 @@
 #include "bounce-mbox/link.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
-#include "base/mem.h"
 #include "bounce-mbox/journal.h"
+#include "bounce-mbox/link_private.h"
 #include "bounce-mbox/net.h"
 #include "bounce-mbox/run.h"
-#include "bounce-mbox/store.h"
-#include "bounce-mbox/talk.h"
-#include "mail/date.h"
-#include "mail/flags.h"
-#include "mail/sasl.h"
 
-/* As much waits in memory to be sent before more is read. */
-#define BACKLOG	 ((size_t)1024 * 1024)
 #define READ_MAX 16384
-
-struct link {
-	struct link_owner *owner;
-	struct net *net;
-	struct talk talk;
-	struct sasl *sasl;
-	struct sasl_login login;
-	int64_t heard, retry_at;
-	unsigned failures, carried;
-	bool ready, quitting, fetching;
-	struct job *giving; /* whose body is wanted */
-	struct stream stream;
-	bool streaming;
-};
 
 struct link *link_new(struct link_owner *owner)
 {
@@ -50,11 +27,10 @@ static void close_all(struct link *l)
 	talk_free(&l->talk);
 	sasl_free(l->sasl);
 	net_close(l->net);
-	stream_free(&l->stream);
+	link_give_no_more(l);
 	l->sasl = NULL;
 	l->net = NULL;
-	l->giving = NULL;
-	l->ready = l->quitting = l->streaming = l->fetching = false;
+	l->ready = l->quitting = l->fetching = false;
 	l->carried = 0;
 }
 
@@ -183,20 +159,12 @@ bool link_is_eight_bit(const struct link *l)
 	return l->talk.imap || smtp_knows(l->talk.smtp, "8BITMIME");
 }
 
-static size_t backlog(const struct link *l)
-{
-	size_t len;
-
-	(void)talk_output(&l->talk, &len);
-	return len;
-}
-
 bool link_takes(const struct link *l)
 {
 	unsigned most = l->owner->run->options->per_connection;
 
 	return l->ready && !l->quitting && (most == 0 || l->carried < most) &&
-	       talk_may_send(&l->talk) && backlog(l) < BACKLOG;
+	       talk_may_send(&l->talk) && link_backlog(l) < LINK_BACKLOG;
 }
 
 bool link_used_up(const struct link *l)
@@ -206,139 +174,12 @@ bool link_used_up(const struct link *l)
 	return most > 0 && l->carried >= most;
 }
 
-/* RFC 5322 3.6.6: who sent it again, when, to whom. */
-static void put_resent(const struct link *l, const struct job *job, struct buf *b)
-{
-	const struct options *o = l->owner->run->options;
-	struct mail_date date = {.seconds = time(NULL)};
-	char text[40];
-
-	buf_fmt(b,
-		"Resent-Date: %s\r\nResent-From: <%s>\r\nResent-To: <%s>\r\nResent-Message-ID: <",
-		mail_date_field(&date, text), o->sender, o->recipient);
-	for (size_t i = 0; i < 12; i++)
-		buf_fmt(b, "%02x", job->p.key[i]);
-	buf_fmt(b, ".%lld@%s>\r\n", (long long)date.seconds, o->hello);
-}
-
-/* What IMAP keeps beside the message: where it lies, its flags, its date. */
-static int put_place(struct link *l, struct job *job, struct smtp_message *m)
-{
-	static const struct {
-		unsigned flag;
-		const char *name;
-	} names[] = {{MAIL_SEEN, "\\Seen"},	  {MAIL_ANSWERED, "\\Answered"},
-		     {MAIL_FLAGGED, "\\Flagged"}, {MAIL_DELETED, "\\Deleted"},
-		     {MAIL_DRAFT, "\\Draft"},	  {MAIL_FORWARDED, "$Forwarded"}};
-	const struct options *o = l->owner->run->options;
-	const char *folder = job->p.mailbox.len > 0
-				     ? buf_text(&job->p.mailbox)
-				     : l->owner->run->store->folders[job->p.item->folder].name;
-
-	buf_clear(&job->mailbox);
-	buf_clear(&job->flags);
-	if (o->folder && *folder)
-		buf_fmt(&job->mailbox, "%s/%s", o->folder, folder);
-	else
-		buf_str(&job->mailbox, o->folder ? o->folder : *folder ? folder : "INBOX");
-	for (size_t i = 0; i < COUNT(names); i++)
-		if (job->p.flags & names[i].flag)
-			buf_fmt(&job->flags, " %s", names[i].name);
-	buf_str(&job->flags, buf_text(&job->p.keywords));
-	m->mailbox = buf_text(&job->mailbox);
-	m->flags = buf_text(&job->flags) + (job->flags.len > 0);
-	m->date = mail_date_imap(&job->p.date, job->date);
-	m->message_id = job->again && *job->p.id ? job->p.id : NULL;
-	return buf_status(&job->mailbox) < 0 ? -ENOMEM : buf_status(&job->flags);
-}
-
-int link_send(struct link *l, struct job *job, struct err *e)
-{
-	struct smtp_message m = {
-		.id = (uint64_t)(job - l->owner->jobs),
-		.size = job->p.size,
-		.eight_bit = job->p.facts.eight_bit,
-		.utf8 = job->p.facts.eight_bit_head,
-	};
-	struct buf resent cleanup(buf_free) = {0};
-
-	if (l->owner->run->options->resent) {
-		put_resent(l, job, &resent);
-		m.size += resent.len;
-	}
-	if (l->talk.imap && put_place(l, job, &m) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	l->carried++;
-	job->state = JOB_ON_WAY;
-	return talk_send(&l->talk, &m) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
-}
-
-static int give_piece(struct link *l, struct job *job, const struct buf *piece, bool last,
-		      struct err *e)
-{
-	if (last && l->owner->run->journal)
-		journal_go(l->owner->run->journal, &job->p);
-	if (talk_body(&l->talk, buf_text(piece), piece->len, last) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (last)
-		l->giving = NULL;
-	return 0;
-}
-
-/* A body that is too large to be kept: piece by piece, as the server takes it. */
-static int give_stream(struct link *l, struct job *job, struct err *e)
-{
-	struct buf piece cleanup(buf_free) = {0};
-	struct run *run = l->owner->run;
-	bool last = false;
-	int r;
-
-	if (!l->streaming) {
-		stream_start(&l->stream, run->store, job->p.item, &run->options->cleaning);
-		l->streaming = true;
-		if (run->options->resent)
-			put_resent(l, job, &piece);
-	}
-	r = stream_next(&l->stream, &piece, &last, e);
-	if (r < 0)
-		return r;
-	r = give_piece(l, job, &piece, last, e);
-	if (last) {
-		l->streaming = false;
-		stream_free(&l->stream);
-	}
-	return r;
-}
-
-/* A piece of the body that is wanted, if there is room for it. */
-static int give(struct link *l, struct err *e)
-{
-	struct job *job = l->giving;
-
-	if (!job || backlog(l) >= BACKLOG)
-		return 0;
-	if (job->p.text.len == 0 && job->p.size > 0)
-		return give_stream(l, job, e);
-	if (!l->owner->run->options->resent)
-		return give_piece(l, job, &job->p.text, true, e);
-
-	struct buf whole cleanup(buf_free) = {0};
-
-	put_resent(l, job, &whole);
-	buf_add(&whole, job->p.text.data, job->p.text.len);
-	return buf_status(&whole) < 0 ? err_set(e, -ENOMEM, "out of memory")
-				      : give_piece(l, job, &whole, true, e);
-}
-
 static void tell_done(struct link *l, const struct smtp_told *told, bool blame)
 {
 	struct job *job = &l->owner->jobs[told->id];
 
-	if (l->giving == job) {
-		l->giving = NULL;
-		l->streaming = false;
-		stream_free(&l->stream);
-	}
+	if (l->giving == job)
+		link_give_no_more(l);
 	l->owner->done(l->owner, job, told, blame);
 }
 
@@ -389,7 +230,7 @@ static int hear_event(struct link *l, enum smtp_event event, const struct smtp_t
 		return 0;
 	case SMTP_BODY:
 		l->giving = &l->owner->jobs[told->id];
-		return give(l, e);
+		return link_give(l, e);
 	case SMTP_DONE:
 		if (told->result == SMTP_SENT)
 			l->failures = 0;
@@ -419,7 +260,7 @@ static int hear_events(struct link *l, struct err *e)
 		if (event < 0)
 			return event;
 		if (event == SMTP_WAIT)
-			return give(l, e);
+			return link_give(l, e);
 		if (event == SMTP_CLOSED)
 			return 1;
 		r = hear_event(l, (enum smtp_event)event, &told, e);
@@ -508,7 +349,7 @@ int link_flush(struct link *l, struct err *e)
 		l->heard = l->owner->now;
 		if (!l->giving)
 			continue;
-		r = give(l, e);
+		r = link_give(l, e);
 		if (r < 0)
 			return lost(l, r);
 		return 0; /* its journal line comes before its bytes */
@@ -530,7 +371,7 @@ int link_fd(const struct link *l)
 
 short link_events(const struct link *l)
 {
-	return net_events(l->net, backlog(l) > 0);
+	return net_events(l->net, link_backlog(l) > 0);
 }
 
 int64_t link_deadline(const struct link *l)

@@ -27,6 +27,8 @@ struct job {
 	size_t index; /* in the archive: its place in the order */
 	unsigned tries;
 	bool again;		   /* was in doubt */
+	bool raw;		   /* has bytes over 127, which the server did not offer to take */
+	struct buf resent;	   /* the Resent- block; empty: none */
 	struct buf mailbox, flags; /* for IMAP */
 	char date[32];
 	struct job *next; /* in the queue of its state */

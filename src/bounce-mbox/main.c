@@ -195,6 +195,7 @@ static int rehearse(struct run *run, struct err *e)
 
 	run->tally.read += run->store->count;
 	for (size_t i = 0; i < run->store->count && run->journal && r == 0; i++) {
+		report_progress(run->report, &run->tally, NULL, now_us());
 		r = prepare(&p, run->store, store_item(run->store, i), &run->options->cleaning, e);
 		if (r < 0)
 			break;
@@ -245,37 +246,50 @@ static void tell_changes(const struct run *run)
 	}
 }
 
-static int send_all(const struct cli_call *call, struct setup *s, struct store *store,
-		    struct report *report, int stop_fd)
+/* What is wanted of the archive is done: 0, 1 where it was told to stop, or an error. */
+static int act(const struct cli_call *call, struct run *run, struct err *e)
 {
 	const char *rejects = cli_get(call, "rejects");
 	bool checking = cli_has(call, "check");
 	bool dry = checking || cli_has(call, "dry-run");
+	int stop_fd cleanup(fd_close_at) = -1;
+	int r = open_journal(call, run, dry, e);
+
+	if (r == 0 && rejects && !dry)
+		r = rejects_open(&run->rejects, rejects, e);
+	/* Thunderbird's own headers were never signed */
+	if (r == 0 && cli_count(call, "remove") > 0 && !checking)
+		r = run_warn_removed(run, e);
+	if (r < 0)
+		return r;
+	if (checking)
+		return check(run, e);
+	if (dry)
+		return rehearse(run, e);
+	stop_fd = sig_watch(); /* up to here Ctrl-C may end it at once */
+	run->stop_fd = stop_fd;
+	r = run_send(run, e);
+	run->stop_fd = -1;
+	return r;
+}
+
+static int send_all(const struct cli_call *call, struct setup *s, struct store *store,
+		    struct report *report)
+{
 	int64_t started = now_us();
 	struct err e = {0};
 	struct run run = {
 		.options = &s->options,
 		.store = store,
 		.report = report,
-		.stop_fd = stop_fd,
+		.stop_fd = -1,
 		.pace = {.interval = s->interval, .per_day = s->per_day, .backoff = s->backoff},
 	};
 	int r;
 
 	run.tally.skipped = run.tally.read = store->expunged + store->internal;
 	run.tally.total = store->count + run.tally.skipped;
-	r = open_journal(call, &run, dry, &e);
-	if (r == 0 && rejects && !dry)
-		r = rejects_open(&run.rejects, rejects, &e);
-	/* Thunderbird's own headers were never signed */
-	if (r == 0 && cli_count(call, "remove") > 0 && !checking)
-		r = run_warn_removed(&run, &e);
-	if (r == 0 && checking)
-		r = check(&run, &e);
-	else if (r == 0 && dry)
-		r = rehearse(&run, &e);
-	else if (r == 0)
-		r = run_send(&run, &e);
+	r = act(call, &run, &e);
 	tell_changes(&run);
 	report_end(report, &run.tally, now_us() - started, r < 0 ? e.text : NULL);
 	if (r < 0)
@@ -290,11 +304,25 @@ static bool is_account(const char *text)
 	return strncmp(text, "imap://", 7) == 0 || strncmp(text, "imaps://", 8) == 0;
 }
 
-static int compare_export(const struct cli_call *call, const struct setup *s, struct store *archive,
+static void show_reading(void *report, const char *name, uint64_t bytes)
+{
+	report_reading(report, name, bytes, now_us());
+}
+
+/* Reads the archive, and says what it found. */
+static int open_store(struct store *store, const char *path, struct setup *s, struct report *report,
+		      struct err *e)
+{
+	s->wishes.reading = show_reading;
+	s->wishes.data = report;
+	return store_open(store, path, &s->wishes, e);
+}
+
+static int compare_export(const struct cli_call *call, struct setup *s, struct store *archive,
 			  struct report *report, struct err *e)
 {
 	struct store export = {.fd = -1};
-	int r = store_open(&export, cli_get(call, "verify"), &s->wishes, e);
+	int r = open_store(&export, cli_get(call, "verify"), s, report, e);
 
 	if (r == 0)
 		r = verify(archive, verify_store, &export, &s->options.cleaning, report, e);
@@ -305,10 +333,9 @@ static int compare_export(const struct cli_call *call, const struct setup *s, st
 static int compare_account(const struct setup *s, struct store *archive, struct report *report,
 			   struct err *e)
 {
-	int stop_fd cleanup(fd_close_at) = sig_watch();
 	struct run run = {.options = &s->options,
 			  .report = report,
-			  .stop_fd = stop_fd,
+			  .stop_fd = -1,
 			  .pace = {.backoff = s->backoff}};
 	struct account account = {&run, s->wishes.temporary};
 
@@ -335,7 +362,7 @@ static int compare(const struct cli_call *call)
 	}
 	r = report_new(&report, cli_has(call, "json"), cli_has(call, "quiet"));
 	if (r == 0)
-		r = store_open(&archive, call->args[0], &s.wishes, &e);
+		r = open_store(&archive, call->args[0], &s, report, &e);
 	if (r == 0)
 		r = online ? compare_account(&s, &archive, report, &e)
 			   : compare_export(call, &s, &archive, report, &e);
@@ -349,33 +376,45 @@ static int compare(const struct cli_call *call)
 	return code;
 }
 
+/* mbox-file recipient smtp-server; a URL may name the recipient too, and a dry run needs neither.
+ */
+static bool read_arguments(const struct cli_call *call, struct setup *s)
+{
+	const char *const *args = call->args;
+
+	if (call->nargs == 1 && cli_has(call, "dry-run"))
+		return setup_messages(call, s);
+	if (call->nargs == 2 && is_account(args[1]))
+		return setup_target(call, s, NULL, args[1]);
+	if (call->nargs == 3)
+		return setup_target(call, s, args[1], args[2]);
+	cli_misused(call, "give an mbox file, a recipient and an SMTP server");
+	return false;
+}
+
 static int bounce(const struct cli_call *call)
 {
 	struct setup s = {0};
 	struct store store = {.fd = -1};
 	struct report *report = NULL;
 	struct err e = {0};
-	int stop_fd cleanup(fd_close_at) = -1;
 	int code = EXIT_USAGE;
 
 	if (cli_has(call, "status"))
 		return status(call);
 	if (cli_has(call, "verify"))
 		return compare(call);
-	if (call->nargs != 3)
-		return cli_misused(call, "give an mbox file, a recipient and an SMTP server");
-	if (!setup_target(call, &s, call->args[1], call->args[2]))
+	if (!read_arguments(call, &s))
 		goto end;
 	code = EXIT_FAILED;
-	stop_fd = sig_watch();
 	if (report_new(&report, cli_has(call, "json"), cli_has(call, "quiet")) < 0)
 		goto end;
-	if (store_open(&store, s.options.path, &s.wishes, &e) < 0) {
+	if (open_store(&store, call->args[0], &s, report, &e) < 0) {
 		cli_complain(call, "%s", e.text);
 		goto end;
 	}
 	report_store(report, &store);
-	code = send_all(call, &s, &store, report, stop_fd);
+	code = send_all(call, &s, &store, report);
 end:
 	report_free(report);
 	store_free(&store);
@@ -385,14 +424,15 @@ end:
 
 static const char text[] =
 	"Every message of the archive is sent to the recipient byte for byte, but for the headers\n"
-	"that Thunderbird keeps for itself. The archive may be an mbox file of any kind (packed "
-	"by\n"
-	"gzip, xz, zstd or bzip2 too), a Thunderbird folder tree or profile, a Maildir, a folder "
-	"of\n"
-	".eml files, or \"-\", standard input. The server is a name, or smtp://, smtps://, "
-	"lmtp://.\n"
+	"that Thunderbird keeps for itself. The archive may be an mbox file of any kind, a\n"
+	"Thunderbird folder, tree or profile, a Maildir, a folder of .eml or .emlx files, each "
+	"also\n"
+	"packed by gzip, xz, zstd or bzip2, or \"-\", standard input. The server is a name, or\n"
+	"smtp://, smtps://, lmtp://, imap:// or imaps://; IMAP keeps folders, flags and dates.\n"
 	"\n"
+	"  bounce-mbox --dry-run Inbox\n"
 	"  bounce-mbox -j sent.journal Inbox me@new.example mx.new.example\n"
+	"  bounce-mbox -j sent.journal ~/.thunderbird/abc.default imaps://me@imap.new.example\n"
 	"  bounce-mbox --status sent.journal\n"
 	"  bounce-mbox --verify imaps://imap.new.example Inbox me@new.example\n";
 

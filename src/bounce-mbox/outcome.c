@@ -56,6 +56,7 @@ static void job_sent(struct sender *s, struct job *job, const char *words)
 	run->tally.sent_bytes += job->p.size;
 	run->tally.repaired += job->p.facts.repaired > 0;
 	run->tally.leaks += job->p.facts.leaks > 0;
+	run->tally.raw += job->raw;
 	run->tally.long_lines += job->p.facts.longest > MAIL_LINE_MAX;
 	pace_good(&run->pace);
 	s->refused_in_a_row = 0;

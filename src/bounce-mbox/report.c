@@ -15,12 +15,12 @@
 
 #define LINE_EVERY (SECOND / 5) /* on a terminal */
 #define LOG_EVERY  (30 * SECOND)
+#define BAR	   20 /* columns */
 
 struct report {
 	bool json, quiet, terminal, colour;
 	bool line; /* a progress line stands on the terminal */
 	int64_t started, shown;
-	uint64_t bytes;
 	struct buf messages; /* JSON objects */
 	struct buf folders;
 };
@@ -113,9 +113,34 @@ static void note_folder(struct report *r, const struct folder *f)
 	buf_char(&r->folders, '}');
 }
 
+/* "1 message", "2 messages" */
+static const char *messages(char text[40], uint64_t n)
+{
+	snprintf(text, 40, "%" PRIu64 " message%s", n, n == 1 ? "" : "s");
+	return text;
+}
+
+static const char *kind_name(const struct folder *f)
+{
+	return f->kind == FOLDER_MBOX	   ? mbox_format_name(f->format)
+	       : f->kind == FOLDER_MAILDIR ? "Maildir"
+					   : ".eml";
+}
+
+static void say_folder(struct report *r, const struct folder *f)
+{
+	struct buf text = {0};
+	char count[40];
+
+	buf_fmt(&text, "%s: %s, %s (%s)", *f->name ? f->name : f->path,
+		messages(count, f->messages), kind_name(f), *f->why ? f->why : "a single message");
+	say(r, PAINT_NONE, "", buf_text(&text));
+	buf_free(&text);
+}
+
 void report_store(struct report *r, const struct store *store)
 {
-	char size[16];
+	char size[16], count[40];
 
 	for (size_t i = 0; i < store->folder_count; i++) {
 		const struct folder *f = &store->folders[i];
@@ -124,29 +149,21 @@ void report_store(struct report *r, const struct store *store)
 		if (f->before > 0 && f->kind == FOLDER_MBOX)
 			report_note(r, "%s: %" PRIu64 " bytes before the first message are no mail",
 				    f->path, f->before);
-		if (r->quiet || r->json)
-			continue;
-		clear_line(r);
-		fprintf(stderr, "%s: %" PRIu64 " messages, %s (%s)\n", *f->name ? f->name : f->path,
-			f->messages,
-			f->kind == FOLDER_MBOX	    ? mbox_format_name(f->format)
-			: f->kind == FOLDER_MAILDIR ? "Maildir"
-						    : ".eml",
-			*f->why ? f->why : "a single message");
+		if (!r->quiet && !r->json)
+			say_folder(r, f);
 	}
-	r->bytes = store->bytes;
+	if (store->passed_over_count > 0)
+		report_note(r, "passed over, as it does not start as mail does: %s%s",
+			    store->passed_over,
+			    store->passed_over_count > 1 ? ", and others like it" : "");
 	if (store->partial > 0)
-		report_note(r,
-			    "%" PRIu64 " messages are there only in part: the mail program never "
-			    "fetched the rest",
-			    store->partial);
+		report_note(r, "there only in part, as the mail program never fetched the rest: %s",
+			    messages(count, store->partial));
 	if (store->expunged > 0)
-		report_note(r,
-			    "%" PRIu64 " deleted messages are left out (--with-expunged sends "
-			    "them too)",
-			    store->expunged);
+		report_note(r, "left out, as deleted (--with-expunged sends them too): %s",
+			    messages(count, store->expunged));
 	if (!r->quiet && !r->json)
-		fprintf(stderr, "%zu messages, %s in all\n", store->count,
+		fprintf(stderr, "%s, %s in all\n", messages(count, store->count),
 			human_count(size, (double)store->bytes, "B"));
 }
 
@@ -175,40 +192,90 @@ void report_message(struct report *r, enum report_kind kind, const char *id, con
 	buf_free(&text);
 }
 
-static void put_eta(char *text, size_t size, double seconds)
+static void put_eta(struct buf *b, double seconds)
 {
 	long s = seconds > 1e9 ? 1000000000 : (long)seconds;
 
 	if (s >= 3600)
-		snprintf(text, size, "%ld:%02ld h left", s / 3600, s / 60 % 60);
+		buf_fmt(b, ", %ld:%02ld h left", s / 3600, s / 60 % 60);
 	else
-		snprintf(text, size, "%ld:%02ld min left", s / 60, s % 60);
+		buf_fmt(b, ", %ld:%02ld min left", s / 60, s % 60);
+}
+
+/* "[#####-----] " */
+static void put_bar(struct buf *b, uint64_t done, uint64_t all)
+{
+	uint64_t full = all > 0 ? done * BAR / all : 0;
+
+	buf_char(b, '[');
+	for (uint64_t i = 0; i < BAR; i++)
+		buf_char(b, i < full ? '#' : '-');
+	buf_str(b, "] ");
+}
+
+static void put_progress(const struct report *r, const struct tally *t, const char *folder,
+			 double seconds, struct buf *b)
+{
+	uint64_t dealt = t->sent + t->already + t->aside + t->failed;
+	uint64_t all = t->total - t->skipped, acted = dealt - t->already;
+	char size[16];
+
+	if (r->terminal)
+		put_bar(b, dealt, all);
+	buf_fmt(b, "%" PRIu64 " of %" PRIu64 " messages, %s, %.1f/s", dealt, all,
+		human_count(size, (double)t->sent_bytes, "B"),
+		seconds > 0 ? (double)t->sent / seconds : 0);
+	if (acted > 0) /* what earlier runs have sent takes no time */
+		put_eta(b, seconds / (double)acted * (double)(all - dealt));
+	if (folder && *folder) {
+		buf_str(b, " (");
+		term_safe(b, folder);
+		buf_char(b, ')');
+	}
+}
+
+/* A line that the next one replaces on a terminal. */
+static void show_line(struct report *r, const char *text)
+{
+	size_t len = r->terminal ? term_fit(text, term_width(stderr) - 1) : strlen(text);
+
+	clear_line(r);
+	fwrite(text, 1, len, stderr);
+	if (!r->terminal)
+		putc('\n', stderr);
+	r->line = r->terminal;
+	fflush(stderr);
+}
+
+void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t now)
+{
+	struct buf b = {0};
+	char size[16];
+
+	if (r->quiet || !r->terminal || now - r->shown < LINE_EVERY)
+		return;
+	if (r->shown > 0) { /* the first call only starts the clock */
+		buf_fmt(&b, "reading: %s (", human_count(size, (double)bytes, "B"));
+		term_safe(&b, name);
+		buf_char(&b, ')');
+		show_line(r, buf_text(&b));
+	}
+	r->shown = now;
+	buf_free(&b);
 }
 
 void report_progress(struct report *r, const struct tally *t, const char *folder, int64_t now)
 {
-	uint64_t dealt = t->sent + t->already + t->aside + t->failed;
-	char size[16], eta[40] = "";
-	double seconds;
+	struct buf b = {0};
 
 	if (r->started == 0)
 		r->started = r->shown = now;
 	if (r->quiet || now - r->shown < (r->terminal ? LINE_EVERY : LOG_EVERY))
 		return;
 	r->shown = now;
-	seconds = (double)(now - r->started) / 1e6;
-	if (dealt > 0)
-		put_eta(eta, sizeof(eta),
-			seconds / (double)dealt * (double)(t->total - t->skipped - dealt));
-	clear_line(r);
-	fprintf(stderr, "%" PRIu64 " of %" PRIu64 " messages, %s, %.1f/s, %s%s%s%s", dealt,
-		t->total - t->skipped, human_count(size, (double)t->sent_bytes, "B"),
-		seconds > 0 ? (double)t->sent / seconds : 0, eta, folder && *folder ? " (" : "",
-		folder ? folder : "", folder && *folder ? ")" : "");
-	if (!r->terminal)
-		putc('\n', stderr);
-	r->line = r->terminal;
-	fflush(stderr);
+	put_progress(r, t, folder, (double)(now - r->started) / 1e6, &b);
+	show_line(r, buf_text(&b));
+	buf_free(&b);
 }
 
 static void print_json(const struct report *r, const struct tally *t, double seconds,
@@ -234,23 +301,31 @@ static void print_json(const struct report *r, const struct tally *t, double sec
 	buf_free(&b);
 }
 
+/* What was sent otherwise than it may be expected. */
+static void note_sent(struct report *r, const struct tally *t)
+{
+	char count[40];
+
+	if (t->repaired > 0)
+		report_note(r, "repaired (--repair): %s", messages(count, t->repaired));
+	if (t->leaks > 0)
+		report_note(r, "sent without a \"From \" line that was in their header: %s",
+			    messages(count, t->leaks));
+	if (t->long_lines > 0)
+		report_note(r, "sent with lines over 998 bytes (--repair long breaks them): %s",
+			    messages(count, t->long_lines));
+	if (t->raw > 0)
+		report_note(r,
+			    "sent with bytes over 127 to a server that does not offer 8BITMIME: %s",
+			    messages(count, t->raw));
+}
+
 void report_end(struct report *r, const struct tally *t, int64_t microseconds, const char *trouble)
 {
 	double seconds = (double)microseconds / 1e6;
 
 	clear_line(r);
-	if (t->repaired > 0)
-		report_note(r, "%" PRIu64 " messages were repaired (--repair)", t->repaired);
-	if (t->leaks > 0)
-		report_note(r,
-			    "%" PRIu64 " messages had a \"From \" line in their header: it was "
-			    "left out",
-			    t->leaks);
-	if (t->long_lines > 0)
-		report_note(r,
-			    "%" PRIu64 " messages have lines over 998 bytes (--repair long breaks "
-			    "them)",
-			    t->long_lines);
+	note_sent(r, t);
 	if (r->json) {
 		print_json(r, t, seconds, trouble);
 		return;

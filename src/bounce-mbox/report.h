@@ -26,6 +26,8 @@ enum report_kind {
 int report_new(struct report **r, bool json, bool quiet);
 void report_free(struct report *r);
 
+/* Called often while the archive is read: on a terminal, how much was. */
+void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t now);
 /* The archive was read. */
 void report_store(struct report *r, const struct store *store);
 /* A message that something is to be said about: its id may be "". */

@@ -20,7 +20,6 @@ struct report;
 struct store;
 
 struct options {
-	const char *path;
 	const char *recipient;
 	const char *sender;
 	const char *hello;
@@ -45,7 +44,8 @@ struct tally {
 	uint64_t total; /* of the archive */
 	uint64_t read, sent, already, skipped, aside, failed;
 	uint64_t doubt; /* of those that failed */
-	uint64_t sent_bytes, repaired, leaks, long_lines, folder_data;
+	uint64_t sent_bytes, repaired, leaks, long_lines;
+	uint64_t raw; /* sent with bytes over 127 to a server that did not offer to take them */
 };
 
 struct run {
@@ -55,7 +55,7 @@ struct run {
 	struct rejects *rejects; /* NULL: none */
 	struct report *report;
 	struct pace pace;
-	int stop_fd;
+	int stop_fd; /* of sig_watch(); -1: none */
 	struct tally tally;
 };
 

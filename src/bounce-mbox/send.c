@@ -361,6 +361,7 @@ int run_send(struct run *run, struct err *e)
 		link_free(s->links[i]);
 	for (size_t i = 0; i < JOBS; i++) {
 		prepared_free(&s->jobs[i].p);
+		buf_free(&s->jobs[i].resent);
 		buf_free(&s->jobs[i].mailbox);
 		buf_free(&s->jobs[i].flags);
 	}

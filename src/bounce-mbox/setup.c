@@ -159,7 +159,6 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 		cli_misused(call, "%s", e.text);
 		return false;
 	}
-	o->path = call->args[0];
 	o->recipient = recipient ? recipient : o->target.user;
 	o->sender = cli_get(call, "sender") ? cli_get(call, "sender") : o->recipient;
 	/* an account's name is enough for IMAP */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
@@ -18,12 +19,40 @@
 #define READ_STEP ((size_t)256 * 1024)
 /* So many messages are found before their index is given back to the disk. */
 #define REST_ITEMS ((size_t)128 * 1024)
-/* As much of a single message's file is read for its facts. */
-#define HEAD_LOOK ((size_t)64 * 1024)
 
 int store_no_memory(struct err *e)
 {
 	return err_set(e, -ENOMEM, "out of memory");
+}
+
+bool store_ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name), k = strlen(end);
+
+	return n > k && strcasecmp(name + n - k, end) == 0;
+}
+
+enum store_looks store_look_at(const char *bytes, size_t len)
+{
+	const char *at = bytes, *end = bytes + len;
+
+	if (len == 0)
+		return STORE_EMPTY;
+	if (len >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+		at += 3;
+	while (at < end && (*at == '\n' || *at == '\r'))
+		at++;
+	if (end - at >= 5 && memcmp(at, "From ", 5) == 0)
+		return STORE_MBOX;
+	return mail_field_starts(at, end) ? STORE_LETTER : STORE_OTHER;
+}
+
+enum store_looks store_look(int fd)
+{
+	char start[512];
+	ssize_t n = pread(fd, start, sizeof(start), 0);
+
+	return store_look_at(start, n > 0 ? (size_t)n : 0);
 }
 
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
@@ -50,8 +79,8 @@ static uint32_t date_of(const struct store *a, uint32_t folder, int64_t date)
 	return a->count > 0 && items[a->count - 1].folder == folder ? items[a->count - 1].date : 0;
 }
 
-static int add_item(struct store *a, size_t folder, const struct mbox_message *m, uint64_t at,
-		    const struct store_wishes *wishes, struct err *e)
+int store_add_item(struct store *a, size_t folder, const struct mbox_message *m, uint64_t at,
+		   const struct store_wishes *wishes, struct err *e)
 {
 	struct item *items;
 	int r;
@@ -60,7 +89,7 @@ static int add_item(struct store *a, size_t folder, const struct mbox_message *m
 		a->internal++;
 		return 0;
 	}
-	if ((m->flags & MAIL_EXPUNGED) && !(wishes && wishes->with_expunged)) {
+	if ((m->flags & MAIL_EXPUNGED) && !wishes->with_expunged) {
 		a->expunged++;
 		return 0;
 	}
@@ -128,9 +157,12 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 	for (;;) {
 		switch (mbox_scan_next(&scan, &w, &m)) {
 		case MBOX_MESSAGE:
-			r = add_item(a, folder, &m, m.at, wishes, e);
+			r = store_add_item(a, folder, &m, m.at, wishes, e);
 			break;
 		case MBOX_MORE:
+			a->scanned += READ_STEP;
+			if (wishes->reading)
+				wishes->reading(wishes->data, f->path, a->scanned);
 			r = move_window(&w, bytes, scan.keep, fd, f->path, e);
 			break;
 		case MBOX_END:
@@ -183,57 +215,6 @@ int store_add_mbox(struct store *a, const char *name, const char *path, int copy
 	return scan_mbox(a, folder, fd, wishes, e);
 }
 
-static void read_facts(const char *bytes, size_t len, struct mbox_message *m)
-{
-	struct cursor c = cursor_of(bytes, len);
-	struct mail_field f;
-	struct mail_date date;
-	enum mail_head what;
-
-	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
-		if (what == MAIL_HEAD_FIELD && mail_field_is(&f, "Date") &&
-		    mail_date_parse(f.value, f.value_len, &date))
-			m->date = date.seconds;
-	}
-}
-
-/* name: relative to the folder's path, or "" where the path is the file. */
-int store_add_file(struct store *a, size_t folder, const char *name, struct err *e)
-{
-	char *path cleanup(free_at) = NULL;
-	char *bytes cleanup(free_at) = malloc(HEAD_LOOK);
-	int fd cleanup(fd_close_at) = -1;
-	struct mbox_message m = {.date = MBOX_NO_DATE, .flags = mail_flags_of_name(name)};
-	size_t len = strlen(name) + 1;
-	struct stat st;
-	ssize_t n;
-
-	if (!bytes || asprintf(&path, *name ? "%s/%s" : "%s%s", a->folders[folder].path, name) < 0)
-		return store_no_memory(e);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "cannot open %s", path);
-	n = pread(fd, bytes, HEAD_LOOK, 0);
-	if (n < 0)
-		return err_sys(e, -errno, "cannot read %s", path);
-	read_facts(bytes, (size_t)n, &m);
-	m.len = (uint64_t)st.st_size;
-	if (m.date == MBOX_NO_DATE)
-		m.date = st.st_mtim.tv_sec;
-	while (a->names_len + len > a->names_room) {
-		size_t room = a->names_room ? a->names_room * 2 : 4096;
-		char *names = realloc(a->names, room);
-
-		if (!names)
-			return store_no_memory(e);
-		a->names = names;
-		a->names_room = room;
-	}
-	memcpy(a->names + a->names_len, name, len);
-	a->names_len += len;
-	return add_item(a, folder, &m, a->names_len - len, NULL, e);
-}
-
 /* The first bytes tell: an mbox, or a single message. */
 static int add_single(struct store *a, const char *path, const struct store_wishes *wishes,
 		      struct err *e)
@@ -242,26 +223,21 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	const char *shown = standard ? "standard input" : path;
 	int fd cleanup(fd_close_at) =
 		standard ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
+	enum store_looks looks;
 	int copy = -1, r;
-	char start[512];
-	size_t folder = 0;
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", shown);
-	r = store_unpack(fd, shown, standard, wishes->temporary, &copy, e);
+	r = store_unpack(fd, shown, standard ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy,
+			 e);
 	if (r < 0)
 		return r;
-
-	ssize_t n = pread(copy >= 0 ? copy : fd, start, sizeof(start), 0);
-	bool single = n > 0 && wishes->format == MBOX_AUTO && memcmp(start, "From ", 5) != 0 &&
-		      mail_field_starts(start, start + n) && copy < 0;
-
-	if (single) {
-		r = store_add_folder(a, "", path, FOLDER_EML, &folder, e);
-		return r < 0 ? r : store_add_file(a, folder, "", e);
-	}
+	looks = store_look(copy >= 0 ? copy : fd);
+	if (wishes->format == MBOX_AUTO &&
+	    (looks == STORE_LETTER || store_ends_with(path, ".emlx")))
+		return store_add_letter(a, shown, copy, wishes, e);
 	r = store_add_mbox(a, "", shown, copy, wishes, e);
-	if (r == 0 && a->count == 0 && a->expunged + a->internal == 0 && n > 0)
+	if (r == 0 && a->count == 0 && a->expunged + a->internal == 0 && looks != STORE_EMPTY)
 		return err_set(e, -EINVAL, "%s holds no mail that starts with a \"From \" line",
 			       shown);
 	return r;
@@ -297,6 +273,7 @@ void store_free(struct store *a)
 	free(a->folders);
 	spill_free(&a->index);
 	free(a->names);
+	free(a->passed_over);
 	*a = (struct store){.fd = -1};
 }
 
@@ -320,28 +297,13 @@ static int open_mbox(struct store *a, size_t folder, struct err *e)
 	return 0;
 }
 
-static int open_file(struct store *a, const struct item *item, struct err *e)
-{
-	const struct folder *f = &a->folders[item->folder];
-	const char *name = a->names + item->at;
-	char *path cleanup(free_at) = NULL;
-
-	fd_close_at(&a->fd);
-	a->fd = -1;
-	a->fd_folder = item->folder;
-	if (asprintf(&path, *name ? "%s/%s" : "%s%s", f->path, name) < 0)
-		return store_no_memory(e);
-	a->fd = open(path, O_RDONLY | O_CLOEXEC);
-	return a->fd < 0 ? err_sys(e, -errno, "cannot open %s", path) : 0;
-}
-
 int store_read(struct store *a, const struct item *item, uint64_t offset, char *bytes, size_t len,
 	       struct err *e)
 {
 	const struct folder *f = &a->folders[item->folder];
 	bool mbox = f->kind == FOLDER_MBOX;
-	uint64_t at = offset + (mbox ? item->at : 0);
-	int r = mbox ? open_mbox(a, item->folder, e) : open_file(a, item, e);
+	int r = mbox ? open_mbox(a, item->folder, e) : store_open_file(a, item, e);
+	uint64_t at = offset + (mbox ? item->at : a->fd_start);
 
 	if (r < 0)
 		return r;

@@ -54,9 +54,14 @@ struct store {
 	uint64_t expunged; /* left out */
 	uint64_t internal; /* servers' notes to themselves, left out */
 	uint64_t partial;  /* cut by the mail program, not left out */
+	uint64_t scanned;  /* bytes of files */
+	char *passed_over; /* the first file in a tree that is none of ours; NULL: none */
+	uint64_t passed_over_count;
 
-	int fd; /* of the folder read last */
+	int fd; /* of the folder or file read last */
 	size_t fd_folder;
+	uint64_t fd_file;  /* in a folder of files: item.at */
+	uint64_t fd_start; /* … and where the message starts in it */
 };
 
 struct store_wishes {
@@ -64,6 +69,9 @@ struct store_wishes {
 	bool with_expunged;
 	bool as_it_stands;     /* not sorted by date */
 	const char *temporary; /* folder for unpacked copies */
+	/* Told now and then how much of all was read, and what is being read; may be NULL. */
+	void (*reading)(void *data, const char *name, uint64_t bytes);
+	void *data;
 };
 
 /* path: a file, a folder, "-" for standard input. To be freed with store_free(), also after an
@@ -89,14 +97,37 @@ int store_add_folder(struct store *a, const char *name, const char *path, enum f
 		     size_t *index, struct err *e);
 int store_add_mbox(struct store *a, const char *name, const char *path, int copy,
 		   const struct store_wishes *wishes, struct err *e);
-int store_add_file(struct store *a, size_t folder, const char *name, struct err *e);
+int store_add_item(struct store *a, size_t folder, const struct mbox_message *m, uint64_t at,
+		   const struct store_wishes *wishes, struct err *e);
+/* A file of a Maildir or .eml folder; name: relative to the folder's path. */
+int store_add_file(struct store *a, size_t folder, const char *name,
+		   const struct store_wishes *wishes, struct err *e);
+/* A file that is one message; copy: an unlinked file to read instead, which the store then owns; or
+ * -1. */
+int store_add_letter(struct store *a, const char *path, int copy, const struct store_wishes *wishes,
+		     struct err *e);
+int store_open_file(struct store *a, const struct item *item, struct err *e);
 int store_add_tree(struct store *a, const char *path, const struct store_wishes *wishes,
 		   struct err *e);
+
+bool store_ends_with(const char *name, const char *end);
+
+enum store_looks { STORE_EMPTY, STORE_MBOX, STORE_LETTER, STORE_OTHER };
+/* What a file looks like by its first bytes. */
+enum store_looks store_look_at(const char *bytes, size_t len);
+enum store_looks store_look(int fd);
+
 /* A descriptor of an unlinked file in the folder. */
 int store_temporary(const char *folder, int *fd, struct err *e);
-/* A descriptor of an unlinked file with the unpacked bytes of fd; -1 where fd is not packed (and
- * spool is not set). */
-int store_unpack(int fd, const char *name, bool spool, const char *temporary, int *copy,
+
+enum unpack {
+	UNPACK_PACKED, /* what is packed */
+	UNPACK_ALL,    /* the rest too: it can be read only once */
+	UNPACK_MBOX    /* what is packed, and an mbox */
+};
+/* A descriptor of an unlinked file with the unpacked bytes of fd; -1 where there is nothing to
+ * unpack. */
+int store_unpack(int fd, const char *name, enum unpack what, const char *temporary, int *copy,
 		 struct err *e);
 
 #endif

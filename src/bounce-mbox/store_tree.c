@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Folders of folders: Maildir, Thunderbird's trees and profiles, .eml files. */
+/* Folders of folders: Maildir, Thunderbird's trees and profiles, Apple Mail's, .eml files. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,17 +8,33 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
+#include "base/cursor.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "bounce-mbox/store.h"
+#include "mail/imap_name.h"
 
 #define DEPTH_MAX 32
+#define PREFS_MAX ((size_t)16 * 1024 * 1024)
 
 struct walk {
 	struct store *store;
 	const struct store_wishes *wishes;
 	unsigned depth;
 };
+
+/* A directory that is being read. */
+struct place {
+	const char *path;
+	const char *name; /* of the mail folder that it is */
+	bool maildir;
+	bool apple;	/* "X.mbox", or a directory below it */
+	size_t letters; /* the folder of its .eml files; SIZE_MAX: none yet */
+};
+
+static int walk(struct walk *w, const char *path, const char *name, bool apple, struct err *e);
 
 static int visible(const struct dirent *entry)
 {
@@ -30,13 +46,6 @@ static void free_entries(struct dirent **entries, int count)
 	for (int i = 0; i < count; i++)
 		free(entries[i]);
 	free(entries);
-}
-
-static bool ends_with(const char *name, const char *end)
-{
-	size_t n = strlen(name), k = strlen(end);
-
-	return n > k && strcasecmp(name + n - k, end) == 0;
 }
 
 static bool has(const char *path, const char *name)
@@ -56,19 +65,93 @@ static bool has_folder(const char *path, const char *name)
 	       S_ISDIR(st.st_mode);
 }
 
+/* Thunderbird's have no "new". */
 static bool is_maildir(const char *path)
 {
-	return has_folder(path, "cur") && has_folder(path, "new");
+	return has_folder(path, "cur") && (has_folder(path, "new") || has_folder(path, "tmp"));
 }
 
-static int add_files(struct store *a, size_t folder, const char *under, struct err *e)
+static bool is_profile(const char *path)
+{
+	return has(path, "prefs.js") && (has_folder(path, "Mail") || has_folder(path, "ImapMail"));
+}
+
+/* What the walk leaves out is told, but for what mail programs keep beside the mail. */
+static int pass_over(struct walk *w, const struct place *p, const char *path, struct err *e)
+{
+	struct store *a = w->store;
+
+	if (p->maildir || store_ends_with(path, ".msf") || store_ends_with(path, ".dat"))
+		return 0;
+	if (a->passed_over_count++ == 0)
+		a->passed_over = strdup(path);
+	return a->passed_over ? 0 : store_no_memory(e);
+}
+
+static void say_why(struct store *store, size_t folder, const char *why)
+{
+	snprintf(store->folders[folder].why, sizeof(store->folders[folder].why), "%s", why);
+}
+
+/* --- names --- */
+
+/* How much of a file's name stands before the suffix of what it is packed by. */
+static size_t unpacked_len(const char *name)
+{
+	static const char *const suffixes[] = {".gz", ".xz", ".zst", ".bz2"};
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < COUNT(suffixes); i++)
+		if (store_ends_with(name, suffixes[i]))
+			return len - strlen(suffixes[i]);
+	return len;
+}
+
+/* ".Work.W&APY-rk" in a Maildir is Work/Wörk (Maildir++, as Courier and Dovecot have it). */
+static void put_maildir_name(struct buf *b, const char *entry)
+{
+	for (const char *level = entry + 1; *level;) {
+		size_t len = strcspn(level, ".");
+
+		imap_name_read(level, len, b);
+		level += len;
+		if (*level == '.' && level[1])
+			buf_char(b, '/');
+		level += *level == '.';
+	}
+}
+
+/* The mail folder's name for what lies in a place: "Inbox.sbd" holds the children of "Inbox";
+ * Apple's "X.mbox/mbox" and "X.mbox/UUID/Data/Messages" are X. */
+static char *name_in(const struct place *p, const char *entry)
+{
+	struct buf b = {0};
+	size_t len = unpacked_len(entry);
+
+	if (p->apple && !store_ends_with(entry, ".mbox"))
+		return strdup(p->name);
+	if (len > 4 && strncasecmp(entry + len - 4, ".sbd", 4) == 0)
+		len -= 4;
+	else if (len > 5 && strncasecmp(entry + len - 5, ".mbox", 5) == 0)
+		len -= 5;
+	buf_fmt(&b, "%s%s", p->name, *p->name ? "/" : "");
+	if (p->maildir && *entry == '.')
+		put_maildir_name(&b, entry);
+	else
+		buf_add(&b, entry, len);
+	return buf_take(&b);
+}
+
+/* --- what a directory holds --- */
+
+static int add_files(struct walk *w, size_t folder, const char *under, struct err *e)
 {
 	char *path cleanup(free_at) = NULL;
 	struct dirent **entries;
 	int count, r = 0;
 
-	if (asprintf(&path, "%s/%s", a->folders[folder].path, under) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	if (asprintf(&path, "%s/%s", w->store->folders[folder].path, under) < 0)
+		return store_no_memory(e);
 	count = scandir(path, &entries, visible, alphasort);
 	if (count < 0)
 		return err_sys(e, -errno, "cannot read the folder %s", path);
@@ -78,143 +161,218 @@ static int add_files(struct store *a, size_t folder, const char *under, struct e
 		if (entries[i]->d_name[0] == '.')
 			continue;
 		if (asprintf(&name, "%s/%s", under, entries[i]->d_name) < 0)
-			r = err_set(e, -ENOMEM, "out of memory");
+			r = store_no_memory(e);
 		else
-			r = store_add_file(a, folder, name, e);
+			r = store_add_file(w->store, folder, name, w->wishes, e);
 	}
 	free_entries(entries, count);
 	return r;
 }
 
-static void say_why(struct store *store, size_t folder, const char *why)
+static int add_maildir(struct walk *w, const struct place *p, struct err *e)
 {
-	snprintf(store->folders[folder].why, sizeof(store->folders[folder].why), "%s", why);
-}
-
-static int add_maildir(struct walk *w, const char *path, const char *name, struct err *e)
-{
+	bool new = has_folder(p->path, "new");
 	size_t folder = 0;
-	int r = store_add_folder(w->store, name, path, FOLDER_MAILDIR, &folder, e);
+	int r = store_add_folder(w->store, p->name, p->path, FOLDER_MAILDIR, &folder, e);
 
 	if (r == 0)
-		r = add_files(w->store, folder, "cur", e);
+		r = add_files(w, folder, "cur", e);
+	if (r == 0 && new)
+		r = add_files(w, folder, "new", e);
 	if (r == 0)
-		r = add_files(w->store, folder, "new", e);
-	if (r == 0)
-		say_why(w->store, folder, "it has cur and new");
+		say_why(w->store, folder, new ? "it has cur and new" : "it has cur and tmp");
 	return r;
 }
 
-/* A file that Thunderbird keeps mail in has no suffix that says otherwise, and starts with From. */
-static bool is_mbox(const char *path)
+static int add_letter(struct walk *w, struct place *p, const char *entry, struct err *e)
+{
+	int r = 0;
+
+	if (p->letters == SIZE_MAX) {
+		r = store_add_folder(w->store, p->name, p->path, FOLDER_EML, &p->letters, e);
+		if (r == 0)
+			say_why(w->store, p->letters, "it has .eml files");
+	}
+	return r < 0 ? r : store_add_file(w->store, p->letters, entry, w->wishes, e);
+}
+
+/* A file of any name, which may be an mbox. */
+static int add_file(struct walk *w, const struct place *p, const char *path, const char *name,
+		    struct err *e)
 {
 	int fd cleanup(fd_close_at) = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char start[5];
+	enum store_looks looks;
+	int copy = -1, r;
 
-	return fd >= 0 && read(fd, start, 5) == 5 && memcmp(start, "From ", 5) == 0;
+	if (fd < 0)
+		return err_sys(e, -errno, "cannot open %s", path);
+	looks = store_look(fd);
+	if (looks == STORE_EMPTY)
+		return 0;
+	if (looks == STORE_MBOX)
+		return store_add_mbox(w->store, name, path, -1, w->wishes, e);
+	r = store_unpack(fd, path, UNPACK_MBOX, w->wishes->temporary, &copy, e);
+	if (r < 0)
+		return r;
+	return copy >= 0 ? store_add_mbox(w->store, name, path, copy, w->wishes, e)
+			 : pass_over(w, p, path, e);
 }
 
-static int walk(struct walk *w, const char *path, const char *name, struct err *e);
-
-/* The name that a folder's child has: "Inbox.sbd" holds the children of "Inbox"; Apple's
- * "X.mbox/mbox" is X. */
-static char *child_name(const char *parent, const char *entry)
+static bool is_letter(const char *entry)
 {
-	size_t len = strlen(entry);
-	char *name = NULL;
+	size_t len = unpacked_len(entry);
 
-	if (strcmp(entry, "mbox") == 0 && *parent)
-		return strdup(parent);
-	if (ends_with(entry, ".sbd"))
-		len -= 4;
-	else if (ends_with(entry, ".mbox"))
-		len -= 5;
-	if (asprintf(&name, "%s%s%.*s", parent, *parent ? "/" : "", (int)len, entry) < 0)
-		return NULL;
-	return name;
+	return (len > 4 && strncasecmp(entry + len - 4, ".eml", 4) == 0) ||
+	       store_ends_with(entry, ".emlx");
 }
 
-static int add_entry(struct walk *w, const char *path, const char *parent, const char *entry,
-		     size_t *letters, struct err *e)
+static int add_entry(struct walk *w, struct place *p, const char *entry, struct err *e)
 {
-	char *full cleanup(free_at) = NULL, *name cleanup(free_at) = child_name(parent, entry);
+	char *full cleanup(free_at) = NULL, *name cleanup(free_at) = name_in(p, entry);
 	struct stat st;
 
-	if (!name || asprintf(&full, "%s/%s", path, entry) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	if (!name || asprintf(&full, "%s/%s", p->path, entry) < 0)
+		return store_no_memory(e);
 	if (lstat(full, &st) < 0)
 		return err_sys(e, -errno, "cannot look at %s", full);
 	if (S_ISDIR(st.st_mode))
-		return walk(w, full, name, e);
+		return walk(w, full, name, p->apple || store_ends_with(entry, ".mbox"), e);
+	if (S_ISLNK(st.st_mode)) /* it may lead to what is read anyway */
+		return pass_over(w, p, full, e);
 	if (!S_ISREG(st.st_mode))
 		return 0;
-	if (ends_with(entry, ".eml")) {
-		int r = 0;
-
-		if (*letters == SIZE_MAX)
-			r = store_add_folder(w->store, parent, path, FOLDER_EML, letters, e);
-		if (r == 0)
-			r = store_add_file(w->store, *letters, entry, e);
-		if (r == 0)
-			say_why(w->store, *letters, "it has .eml files");
-		return r;
-	}
-	return is_mbox(full) ? store_add_mbox(w->store, name, full, -1, w->wishes, e) : 0;
+	return is_letter(entry) ? add_letter(w, p, entry, e) : add_file(w, p, full, name, e);
 }
 
-static int walk(struct walk *w, const char *path, const char *name, struct err *e)
+/* Hidden files are none of the person's, but in a Maildir they are its folders. */
+static bool is_of_interest(const struct place *p, const char *entry)
 {
-	bool maildir = is_maildir(path);
-	size_t letters = SIZE_MAX;
+	if (!p->maildir)
+		return *entry != '.';
+	if (*entry == '.')
+		return has_folder(p->path, entry);
+	return strcmp(entry, "cur") != 0 && strcmp(entry, "new") != 0 && strcmp(entry, "tmp") != 0;
+}
+
+static int walk_entries(struct walk *w, struct place *p, struct err *e)
+{
 	struct dirent **entries;
-	int count, r = 0;
+	int count = scandir(p->path, &entries, visible, alphasort), r = 0;
+
+	if (count < 0)
+		return err_sys(e, -errno, "cannot read the folder %s", p->path);
+	for (int i = 0; i < count && r == 0; i++)
+		if (is_of_interest(p, entries[i]->d_name))
+			r = add_entry(w, p, entries[i]->d_name, e);
+	free_entries(entries, count);
+	return r;
+}
+
+/* --- Thunderbird's profiles --- */
+
+/* The directory in: user_pref("mail.server.server1.directory", "/home/joe/mail"); false: another
+ * line. */
+static bool read_directory(const char *line, size_t len, struct buf *path)
+{
+	static const char start[] = "user_pref(\"mail.server.", middle[] = ".directory\", \"";
+	const char *at = memmem(line, len, start, sizeof(start) - 1), *end = line + len;
+
+	if (at)
+		at = memmem(at, (size_t)(end - at), middle, sizeof(middle) - 1);
+	if (!at)
+		return false;
+	buf_clear(path);
+	for (at += sizeof(middle) - 1; at < end && *at != '"'; at++) {
+		if (*at == '\\' && end - at > 1)
+			at++;
+		buf_char(path, *at);
+	}
+	return path->len > 0 && *buf_text(path) == '/';
+}
+
+/* Whether a folder of the store lies there already. */
+static bool is_read(const struct store *a, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < a->folder_count; i++) {
+		char *real cleanup(free_at) = realpath(a->folders[i].path, NULL);
+
+		if (real && strncmp(real, path, len) == 0 && (real[len] == '/' || real[len] == 0))
+			return true;
+	}
+	return false;
+}
+
+/* An account that was moved out of the profile, unless it is there no more. */
+static int walk_account(struct walk *w, const char *path, struct err *e)
+{
+	char *real cleanup(free_at) = realpath(path, NULL);
+
+	if (!real || is_read(w->store, real))
+		return 0;
+	return walk(w, real, strrchr(real, '/') + 1, false, e);
+}
+
+static int walk_accounts(struct walk *w, const char *profile, struct err *e)
+{
+	char *path cleanup(free_at) = NULL, *text cleanup(free_at) = NULL;
+	struct buf directory cleanup(buf_free) = {0};
+	struct cursor c;
+	const char *line;
+	size_t len = 0;
+	int r;
+
+	if (asprintf(&path, "%s/prefs.js", profile) < 0)
+		return store_no_memory(e);
+	r = file_read(path, PREFS_MAX, &text, &len, e);
+	c = cursor_of(text, r < 0 ? 0 : len);
+	while (r >= 0 && cursor_part(&c, '\n', &line, &len))
+		if (read_directory(line, len, &directory))
+			r = walk_account(w, buf_text(&directory), e);
+	return r < 0 ? r : 0;
+}
+
+static int walk_profile(struct walk *w, const struct place *p, struct err *e)
+{
+	static const char *const stores[] = {"Mail", "ImapMail"};
+	int r = 0;
+
+	for (size_t i = 0; i < COUNT(stores) && r == 0; i++) {
+		char *full cleanup(free_at) = NULL;
+
+		if (!has_folder(p->path, stores[i]))
+			continue;
+		if (asprintf(&full, "%s/%s", p->path, stores[i]) < 0)
+			return store_no_memory(e);
+		r = walk(w, full, p->name, false, e);
+	}
+	return r < 0 ? r : walk_accounts(w, p->path, e);
+}
+
+static int walk(struct walk *w, const char *path, const char *name, bool apple, struct err *e)
+{
+	struct place p = {path, name, is_maildir(path), apple, SIZE_MAX};
+	int r = 0;
 
 	if (w->depth >= DEPTH_MAX)
 		return err_set(e, -ELOOP, "the folders in %s are nested too deeply", path);
-	if (maildir)
-		r = add_maildir(w, path, name, e);
-	if (r < 0)
-		return r;
-	count = scandir(path, &entries, visible, alphasort);
-	if (count < 0)
-		return err_sys(e, -errno, "cannot read the folder %s", path);
 	w->depth++;
-	for (int i = 0; i < count && r == 0; i++) {
-		const char *entry = entries[i]->d_name;
-
-		if (maildir && (strcmp(entry, "cur") == 0 || strcmp(entry, "new") == 0 ||
-				strcmp(entry, "tmp") == 0))
-			continue;
-		if (*entry == '.' && !maildir)
-			continue;
-		r = add_entry(w, path, name, entry, &letters, e);
-	}
+	if (p.maildir)
+		r = add_maildir(w, &p, e);
+	if (r == 0)
+		r = is_profile(path) ? walk_profile(w, &p, e) : walk_entries(w, &p, e);
 	w->depth--;
-	free_entries(entries, count);
 	return r;
 }
 
 int store_add_tree(struct store *a, const char *path, const struct store_wishes *wishes,
 		   struct err *e)
 {
-	static const char *const stores[] = {"Mail", "ImapMail"};
 	struct walk w = {.store = a, .wishes = wishes};
-	bool profile = has(path, "prefs.js") || has_folder(path, "ImapMail");
-	int r = 0;
+	bool apple = store_ends_with(path, ".mbox") || store_ends_with(path, ".mbox/");
+	int r = walk(&w, path, "", apple, e);
 
-	if (!profile) {
-		r = walk(&w, path, "", e);
-	} else {
-		for (size_t i = 0; i < COUNT(stores) && r == 0; i++) {
-			char *full cleanup(free_at) = NULL;
-
-			if (!has_folder(path, stores[i]))
-				continue;
-			if (asprintf(&full, "%s/%s", path, stores[i]) < 0)
-				return err_set(e, -ENOMEM, "out of memory");
-			r = walk(&w, full, "", e);
-		}
-	}
 	if (r == 0 && a->folder_count == 0)
 		return err_set(e, -ENOENT, "there is no mail in %s", path);
 	return r;

@@ -66,24 +66,26 @@ static int write_all(int fd, const char *bytes, size_t len, const char *folder, 
 	return 0;
 }
 
-static int copy_all(struct archive *reader, int to, const char *name, const char *folder,
-		    struct err *e)
+/* 0, or 1 where it is not what was asked for. */
+static int copy_all(struct archive *reader, int to, const char *name, enum unpack what,
+		    const char *folder, struct err *e)
 {
 	char *bytes cleanup(free_at) = malloc(PIECE);
 	struct archive_entry *entry;
+	bool wanted = what != UNPACK_MBOX;
 
 	if (!bytes)
 		return err_set(e, -ENOMEM, "out of memory");
 	int r = archive_read_next_header(reader, &entry);
 
 	if (r == ARCHIVE_EOF)
-		return 0;
-	if (r < ARCHIVE_WARN)
-		return err_set(e, -EINVAL, "cannot unpack %s: %s", name,
-			       archive_error_string(reader));
+		return !wanted;
 	for (;;) {
-		la_ssize_t n = archive_read_data(reader, bytes, PIECE);
+		la_ssize_t n = r < ARCHIVE_WARN ? -1 : archive_read_data(reader, bytes, PIECE);
 
+		if (!wanted && (n <= 0 || store_look_at(bytes, (size_t)n) != STORE_MBOX))
+			return 1;
+		wanted = true;
 		if (n < 0)
 			return err_set(e, -EINVAL, "cannot unpack %s: %s", name,
 				       archive_error_string(reader));
@@ -96,7 +98,7 @@ static int copy_all(struct archive *reader, int to, const char *name, const char
 	}
 }
 
-int store_unpack(int fd, const char *name, bool spool, const char *temporary, int *copy,
+int store_unpack(int fd, const char *name, enum unpack what, const char *temporary, int *copy,
 		 struct err *e)
 {
 	struct archive *reader cleanup(reader_free_at) = NULL;
@@ -105,7 +107,7 @@ int store_unpack(int fd, const char *name, bool spool, const char *temporary, in
 	int r;
 
 	*copy = -1;
-	if (!spool && !packed(start, pread(fd, start, sizeof(start), 0)))
+	if (what != UNPACK_ALL && !packed(start, pread(fd, start, sizeof(start), 0)))
 		return 0;
 	r = store_temporary(temporary, &to, e);
 	if (r < 0)
@@ -122,10 +124,11 @@ int store_unpack(int fd, const char *name, bool spool, const char *temporary, in
 	if (archive_read_open_fd(reader, fd, PIECE) != ARCHIVE_OK)
 		return err_set(e, -EINVAL, "cannot read %s: %s", name,
 			       archive_error_string(reader));
-	r = copy_all(reader, to, name, temporary, e);
-	if (r == 0 && lseek(to, 0, SEEK_SET) < 0)
-		r = err_sys(e, -errno, "cannot read a temporary file in %s", temporary);
-	if (r == 0)
-		*copy = fd_take(&to);
-	return r;
+	r = copy_all(reader, to, name, what, temporary, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (lseek(to, 0, SEEK_SET) < 0)
+		return err_sys(e, -errno, "cannot read a temporary file in %s", temporary);
+	*copy = fd_take(&to);
+	return 0;
 }

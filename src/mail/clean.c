@@ -145,6 +145,7 @@ size_t mail_clean_head(struct mail_clean *c, const char *bytes, size_t len, stru
 	struct cursor at = cursor_of(bytes, len);
 	struct mail_field f;
 	enum mail_head what;
+	bool utf8 = true;
 
 	c->facts = (struct mail_facts){0};
 	c->column = 0;
@@ -155,13 +156,16 @@ size_t mail_clean_head(struct mail_clean *c, const char *bytes, size_t len, stru
 			   mail_names_have(c->remove, f.bytes, f.name_len)) {
 			c->facts.removed++;
 		} else {
-			c->facts.eight_bit_head |= find_8bit(f.bytes, f.len);
+			if (find_8bit(f.bytes, f.len)) {
+				c->facts.eight_bit = true;
+				utf8 = utf8 && is_utf8(f.bytes, f.len);
+			}
 			put_field(c, f.bytes, f.len, out);
 		}
 	}
 	if (f.len > 0)
 		put_end(c, out);
-	c->facts.eight_bit = c->facts.eight_bit_head;
+	c->facts.utf8_head = c->facts.eight_bit && utf8;
 	return (size_t)((const char *)at.at - bytes);
 }
 

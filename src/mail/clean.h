@@ -31,9 +31,9 @@ enum {
 int mail_repair_parse(const char *list, unsigned *repair, struct err *e);
 
 struct mail_facts {
-	bool eight_bit;	     /* a byte over 127 anywhere */
-	bool eight_bit_head; /* … in the header */
-	uint64_t nuls;	     /* found, whether repaired or not */
+	bool eight_bit; /* a byte over 127 anywhere */
+	bool utf8_head; /* … in the header, which is UTF-8 */
+	uint64_t nuls;	/* found, whether repaired or not */
 	uint64_t crs;
 	size_t longest;	   /* line, without its end, before a repair */
 	uint64_t repaired; /* changes that repairs have made */

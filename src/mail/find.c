@@ -65,3 +65,28 @@ bool find_8bit(const char *at, size_t len)
 		rest |= (unsigned char)*at;
 	return any(all & 0x80) || (rest & 0x80) != 0;
 }
+
+bool is_utf8(const char *at, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)at, *end = p + len;
+
+	while (p < end) {
+		int more = *p < 0x80   ? 0
+			   : *p < 0xc2 ? -1
+			   : *p < 0xe0 ? 1
+			   : *p < 0xf0 ? 2
+			   : *p < 0xf5 ? 3
+				       : -1;
+
+		if (more < 0 || end - p <= more)
+			return false;
+		/* RFC 3629: no longer form than needed, no surrogates, nothing over U+10FFFF */
+		if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+		    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+			return false;
+		for (p++; more > 0; more--, p++)
+			if ((*p & 0xc0) != 0x80)
+				return false;
+	}
+	return true;
+}

@@ -12,4 +12,7 @@ const char *find_pair(const char *at, const char *end, char first, char second);
 /* True where any byte of [at, at+len) has its eighth bit set. */
 bool find_8bit(const char *at, size_t len);
 
+/* True where the bytes are UTF-8. */
+bool is_utf8(const char *at, size_t len);
+
 #endif

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "mail/imap_line.h"
+#include "mail/imap_name.h"
 #include "mail/imap_private.h"
 #include "mail/sasl.h"
 
@@ -35,6 +36,7 @@ void imap_free(struct imap *i)
 	buf_free(&i->out);
 	buf_free(&i->capabilities);
 	buf_free(&i->known);
+	buf_free(&i->prefix);
 	buf_free(&i->fetch.names);
 	buf_free(&i->fetch.below);
 	free(i);
@@ -190,7 +192,10 @@ static int go_on(struct imap *i, struct err *e)
 	}
 	if (i->setup.sasl && !i->authenticated)
 		return log_in(i, e);
-	imap_say(i, ASKED_LIST, "LIST \"\" \"\"");
+	if (has(i, "NAMESPACE", NULL))
+		imap_say(i, ASKED_NAMESPACE, "NAMESPACE");
+	else
+		imap_say(i, ASKED_LIST, "LIST \"\" \"\"");
 	return 0;
 }
 
@@ -238,6 +243,9 @@ static int session_reply(struct imap *i, const struct question *q, bool ok, cons
 		if (r == 0)
 			imap_say(i, ASKED_CAPABILITY, "CAPABILITY");
 		return r;
+	case ASKED_NAMESPACE:
+		imap_say(i, ASKED_LIST, "LIST \"\" \"\"");
+		return 0;
 	case ASKED_LIST:
 		i->ready = i->tell_ready = true;
 		return 0;
@@ -316,6 +324,41 @@ static int greeting(struct imap *i, const struct imap_line *line, struct err *e)
 	return 0;
 }
 
+/* (FLAGS) "/" "" */
+static void read_delimiter(struct imap *i, const char *at, const char *end)
+{
+	const char *quote = memchr(at, '"', (size_t)(end - at));
+
+	if (quote && end - quote >= 3 && quote[2] == '"')
+		i->delimiter = quote[1];
+}
+
+/* (("INBOX." ".")) NIL NIL: the first of the person's own. */
+static void read_namespace(struct imap *i, const struct imap_line *line, const char *at)
+{
+	const char *end = line->words + line->len;
+	struct buf prefix cleanup(buf_free) = {0};
+
+	if (end - at < 3 || memcmp(at, "((\"", 3) != 0 || at[3] == '"' ||
+	    !imap_string(line, at + 2, &prefix, &at))
+		return;
+	buf_clear(&i->prefix);
+	buf_str(&i->prefix, buf_text(&prefix));
+	read_delimiter(i, at, end);
+}
+
+static bool below_inbox(const char *name)
+{
+	return strncasecmp(name, "INBOX", 5) == 0 && (name[5] == 0 || name[5] == '/');
+}
+
+void imap_put_name(const struct imap *i, const char *name, struct buf *b)
+{
+	if (!below_inbox(name))
+		buf_str(b, buf_text(&i->prefix));
+	imap_name_put(b, name, i->delimiter);
+}
+
 static int untagged(struct imap *i, const struct imap_line *line, struct err *e)
 {
 	const char *rest, *end = line->words + line->len;
@@ -329,11 +372,11 @@ static int untagged(struct imap *i, const struct imap_line *line, struct err *e)
 		i->gone = true;
 	} else if (i->fetch.on) {
 		imap_fetch_untagged(i, line);
+	} else if (imap_word(line->words, line->len, "NAMESPACE", &rest)) {
+		read_namespace(i, line, rest);
 	} else if (imap_word(line->words, line->len, "LIST", &rest)) {
-		const char *quote = memchr(rest, '"', (size_t)(end - rest));
-
-		if (quote && end - quote >= 3 && quote[2] == '"')
-			i->delimiter = quote[1];
+		if (i->prefix.len == 0)
+			read_delimiter(i, rest, end);
 	} else {
 		imap_mail_untagged(i, line);
 	}

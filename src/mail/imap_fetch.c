@@ -13,7 +13,7 @@ int imap_fetch(struct imap *i, const char *below)
 {
 	i->fetch.on = true;
 	if (below)
-		imap_mailbox_name(&i->fetch.below, below, i->delimiter);
+		imap_put_name(i, below, &i->fetch.below);
 	imap_say(i, ASKED_NAMES, "LIST \"\" \"*\"");
 	return buf_status(&i->fetch.below) < 0 ? -ENOMEM : buf_status(&i->out);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The lines of an IMAP server (RFC 3501 7), as far as a client that only appends needs them, and
- * names of mailboxes. */
+/* The lines of an IMAP server (RFC 3501 7), as far as a client that only appends needs them. */
 #ifndef MAIL_IMAP_LINE_H
 #define MAIL_IMAP_LINE_H
 
@@ -42,13 +41,6 @@ bool imap_append_uid(const char *words, size_t len, size_t nth, uint32_t *validi
 
 /* A number at the front, of 32 bits; 0: none (IMAP has no 0 where this is used). */
 uint32_t imap_number(const char **at, const char *end);
-
-/* Appends the name of a mailbox, UTF-8 with '/' between the levels, as a quoted string in modified
- * UTF-7 (RFC 3501 5.1.3) with the server's delimiter. What is no UTF-8 counts as Latin 1. */
-void imap_mailbox(struct buf *b, const char *name, char delimiter);
-
-/* The same without quotes. */
-void imap_mailbox_name(struct buf *b, const char *name, char delimiter);
 
 /* Appends text as a quoted string. */
 void imap_quoted(struct buf *b, const char *text);

@@ -63,6 +63,15 @@ int imap_send(struct imap *i, const struct smtp_message *message)
 	return 0;
 }
 
+static void put_mailbox(struct imap *i, const char *name)
+{
+	struct buf text cleanup(buf_free) = {0};
+
+	imap_put_name(i, name, &text);
+	imap_quoted(&i->out, buf_text(&text));
+	i->out.failed = i->out.failed || buf_status(&text) < 0;
+}
+
 static void say_append(struct imap *i, struct mail *m)
 {
 	const struct smtp_message *s = &m->message;
@@ -71,7 +80,7 @@ static void say_append(struct imap *i, struct mail *m)
 	if (!i->group.open) {
 		imap_ask(i, ASKED_APPEND);
 		buf_str(&i->out, "APPEND ");
-		imap_mailbox(&i->out, s->mailbox, i->delimiter);
+		put_mailbox(i, s->mailbox);
 		i->group = (struct group){.open = true, .tag = i->tag};
 	}
 	i->group.count++;
@@ -86,7 +95,7 @@ static void say_search(struct imap *i, const struct mail *m)
 {
 	imap_ask(i, ASKED_EXAMINE);
 	buf_str(&i->out, "EXAMINE ");
-	imap_mailbox(&i->out, m->message.mailbox, i->delimiter);
+	put_mailbox(i, m->message.mailbox);
 	buf_str(&i->out, "\r\n");
 }
 
@@ -106,7 +115,7 @@ void imap_mail_go_on(struct imap *i)
 	if (i->step == STEP_MAKE && i->question_count == 0) {
 		imap_ask(i, ASKED_CREATE);
 		buf_str(&i->out, "CREATE ");
-		imap_mailbox(&i->out, m->message.mailbox, i->delimiter);
+		put_mailbox(i, m->message.mailbox);
 		buf_str(&i->out, "\r\n");
 	}
 	if (i->step == STEP_APPEND &&
@@ -287,7 +296,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 		if (ok && m) {
 			imap_ask(i, ASKED_SUBSCRIBE);
 			buf_str(&i->out, "SUBSCRIBE ");
-			imap_mailbox(&i->out, m->message.mailbox, i->delimiter);
+			put_mailbox(i, m->message.mailbox);
 			buf_str(&i->out, "\r\n");
 		}
 		return 0;
@@ -299,6 +308,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	case ASKED_STARTTLS:
 	case ASKED_AUTH:
 	case ASKED_LOGIN:
+	case ASKED_NAMESPACE:
 	case ASKED_LIST:
 	case ASKED_NAMES:
 	case ASKED_LOOK:

@@ -19,6 +19,7 @@ enum asked {
 	ASKED_STARTTLS,
 	ASKED_AUTH,
 	ASKED_LOGIN,
+	ASKED_NAMESPACE,
 	ASKED_LIST,
 	ASKED_EXAMINE,
 	ASKED_SEARCH,
@@ -78,6 +79,7 @@ struct imap {
 	size_t question_count;
 	bool greeted, ready, tell_ready, start_tls, encrypted, authenticated, gone, quit;
 	struct buf capabilities; /* " IMAP4rev1 AUTH=PLAIN … " */
+	struct buf prefix; /* of the person's own mailboxes, as the server writes it (RFC 2342) */
 	char delimiter;
 	bool literal_plus, literal_minus, multiappend;
 	uint64_t size_max;
@@ -99,6 +101,9 @@ void imap_say(struct imap *i, enum asked asked, const char *command);
 void imap_set_reply(struct smtp_reply *r, int code, const char *words, size_t len);
 /* True where the server's refusal is only for now (RFC 5530). */
 bool imap_for_now(const char *words, size_t len);
+
+/* Appends the server's name of a mailbox. */
+void imap_put_name(const struct imap *i, const char *name, struct buf *b);
 
 /* Says for the youngest mail what can be said now. */
 void imap_mail_go_on(struct imap *i);

@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "mail/find.h"
 #include "mail/sasl.h"
 #include "mail/smtp_private.h"
 
@@ -23,6 +24,8 @@ int smtp_new(struct smtp **s, const struct smtp_setup *setup, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	new->setup = *setup;
 	new->encrypted = setup->encrypted;
+	new->utf8_address = find_8bit(setup->sender, strlen(setup->sender)) ||
+			    find_8bit(setup->recipient, strlen(setup->recipient));
 	if (smtp_ask(new, ASKED_GREETING) < 0) {
 		smtp_free(new);
 		return err_set(e, -ENOMEM, "out of memory");
@@ -196,6 +199,10 @@ static int greeted(struct smtp *s, struct err *e)
 	}
 	if (s->setup.sasl && !s->authenticated)
 		return start_login(s, e);
+	if (s->utf8_address && !smtp_knows(s, "SMTPUTF8"))
+		return err_set(e, -ENOTSUP,
+			       "the server takes no addresses with other letters than those of "
+			       "ASCII (it does not offer SMTPUTF8)");
 	s->ready = s->tell_ready = true;
 	return 0;
 }

@@ -69,7 +69,7 @@ static int say_mail(struct smtp *s, struct mail *m)
 		buf_fmt(&s->out, " SIZE=%" PRIu64, m->message.size);
 	if (m->message.eight_bit && smtp_knows(s, "8BITMIME"))
 		buf_str(&s->out, " BODY=8BITMIME");
-	if (m->message.utf8 && smtp_knows(s, "SMTPUTF8"))
+	if ((m->message.utf8 || s->utf8_address) && smtp_knows(s, "SMTPUTF8"))
 		buf_str(&s->out, " SMTPUTF8");
 	buf_str(&s->out, "\r\n");
 	return ask_mail(s, m, ASKED_MAIL);

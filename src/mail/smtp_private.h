@@ -58,6 +58,7 @@ struct smtp {
 	struct buf keywords; /* "\nSIZE 1000\nPIPELINING…\n" */
 	uint64_t size_max;
 	bool pipelining, chunking;
+	bool utf8_address; /* the sender's or the recipient's is not ASCII (RFC 6531) */
 
 	struct mail *mails;
 	size_t mail_first, mail_count, mail_room;

@@ -4,18 +4,22 @@ import pytest
 from conftest import FROM, bounce, crlf, message
 
 
+POSTS_OPTIONS = ('-h, --help', '-p, --port PORT', '-r, --remove LIST', '-d, --delay SECS', '-j, --journal JOURNAL')
+
+
 def test_without_arguments():
     done = bounce(fast=False)
     assert done.code == 2
-    assert 'Usage: bounce-mbox' in done.err
+    assert 'Usage: bounce-mbox [OPTION…] mbox-file recipient smtp-server' in done.err
+    for option in POSTS_OPTIONS:
+        assert option in done.err
     assert done.out == ''
 
 
 def test_help():
     done = bounce('-h', fast=False)
     assert done.code == 0
-    for option in ('-h, --help', '-p, --port PORT', '-r, --remove LIST', '-d, --delay SECS',
-                   '-j, --journal JOURNAL'):
+    for option in POSTS_OPTIONS:
         assert option in done.out
 
 
@@ -168,3 +172,5 @@ def test_dry_run(mbox, tmp_path):
     assert done.sums['skipped'] == 2
     assert not (tmp_path / 'j').exists()
     assert FROM and done.sums['folders'][0]['format'] == 'thunderbird'
+    done = bounce('--dry-run', mbox(message(0)))
+    assert done.code == 0 and done.sums['skipped'] == 1

@@ -85,6 +85,28 @@ def test_profile(smtp, tmp_path):
         'imap.test/INBOX']
 
 
+def test_profile_with_an_account_elsewhere(smtp, tmp_path):
+    """… and one that prefs.js still names, but that is there no more, and one that is read anyway."""
+    profile = tmp_path / 'profile'
+    local = tree(profile)
+    (tmp_path / 'old "mail"').mkdir()
+    (tmp_path / 'old "mail"' / 'Inbox').write_bytes(FROM + message(9) + b'\n')
+    quoted = str(tmp_path / 'old "mail"').replace('"', '\\"')
+    (profile / 'prefs.js').write_text(
+        f'user_pref("mail.server.server1.directory", "{local}");\nuser_pref("mail.server.server2.directory", "{quoted}");\n'
+        f'user_pref("mail.server.server3.directory", "{tmp_path}/none");\nuser_pref("mail.server.server2.name", "/");\n')
+    messages, done = received(smtp, profile)
+    assert messages == [crlf(message(n)) for n in (0, 1, 2, 3, 9)]
+    assert done.sums['folders'][-1]['name'] == 'old "mail"/Inbox'
+
+
+def test_profile_within_a_folder(smtp, tmp_path):
+    tree(tmp_path / 'abc.default')
+    messages, done = received(smtp, tmp_path)
+    assert messages == [crlf(message(n)) for n in range(4)]
+    assert done.sums['folders'][0]['name'] == 'abc.default/Local Folders/Inbox'
+
+
 def test_sbd_tree(smtp, tmp_path):
     local = tree(tmp_path)
     messages, done = received(smtp, local / 'Inbox.sbd')
@@ -104,14 +126,84 @@ def test_maildir(smtp, tmp_path):
     assert messages == [crlf(message(0, b'>From x\n')), crlf(message(1)), crlf(message(3))]
 
 
+def test_maildir_names(smtp, tmp_path):
+    """Maildir++: levels by dots, each in modified UTF-7."""
+    for n, folder in enumerate(('', '.Work', '.Work.W&APY-rk', '.A &- B')):
+        for part in ('cur', 'new', 'tmp'):
+            (tmp_path / folder / part).mkdir(parents=True)
+        (tmp_path / folder / 'cur' / f'{n}.x:2,').write_bytes(message(n))
+    (tmp_path / 'dovecot-uidlist').write_text('3 V1\n')
+    _, done = received(smtp, tmp_path)
+    assert sorted(f['name'] for f in done.sums['folders']) == ['', 'A & B', 'Work', 'Work/Wörk']
+    assert 'passed over' not in done.err
+
+
+def test_thunderbirds_maildir(smtp, tmp_path):
+    """It has no "new", its files end in .eml, and its flags stand in them."""
+    inbox = tmp_path / 'Inbox'
+    for part in ('cur', 'tmp'):
+        (inbox / part).mkdir(parents=True)
+    (inbox / 'cur' / '1.eml').write_bytes(b'X-Mozilla-Status: 0001\n' + message(0))
+    (inbox / 'cur' / '2.eml').write_bytes(b'X-Mozilla-Status: 0009\n' + message(1))
+    messages, done = received(smtp, tmp_path)
+    assert messages == [crlf(message(0))] and done.sums['skipped'] == 1
+    assert done.sums['folders'][0]['name'] == 'Inbox'
+    assert received(smtp, '--with-expunged', tmp_path)[0] == [crlf(message(n)) for n in range(2)]
+
+
+def test_packed_in_folders(smtp, mbox, tmp_path):
+    """Packed mboxes, .eml and Maildir files are read through wherever they are; what is packed and no mail
+    is not."""
+    top = tmp_path / 'top'
+    for part in ('cur', 'new'):
+        (top / 'Maildir' / part).mkdir(parents=True)
+    (top / 'old').mkdir()
+    (top / 'old' / '2008.mbox.gz').write_bytes(gzip.compress(mbox(message(0)).read_bytes()))
+    (top / 'old' / '2009.xz').write_bytes(lzma.compress(mbox(message(1)).read_bytes()))
+    (top / 'old' / 'a.eml.bz2').write_bytes(bz2.compress(message(2)))
+    (top / 'old' / 'a.tar.gz').write_bytes(gzip.compress(b'no mail'))
+    (top / 'Maildir' / 'cur' / '1.x:2,S').write_bytes(gzip.compress(message(3)))
+    messages, done = received(smtp, top)
+    assert messages == [crlf(message(n)) for n in range(4)]
+    assert {f['name'] for f in done.sums['folders']} == {'old', 'old/2008', 'old/2009', 'Maildir'}
+    assert 'passed over, as it does not start as mail does' in done.err and 'a.tar.gz' in done.err
+
+
+def test_links_are_told(smtp, mbox, tmp_path):
+    top = tmp_path / 'top'
+    top.mkdir()
+    (top / 'link').symlink_to(mbox(message(0)))
+    (top / 'Inbox').write_bytes(b'\n\n' + FROM + message(1) + b'\n')
+    messages, done = received(smtp, top)
+    assert messages == [crlf(message(1))]
+    assert 'passed over' in done.err and 'link' in done.err
+
+
+def test_apple_mail(smtp, tmp_path):
+    plist = b'<?xml version="1.0"?><plist><dict><key>flags</key>\n\t<integer>17</integer></dict></plist>\n'
+    files = tmp_path / 'Work.mbox' / '0-1-2' / 'Data' / '1' / 'Messages'
+    files.mkdir(parents=True)
+    (files / '7.emlx').write_bytes(b'%-10d\n' % len(message(0)) + message(0) + plist)
+    (files / '8.partial.emlx').write_bytes(b'%d\n' % len(message(1)) + message(1) + plist)
+    messages, done = received(smtp, tmp_path)
+    assert messages == [crlf(message(0)), crlf(message(1))]
+    assert done.sums['folders'][0]['name'] == 'Work' and 'only in part' in done.err
+    messages, _ = received(smtp, files / '7.emlx')
+    assert messages == [crlf(message(0))]
+    (files / '9.emlx').write_bytes(b'10000\n' + message(0))
+    done = bounce(tmp_path, 'me@new.test', 'smtp://127.0.0.1:1')
+    assert done.code == 1 and '9.emlx is no whole .emlx file' in done.err
+
+
 def test_eml_folder_and_single(smtp, tmp_path):
     (tmp_path / 'one.eml').write_bytes(message(1))
     (tmp_path / 'two.EML').write_bytes(b'From x\n' + message(0))
     (tmp_path / 'readme.txt').write_text('no mail')
     messages, _ = received(smtp, tmp_path)
     assert messages == [crlf(message(0)), crlf(message(1))]
-    messages, _ = received(smtp, tmp_path / 'one.eml')
-    assert messages == [crlf(message(1))]
+    for source in ((tmp_path / 'one.eml', None), ('-', message(1)), ('-', gzip.compress(message(1)))):
+        messages, _ = received(smtp, source[0], stdin=source[1])
+        assert messages == [crlf(message(1))]
 
 
 def test_growing_archive_is_noticed(smtp, mbox):
@@ -136,3 +228,20 @@ def test_replaced_archive_is_noticed(smtp, mbox):
             path.write_bytes(b'')
     done = bounce(path, 'me@new.test', smtp(answer=replace).url)
     assert 'replaced' in done.err
+
+
+@pytest.mark.parametrize('change', ['moved', 'rewritten'])
+def test_changed_files_are_noticed(smtp, tmp_path, change):
+    for n in range(40):
+        (tmp_path / f'{n:02}.eml').write_bytes(message(n))
+
+    def act(verb, _number, _server):
+        if verb == 'GREETING':
+            if change == 'moved':
+                (tmp_path / '39.eml').rename(tmp_path / 'other')
+            else:
+                (tmp_path / '39.eml').write_bytes(message(39) + b'more\n')
+    server = smtp(answer=act)
+    done = bounce('--rate', '500/s', tmp_path, 'me@new.test', server.url)
+    assert done.code == 1 and len(server.messages) == 39
+    assert {'moved': 'moved or deleted', 'rewritten': 'was changed'}[change] in done.err

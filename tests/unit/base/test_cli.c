@@ -289,6 +289,12 @@ static void test_no_words(void **state)
 		"\n"
 		"Sends mail.\n"
 		"\n"
+		"Options:\n"
+		"  -t, --to SEL           where the frames go\n"
+		"  -w, --watch[=SECONDS]  go on\n"
+		"  -j, --json             print JSON\n"
+		"  -h, --help             print this help\n"
+		"\n"
 		"Try 'plain --help'.\n",
 		&plain);
 }

@@ -18,7 +18,7 @@
 #include "bounce-mbox/pace.h"
 #include "bounce-mbox/store.h"
 #include "bounce-mbox/target.h"
-#include "mail/imap_line.h"
+#include "mail/imap_name.h"
 #include "mail/reply.h"
 
 static void test_targets(void **state)
@@ -260,6 +260,25 @@ static void test_spilled_tables(void **state)
 	journal_ids_free(&ids);
 }
 
+static void test_coded_names(void **state)
+{
+	static const char *const cases[][2] = {
+		{"W&APY-rk", "Wörk"}, {"&U,BTFw-&ZeVnLIqe-", "台北日本語"},
+		{"a &- b", "a & b"},  {"&2D3c7A-x", "\xf0\x9f\x93\xacx"},
+		{"AT&T", "AT&T"},     {"a&b-", "a&b-"},	  /* none of it is coded */
+		{"&2D0-", "&2D0-"},   {"&AAA-", "&AAA-"}, /* half a pair, a NUL */
+		{"&APZ-", "&APZ-"},   {"plain", "plain"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct buf b cleanup(buf_free) = {0};
+
+		imap_name_read(cases[i][0], strlen(cases[i][0]), &b);
+		assert_string_equal(buf_text(&b), cases[i][1]);
+	}
+}
+
 static void test_mailboxes(void **state)
 {
 	static const struct {
@@ -267,21 +286,19 @@ static void test_mailboxes(void **state)
 		char delimiter;
 		const char *wanted;
 	} cases[] = {
-		{"INBOX", '/', "\"INBOX\""},
-		{"a/b.c", '.', "\"a.b_c\""},
-		{"a & b", '/', "\"a &- b\""},
-		{"~peter/mail/台北/日本語", '/',
-		 "\"~peter/mail/&U,BTFw-/&ZeVnLIqe-\""}, /* RFC 3501 */
-		{"\xf0\x9f\x93\xac", '/', "\"&2D3c7A-\""},
-		{"W\xf6rk", '/', "\"W&APY-rk\""}, /* Latin 1 */
-		{"a\"\\", '/', "\"a\\\"\\\\\""},
+		{"INBOX", '/', "INBOX"},
+		{"a/b.c", '.', "a.b_c"},
+		{"a & b", '/', "a &- b"},
+		{"~peter/mail/台北/日本語", '/', "~peter/mail/&U,BTFw-/&ZeVnLIqe-"}, /* RFC 3501 */
+		{"\xf0\x9f\x93\xac", '/', "&2D3c7A-"},
+		{"W\xf6rk", '/', "W&APY-rk"}, /* Latin 1 */
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct buf b cleanup(buf_free) = {0};
 
-		imap_mailbox(&b, cases[i].name, cases[i].delimiter);
+		imap_name_put(&b, cases[i].name, cases[i].delimiter);
 		assert_string_equal(buf_text(&b), cases[i].wanted);
 	}
 }
@@ -293,7 +310,7 @@ int main(void)
 		cmocka_unit_test(test_pace),	  cmocka_unit_test(test_providers),
 		cmocka_unit_test(test_recall),	  cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_order),	  cmocka_unit_test(test_spilled_tables),
-		cmocka_unit_test(test_mailboxes),
+		cmocka_unit_test(test_mailboxes), cmocka_unit_test(test_coded_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
