@@ -39,7 +39,7 @@ class Smtp:
         self.tls = tls
         self.messages = []
         self.commands = []
-        self.accepted = 0
+        self.accepted = self.open = 0
         self.lock = threading.Lock()
         self.counts = {}
         self.listener = socket.create_server(('127.0.0.1', 0))
@@ -54,7 +54,13 @@ class Smtp:
             except OSError:
                 return
             self.accepted += 1
+            with self.lock:
+                self.open += 1
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def rests(self):
+        """Waits until it is done with all connections."""
+        until(lambda: self.open == 0, what='the end of the sessions')
 
     def close(self):
         self.listener.close()
@@ -87,6 +93,8 @@ class Smtp:
             except OSError:
                 pass
             connection.close()
+            with self.lock:
+                self.open -= 1
 
     def hello(self):
         lines = [b'test', *self.extensions]
@@ -111,6 +119,8 @@ class Smtp:
                     open_ = [False, False]
             elif verb == 'BDAT':
                 chunks.append(stream.read(int(line.split()[1])))
+                if len(chunks[-1]) < int(line.split()[1]):
+                    return
                 last = line.upper().rstrip().endswith(b'LAST')
                 if self.reply(connection, verb, b'250 2.0.0 ok\r\n') and last:
                     self.messages.append(b''.join(chunks))
@@ -149,6 +159,49 @@ class Smtp:
             raise said
         if said:
             self.say(connection, said)
+
+
+class Tap:
+    """Between the two: what one side says is let through up to so many bytes, all connections together; then
+    at_limit() is called, and the connection cut."""
+
+    def __init__(self, port, side, limit=None):
+        self.port, self.side, self.limit, self.at_limit = port, side, limit, lambda: None
+        self.passed = {'client': b'', 'server': b''}
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.url = f'127.0.0.1:{self.listener.getsockname()[1]}'
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(('127.0.0.1', self.port))
+            except OSError:
+                return
+            threading.Thread(target=self.pump, args=(near, far, 'client'), daemon=True).start()
+            threading.Thread(target=self.pump, args=(far, near, 'server'), daemon=True).start()
+
+    def pump(self, source, target, side):
+        limit = self.limit if side == self.side else None
+        try:
+            while data := source.recv(65536):
+                room = len(data) if limit is None else limit - len(self.passed[side])
+                target.sendall(data[:room])
+                self.passed[side] += data[:room]
+                if limit is not None and len(self.passed[side]) >= limit:
+                    self.at_limit()
+                    break
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
 
 
 @pytest.fixture

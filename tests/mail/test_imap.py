@@ -63,6 +63,7 @@ userdb {{
 namespace inbox {{
   inbox = yes
   separator = {separator}
+  prefix = {prefix}
 }}
 '''
 
@@ -77,7 +78,7 @@ def free_port():
 
 
 class Dovecot:
-    def __init__(self, separator='/'):
+    def __init__(self, separator='/', prefix=''):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='dovecot-'))
         self.folder.chmod(0o755)
         (self.folder / 'home').mkdir()
@@ -88,7 +89,7 @@ class Dovecot:
         self.port, self.tls_port = free_port(), free_port()
         config = self.folder / 'dovecot.conf'
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, tls_port=self.tls_port,
-                                        separator=separator))
+                                        separator=separator, prefix=prefix))
         self.process = subprocess.Popen(['dovecot', '-F', '-c', config])
         until(self.answers, what='dovecot')
         self.password = self.folder / 'password'
@@ -162,9 +163,9 @@ def test_flags_dates_bytes(dovecot, mbox):
     ]
 
 
-@pytest.mark.parametrize('separator', ['/', '.'])
-def test_folders(tmp_path, separator):
-    dovecot = Dovecot(separator)
+@pytest.mark.parametrize('separator,prefix', [('/', ''), ('.', ''), ('.', 'INBOX.')])
+def test_folders(tmp_path, separator, prefix):
+    dovecot = Dovecot(separator, prefix)
     try:
         (tmp_path / 'Inbox.sbd' / 'Wörk & play.sbd').mkdir(parents=True)
         for n, name in enumerate(('Inbox', 'Inbox.sbd/Wörk & play', 'Inbox.sbd/Wörk & play.sbd/日本',
@@ -172,11 +173,12 @@ def test_folders(tmp_path, separator):
             (tmp_path / name).write_bytes(FROM + message(n) + b'\n')
         done = dovecot.bounce('--folder', 'Old', tmp_path, user='tree')
         assert done.code == 0, done.err
-        name = separator.join(['Old', 'Inbox', 'W&APY-rk &- play'])
-        assert {'INBOX', separator.join(['Old', 'Trash']), name,
+        name = prefix + separator.join(['Old', 'Inbox', 'W&APY-rk &- play'])
+        assert {'INBOX', prefix + separator.join(['Old', 'Trash']), name,
                 name + separator + '&ZeVnLA-'} <= set(dovecot.folders('tree'))
         assert [m[2] for m in dovecot.mails('tree', name)] == [crlf(message(1))]
         assert [m[2] for m in dovecot.mails('tree', name + separator + '&ZeVnLA-')] == [crlf(message(2))]
+        assert verify(dovecot, 'tree', tmp_path, '--folder', 'Old')[0] == 0
     finally:
         dovecot.stop()
 

@@ -9,6 +9,7 @@ from conftest import bounce, crlf, message
 
 def check(server, journal, path, count):
     """Resumes after a death; returns how many messages were in doubt."""
+    server.rests()
     before = bounce('--status', journal, fast=False) if journal.exists() else None
     doubt = before.out.count('in doubt: ') if before else 0
     done = bounce('-j', journal, path, 'me@new.test', server.url)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A postfix of our own (PIPELINING, CHUNKING, STARTTLS), and smtp-sink with faults."""
+"""A postfix of our own (PIPELINING, CHUNKING, STARTTLS, SASL by dovecot), and smtp-sink with faults."""
 import collections
 import os
 import pathlib
@@ -37,9 +37,43 @@ smtpd_tls_loglevel = 1
 smtpd_tls_cert_file = {folder}/good.pem
 smtpd_tls_key_file = {folder}/good.key
 message_size_limit = 40000000
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {folder}/auth
 local_header_rewrite_clients =
 maillog_file = {folder}/log
 maillog_file_prefixes = {folder}
+'''
+
+AUTH = '''
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/auth.log
+protocols =
+ssl = no
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
+default_login_user = nobody
+default_internal_user = nobody
+default_internal_group = nogroup
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+service auth {{
+  unix_listener {folder}/auth {{
+    mode = 0666
+  }}
+}}
+passdb {{
+  driver = static
+  args = password=secret
+}}
+userdb {{
+  driver = static
+  args = uid=65534 gid=65534 home=/nonexistent
+}}
 '''
 
 MASTER = '''
@@ -85,6 +119,9 @@ class Postfix:
         self.port = free_port()
         (self.folder / 'etc/main.cf').write_text(MAIN.format(folder=self.folder))
         (self.folder / 'etc/master.cf').write_text(MASTER.format(port=self.port))
+        (self.folder / 'auth.conf').write_text(AUTH.format(folder=self.folder))
+        self.dovecot = subprocess.Popen(['dovecot', '-F', '-c', self.folder / 'auth.conf'])
+        until((self.folder / 'auth').exists, what='the socket of dovecot')
         self.postfix('start')
         until(lambda: answers(self.port), what='postfix')
 
@@ -104,6 +141,8 @@ class Postfix:
 
     def stop(self):
         self.postfix('stop')
+        self.dovecot.terminate()
+        self.dovecot.wait()
         shutil.rmtree(self.folder)
 
 
@@ -133,6 +172,18 @@ def test_postfix(postfix, mbox, tmp_path):
     done = bounce('--tls-ca', postfix.folder / 'good.pem', mbox(*map(message, range(9)), name='x'), 'me@relay.test',
                   f'smtp://127.0.0.1:{postfix.port}')
     assert done.code == 1 and 'Relay access denied' in done.err
+
+
+@pytest.mark.parametrize('mechanism', ['PLAIN', 'LOGIN', 'CRAM-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256'])
+def test_logins(postfix, mbox, tmp_path, mechanism):
+    (tmp_path / 'good').write_text('secret\n')
+    (tmp_path / 'wrong').write_text('guess\n')
+    user = mechanism.lower()
+    done = postfix.bounce('--auth', mechanism, '--user', user, '--password-file', tmp_path / 'good', mbox(message(0)))
+    assert done.code == 0 and done.sums['sent'] == 1, done.err
+    assert f'sasl_method={mechanism}, sasl_username={user}' in (postfix.folder / 'log').read_text()
+    done = postfix.bounce('--auth', mechanism, '--user', user, '--password-file', tmp_path / 'wrong', mbox(message(0)))
+    assert done.code == 1 and 'refused the login: 535 5.7.8' in done.err and done.sums['sent'] == 0
 
 
 @pytest.fixture

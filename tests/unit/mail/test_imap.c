@@ -155,6 +155,35 @@ static void end(struct talk *t)
 	*t = (struct talk){0};
 }
 
+/* RFC 2342: the person's own mailboxes have a prefix, INBOX and what is below it has it already. */
+static void test_namespace(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	start(&t);
+	says(&t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4rev1 NAMESPACE LITERAL+\r\nA1 OK done\r\n", "A2 NAMESPACE\r\n");
+	says(&t, "* NAMESPACE ((\"INBOX.\" \".\")(\"x/\" \"/\")) NIL NIL\r\nA2 OK done\r\n",
+	     "A3 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST (\\Noselect) \"/\" \"\"\r\nA3 OK done\r\n", "");
+	happened(&t, "ready ");
+	give(&t, "Work/Deep", NULL);
+	flush(&t, "A4 CREATE \"INBOX.Work.Deep\"\r\n");
+	end(&t);
+
+	start(&t);
+	says(&t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4rev1 NAMESPACE LITERAL+\r\nA1 OK done\r\n", "A2 NAMESPACE\r\n");
+	says(&t, "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\nA2 OK done\r\n",
+	     "A3 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST (\\Noselect) \".\" \"\"\r\nA3 OK done\r\n", "");
+	happened(&t, "ready ");
+	give(&t, "Inbox/Work", NULL);
+	flush(&t, "A4 CREATE \"Inbox.Work\"\r\n");
+	end(&t);
+}
+
 static void test_one_by_one(void **state)
 {
 	struct talk t = {0};
@@ -418,6 +447,7 @@ static void test_fetch_below(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_namespace),
 		cmocka_unit_test(test_one_by_one),
 		cmocka_unit_test(test_multiappend),
 		cmocka_unit_test(test_multiappend_that_waits),
