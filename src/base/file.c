@@ -177,6 +177,16 @@ int file_remove(const char *path, struct err *e)
 	return code < 0 ? err_sys(e, code, "can't remove %s", path) : 0;
 }
 
+int file_sync_folder(const char *path, struct err *e)
+{
+	int folder cleanup(fd_close_at) = open_parent(path);
+	int code = folder < 0 ? folder : sync_folder(folder);
+
+	if (code == -EACCES) /* it may be written to, but not read: as with EINVAL above */
+		code = 0;
+	return code < 0 ? err_sys(e, code, "can't sync the folder of %s", path) : 0;
+}
+
 int folder_make(const char *path, mode_t mode, struct err *e)
 {
 	char *upper cleanup(free_at) = strdup(path);

@@ -26,6 +26,9 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, stru
 /* Removes the file durably. -ENOENT where there is none. */
 int file_remove(const char *path, struct err *e);
 
+/* Brings the folder that the file lies in to the disk, and so the name of a file that is new. */
+int file_sync_folder(const char *path, struct err *e);
+
 /* Makes the folder and those above it, as far as they are missing. */
 int folder_make(const char *path, mode_t mode, struct err *e);
 

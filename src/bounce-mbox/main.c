@@ -457,5 +457,6 @@ int main(int argc, char **argv)
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+	(void)signal(SIGXFSZ, SIG_IGN); /* a journal that is too large for ulimit is an error */
 	return cli_main(&program, argc, argv, NULL);
 }

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "bounce-mbox/prepare.h"
 #include "bounce-mbox/store.h"
@@ -23,11 +24,15 @@ int rejects_open(struct rejects **r, const char *path, struct err *e)
 {
 	int fd cleanup(fd_close_at) = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct rejects *new;
+	int code;
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(e, -EBUSY, "%s is in use by another bounce-mbox", path);
+	code = file_sync_folder(path, e); /* where it is new */
+	if (code < 0)
+		return code;
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return err_set(e, -ENOMEM, "out of memory");

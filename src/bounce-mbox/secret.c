@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #define SECRET_MAX 16384
+#define CTRL_C	   3
 
 static int first_line(char *text, const char *where, char **secret, struct err *e)
 {
@@ -69,13 +70,18 @@ static int from_terminal(const char *prompt, char **secret, struct err *e)
 			       "no password: give --password-file or --password-command, or run "
 			       "it on a terminal");
 	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	quiet.c_lflag |= ECHONL;
+	quiet.c_cc[VEOL] = CTRL_C; /* ends the line, as the signal is watched elsewhere */
 	(void)tcsetattr(fd, TCSAFLUSH, &quiet);
 	dprintf(fd, "%s: ", prompt);
 	n = read(fd, text, sizeof(text) - 1);
 	(void)tcsetattr(fd, TCSAFLUSH, &old);
 	text[n > 0 ? n : 0] = 0;
+	if (n > 0 && text[n - 1] == CTRL_C) {
+		explicit_bzero(text, sizeof(text));
+		return err_set(e, -EINTR, "stopped");
+	}
 	return first_line(text, "the terminal", secret, e);
 }
 

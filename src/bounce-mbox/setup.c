@@ -71,8 +71,9 @@ static bool read_pace(const struct cli_call *call, struct setup *s)
 	return true;
 }
 
-static bool read_login(const struct cli_call *call, struct options *o)
+static bool read_login(const struct cli_call *call, struct setup *s)
 {
+	struct options *o = &s->options;
 	static const char *const sources[] = {"password-file", "password-command", "token-file",
 					      "token-command"};
 	unsigned given = 0;
@@ -99,7 +100,9 @@ static bool read_login(const struct cli_call *call, struct options *o)
 		cli_misused(call, "whose password is it? give --user");
 		return false;
 	}
-	o->secret.prompt = "Password";
+	snprintf(s->prompt, sizeof(s->prompt), "Password of %s at %s", o->user ? o->user : "",
+		 o->target.shown);
+	o->secret.prompt = s->prompt;
 	o->mechanism = cli_get(call, "auth");
 	return true;
 }
@@ -183,7 +186,7 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 	o->resend_doubtful = cli_has(call, "resend-doubtful");
 	o->connections = (unsigned)connections;
 	o->timeout = (int)timeout;
-	return read_pace(call, s) && read_login(call, o) && setup_messages(call, s);
+	return read_pace(call, s) && read_login(call, s) && setup_messages(call, s);
 }
 
 void setup_free(struct setup *s)

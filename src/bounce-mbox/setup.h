@@ -16,6 +16,7 @@ struct setup {
 	int64_t interval, backoff;
 	unsigned per_day;
 	char hello[256];
+	char prompt[700];
 };
 
 /* Each complains, and returns false, where the words make no sense. What concerns messages only: */

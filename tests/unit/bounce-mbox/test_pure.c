@@ -2,11 +2,13 @@
 /* The pure parts of the program: where mail goes, how fast, and what the journal makes of its
  * lines. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -200,6 +202,35 @@ static void test_journal(void **state)
 	unlink(path);
 }
 
+/* The disk is full in the middle of a line, and later it is not: the lines go on where they ended.
+ */
+static void test_full_disk(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}};
+	struct journal *j = NULL;
+	struct rlimit old, small;
+
+	(void)state;
+	close(fd);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 50;
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	journal_intent(j, &p, false);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_true(journal_write(j, NULL) < 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	journal_go(j, &p);
+	assert_int_equal(journal_write(j, NULL), 0);
+	journal_close(j);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_DOUBT);
+	unlink(path);
+}
+
 /* More messages than are sorted in memory at once, from a table that lies in a file. */
 static void test_order(void **state)
 {
@@ -306,11 +337,12 @@ static void test_mailboxes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_targets),	  cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_pace),	  cmocka_unit_test(test_providers),
-		cmocka_unit_test(test_recall),	  cmocka_unit_test(test_journal),
-		cmocka_unit_test(test_order),	  cmocka_unit_test(test_spilled_tables),
-		cmocka_unit_test(test_mailboxes), cmocka_unit_test(test_coded_names),
+		cmocka_unit_test(test_targets),	       cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_pace),	       cmocka_unit_test(test_providers),
+		cmocka_unit_test(test_recall),	       cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_order),
+		cmocka_unit_test(test_spilled_tables), cmocka_unit_test(test_mailboxes),
+		cmocka_unit_test(test_coded_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
