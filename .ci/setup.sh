@@ -18,6 +18,7 @@ declare -rA PACKAGES=(
 	[pytest]='python3-pytest python3-yaml'
 	[net]='ethtool nftables systemd'
 	[guest]='qemu-system-x86 busybox-static cpio kmod'
+	[vm]='qemu-system-x86 busybox-static cpio kmod libvirt-daemon-system libvirt-clients'
 	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light
 	           openssh-client openssh-server p0f softflowd tcpdump tcpflow tshark util-linux'
 	[house]='bash-completion'

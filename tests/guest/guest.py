@@ -74,28 +74,32 @@ class Image:
         _output('depmod', '-b', new / 'files', image.name.removeprefix('vmlinuz-'))
         os.rename(new / 'files', self.folder)
 
+    def archive(self, root, init, modules):
+        """An initramfs (the bytes of a cpio archive) of what a folder holds, busybox, the program init and
+        these kernel modules. What init must load is in modules/order."""
+        for name in ('bin', 'modules', 'dev', 'proc', 'sys'):
+            (root / name).mkdir(exist_ok=True)
+        shutil.copy('/bin/busybox', root / 'bin')
+        (root / 'bin/sh').symlink_to('busybox')
+        shutil.copy(init, root / 'init')
+        order = []
+        for module in modules:
+            depends = _output('modprobe', '-d', self.folder, '-S', self.version, '--show-depends', module)
+            order += [path for path in re.findall(r'^insmod (\S+)', depends, re.M)
+                      if path not in order]
+        for path in order:
+            shutil.copy(path, root / 'modules')
+        (root / 'modules/order').write_text(''.join(f'{os.path.basename(path)}\n' for path in order))
+        files = '\n'.join(str(path.relative_to(root)) for path in sorted(root.rglob('*')))
+        return subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=root, check=True,
+                              input=files.encode(), stdout=subprocess.PIPE).stdout
+
     def _make_initramfs(self):
         with tempfile.TemporaryDirectory() as root:
             root = pathlib.Path(root)
-            for name in ('bin', 'modules', 'dev', 'proc', 'sys', 'host', 'written', 'root'):
+            for name in ('host', 'written', 'root'):
                 (root / name).mkdir()
-            shutil.copy('/bin/busybox', root / 'bin')
-            (root / 'bin/sh').symlink_to('busybox')
-            shutil.copy(HERE / 'init', root)
-            order = []
-            for module in MODULES:
-                depends = _output('modprobe', '-d', self.folder, '-S', self.version,
-                                  '--show-depends', module)
-                order += [path for path in re.findall(r'^insmod (\S+)', depends, re.M)
-                          if path not in order]
-            for path in order:
-                shutil.copy(path, root / 'modules')
-            (root / 'modules/order').write_text(
-                ''.join(f'{os.path.basename(path)}\n' for path in order))
-            files = '\n'.join(str(path.relative_to(root)) for path in sorted(root.rglob('*')))
-            archive = subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=root, check=True,
-                                     input=files.encode(), stdout=subprocess.PIPE).stdout
-        (self.folder / 'initramfs').write_bytes(archive)
+            (self.folder / 'initramfs').write_bytes(self.archive(root, HERE / 'init', MODULES))
 
     def guest(self, *command, **options):
         return Guest(self, command, **options)

@@ -99,8 +99,9 @@ static json_t *vm_object(const struct vm *vm)
 				      json_pack("{s:s, s:s?}", "port", vm->nics[i].port, "mac",
 						vm->nics[i].has_mac ? show_mac(mac, vm->nics[i].mac)
 								    : NULL));
-	return json_pack("{s:s, s:i, s:s, s:s?, s:o}", "name", vm->name, "pid", (int)vm->pid,
-			 "monitor", vm->monitor, "uuid", *vm->uuid ? vm->uuid : NULL, "nics", nics);
+	return json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:o}", "name", vm->name, "pid", (int)vm->pid,
+			 "monitor", vm->monitor, "uuid", *vm->uuid ? vm->uuid : NULL, "id",
+			 *vm->id ? vm->id : NULL, "nics", nics);
 }
 
 static int vms_json(const struct cli_call *call, const struct host *host)
