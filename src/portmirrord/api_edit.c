@@ -23,6 +23,11 @@ struct change {
 	bool bad;		   /* the input is wrong, whatever the state of the host */
 };
 
+static void change_free(struct change *c)
+{
+	json_decref(c->ops);
+}
+
 static int refuse_change(const struct change *c, const struct err *e, struct rest_fault *fault)
 {
 	const char *field = *c->field ? c->field : NULL;
@@ -67,6 +72,25 @@ static int read_session(struct change *c, const json_t *object, struct session *
 	return r;
 }
 
+static json_t *sentences(const struct op *ops, size_t nops)
+{
+	json_t *list = json_array();
+	char text[200];
+
+	for (size_t i = 0; list && i < nops; i++) {
+		op_text(&ops[i], text, sizeof(text));
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+static int keep_ops(struct change *c, const struct outcome *outcome, struct err *e)
+{
+	c->ops = c->edit.dry ? sentences(outcome->view.plan.ops, outcome->view.plan.nops)
+			     : sentences(outcome->done, outcome->ndone);
+	return c->ops ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 static int put_object(struct engine *engine, struct sessions *sessions, struct change *c,
 		      const json_t *object, struct err *e)
 {
@@ -74,7 +98,18 @@ static int put_object(struct engine *engine, struct sessions *sessions, struct c
 	struct session session = {0};
 	int r = read_session(c, object, &session, e);
 
-	return r < 0 ? r : edit_put(engine, sessions, &session, c->replace, &c->edit, &outcome, e);
+	if (r == 0)
+		r = edit_put(engine, sessions, &session, c->replace, &c->edit, &outcome, e);
+	return r < 0 ? r : keep_ops(c, &outcome, e);
+}
+
+/* What is about this request, and no part of the mirror. */
+static bool take_flag(json_t *object, const char *name)
+{
+	bool is = json_is_true(json_object_get(object, name));
+
+	(void)json_object_del(object, name);
+	return is;
 }
 
 static int put(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
@@ -85,8 +120,8 @@ static int put(struct engine *engine, struct sessions *sessions, void *data, str
 
 	if (!object || json_object_set_new(object, "name", json_string(c->name)) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
-	c->edit.strict = json_is_true(json_object_get(object, "strict"));
-	(void)json_object_del(object, "strict");
+	c->edit.strict = take_flag(object, "strict");
+	c->edit.dry = take_flag(object, "dry-run");
 	if (c->replace && !saved)
 		return err_set(e, -ENOENT, "there is no mirror named %s", c->name);
 	if (c->replace &&
@@ -95,23 +130,41 @@ static int put(struct engine *engine, struct sessions *sessions, void *data, str
 	return put_object(engine, sessions, c, object, e);
 }
 
+/* The mirror as it would be, and what would be done for it. */
+static json_t *tried(const struct change *c)
+{
+	json_t *object = json_pack("{s:s}", "name", c->name);
+
+	if (json_object_update(object, (json_t *)(uintptr_t)c->input) < 0 ||
+	    json_object_set(object, "planned", c->ops) < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
 int api_mirror_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		      struct rest_fault *fault)
 {
-	struct change c = {.name = json_string_value(json_object_get(input, "name")),
-			   .input = input};
+	struct change c cleanup(change_free) = {
+		.name = json_string_value(json_object_get(input, "name")), .input = input};
 
 	if (carry_out(call, &c, put, fault) < 0)
 		return -1;
+	if (c.edit.dry)
+		return api_give(&made->resource, tried(&c), fault);
 	made->id = strdup(c.name);
 	return made->id ? 0 : api_no_memory(fault);
 }
 
-int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_fault *fault)
+int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		       struct rest_fault *fault)
 {
-	struct change c = {.name = call->id, .input = input, .replace = true};
+	struct change c cleanup(change_free) = {.name = call->id, .input = input, .replace = true};
 
-	return carry_out(call, &c, put, fault);
+	if (carry_out(call, &c, put, fault) < 0)
+		return -1;
+	return c.edit.dry ? api_give(&made->resource, tried(&c), fault) : 0;
 }
 
 static int remove_mirror(struct engine *engine, struct sessions *sessions, void *data,
@@ -165,8 +218,9 @@ static int put_sources(struct engine *engine, struct sessions *sessions, void *d
 int api_source_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		      struct rest_fault *fault)
 {
-	struct change c = {.name = call->parent,
-			   .source = json_string_value(json_object_get(input, "selector"))};
+	struct change c cleanup(
+		change_free) = {.name = call->parent,
+				.source = json_string_value(json_object_get(input, "selector"))};
 
 	if (carry_out(call, &c, put_sources, fault) < 0) {
 		if (fault->status == 400)
@@ -179,7 +233,8 @@ int api_source_create(const struct rest_call *call, const json_t *input, struct 
 
 int api_source_remove(const struct rest_call *call, struct rest_fault *fault)
 {
-	struct change c = {.name = call->parent, .source = call->id, .drop = true};
+	struct change c cleanup(
+		change_free) = {.name = call->parent, .source = call->id, .drop = true};
 
 	if (carry_out(call, &c, put_sources, fault) == 0)
 		return 0;
@@ -188,45 +243,23 @@ int api_source_remove(const struct rest_call *call, struct rest_fault *fault)
 	return -1;
 }
 
-static json_t *sentences(const struct op *ops, size_t nops)
-{
-	json_t *list = json_array();
-	char text[200];
-
-	for (size_t i = 0; list && i < nops; i++) {
-		op_text(&ops[i], text, sizeof(text));
-		json_array_append_new(list, json_string(text));
-	}
-	return list;
-}
-
 static int suspend(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
 {
-	struct sessions own cleanup(sessions_free) = {0};
 	struct outcome outcome cleanup(outcome_free) = {0};
 	struct change *c = data;
-	int r = 0;
+	int r = edit_suspend(engine, sessions, c->name, c->suspended, &c->edit, &outcome, e);
 
-	/* What is only tried must not show in the keeper's sessions. */
-	if (c->edit.dry)
-		r = store_load(&engine->store, &own, e);
-	if (r == 0)
-		r = edit_suspend(engine, c->edit.dry ? &own : sessions, c->name, c->suspended,
-				 &c->edit, &outcome, e);
-	if (r < 0)
-		return r;
-	c->ops = c->edit.dry ? sentences(outcome.view.plan.ops, outcome.view.plan.nops)
-			     : sentences(outcome.done, outcome.ndone);
-	return c->ops ? 0 : err_set(e, -ENOMEM, "out of memory");
+	return r < 0 ? r : keep_ops(c, &outcome, e);
 }
 
 int api_suspend(const struct rest_call *call, const char *name, bool suspended, bool dry,
 		json_t **ops, struct rest_fault *fault)
 {
-	struct change c = {.name = name, .suspended = suspended, .edit = {.dry = dry}};
+	struct change c cleanup(
+		change_free) = {.name = name, .suspended = suspended, .edit = {.dry = dry}};
 
 	if (carry_out(call, &c, suspend, fault) < 0)
 		return -1;
-	*ops = c.ops;
+	*ops = take(c.ops);
 	return 0;
 }

@@ -52,7 +52,8 @@ const struct session_state *api_mirror(const struct rest_call *call, const char 
 /* api_edit.c: changes of mirrors. */
 int api_mirror_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		      struct rest_fault *fault);
-int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_fault *fault);
+int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		       struct rest_fault *fault);
 int api_mirror_remove(const struct rest_call *call, struct rest_fault *fault);
 int api_source_create(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		      struct rest_fault *fault);

@@ -223,8 +223,10 @@ static int made_outcome(struct work *work, const json_t *input, struct rest_made
 
 	outcome->status = made->id ? 201 : 200;
 	outcome->job = made->job;
-	outcome->location =
-		made->id && ops->get ? url_of(work, &work->route, made->id) : page_above(work);
+	if (made->id && ops->get)
+		outcome->location = url_of(work, &work->route, made->id);
+	else if (made->id || !made->resource)
+		outcome->location = page_above(work);
 	if (made->id && ops->get && !made->resource)
 		return show(work, made->id, outcome);
 	if (made->id && ops->get) {
@@ -264,13 +266,18 @@ static enum step replace(struct work *work, const json_t *body)
 {
 	const struct rest_type *type = work->route.type;
 	json_t *input cleanup(json_free_at) = NULL;
+	struct rest_made made cleanup(made_free) = {0};
 	struct outcome outcome cleanup(outcome_free) = {.status = 200};
 
 	if (rest_form_check(type, REST_FORM_UPDATE, body, work->sent == REST_FORM_BODY, &input,
 			    &work->fault) < 0)
 		return STEP_FAILED;
-	if (type->ops->replace(&work->call, input, &work->fault) < 0)
+	if (type->ops->replace(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
+	if (made.resource) {
+		outcome.resource = dress_resource(work, made.resource, work->route.id);
+		return finish(work, &outcome);
+	}
 	outcome.location = url_of(work, &work->route, work->route.id);
 	if (!type->ops->get)
 		outcome.status = 204;

@@ -102,8 +102,8 @@ struct rest_list {
 
 /* What a creation led to. */
 struct rest_made {
-	char *id;	      /* of what was created; to be freed. NULL with a job only */
-	json_t *resource;     /* what it looks like; NULL: ask get() */
+	char *id;	  /* of what was created; to be freed. NULL with a job only */
+	json_t *resource; /* what it looks like; NULL: ask get(). Without an id: shown as it is */
 	struct rest_job *job; /* the work goes on: answered with 202 and its monitor */
 };
 
@@ -118,8 +118,10 @@ struct rest_ops {
 	/* input: checked by the form, with the defaults filled in; borrowed. */
 	int (*create)(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		      struct rest_fault *fault);
-	/* PUT and PATCH: the whole new input. */
-	int (*replace)(const struct rest_call *call, const json_t *input, struct rest_fault *fault);
+	/* PUT and PATCH: the whole new input. made: its resource, where that isn't what get()
+	 * tells afterwards (it was only tried). */
+	int (*replace)(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		       struct rest_fault *fault);
 	int (*remove)(const struct rest_call *call, struct rest_fault *fault);
 };
 

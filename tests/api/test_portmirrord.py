@@ -146,6 +146,25 @@ def test_what_others_save_is_seen(daemon):
     until(lambda: daemon.get('/api/mirrors').value == [])
 
 
+def test_a_dry_run_tells_what_it_would_do(lab, daemon):
+    """The same as the command line tells, and nothing is changed."""
+    before = lab.host.state()
+    dry = daemon.post('/api/mirrors', {**IDS, 'dry-run': True})
+    assert dry.status == 200 and 'location' not in dry.headers, dry
+    planned = daemon.cli_json('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--dry-run')
+    assert dry.value['planned'] == [op['text'] for op in planned['planned']]
+    assert dry.value['from'] == ['port:vnet1'] and dry.value['_type'] == 'mirror'
+    assert daemon.get('/api/mirrors').value == [] and lab.host.back_to(before)
+    daemon.post('/api/mirrors', IDS)
+    saved, state = daemon.get('/api/mirrors/ids;saved').value, lab.host.state()
+    for method, body in (('PATCH', {'direction': 'sent', 'dry-run': True}),
+                         ('PUT', {'from': ['port:vnet1'], 'to': 'port:ids0', 'direction': 'sent', 'dry-run': True})):
+        dry = daemon.ask(method, '/api/mirrors/ids', body)
+        assert dry.status == 200 and dry.value['direction'] == 'sent' and dry.value['planned'], dry
+        assert daemon.get('/api/mirrors/ids;saved').value == saved and lab.host.state() == state
+    fault(daemon.ask('PATCH', '/api/mirrors/ids', {'to': 'bridge:br0', 'dry-run': True}), 409)
+
+
 def test_put_resets_and_patch_changes(lab, daemon):
     daemon.post('/api/mirrors', {**IDS, 'direction': 'sent', 'filter': 'arp'})
     answer = daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'ip'})

@@ -79,6 +79,32 @@ static void test_rule_7_put_replaces_whole(void **state)
 	refused(a, 400, "fixed-field");
 }
 
+/* An application may show what would come of a request, and do nothing. */
+static void test_rule_7_a_trial_changes_nothing(void **state)
+{
+	static const char html[] = "text/html";
+	struct asked *a = *state;
+
+	ASK(a, "POST", "/api/shelves", JSON("{\"name\": \"new\", \"places\": 99}"));
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "_type"), "shelf");
+	assert_int_equal(places_of(a), 99);
+	assert_null(header_of(a, "Location"));
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 99}"));
+	answered(a, 200);
+	assert_int_equal(places_of(a), 99);
+	assert_string_equal(text_of(a->body, "href"), BASE "/api/shelves/low");
+	assert_null(header_of(a, "ETag")); /* it isn't what is there */
+	/* A person sees it, too, and isn't sent on. */
+	ASK(a, "POST", "/api/shelves", FORM("name=new&places=99"), .accept = html);
+	answered(a, 200);
+	assert_non_null(strstr(buf_text(&a->response.body), ">99<"));
+	ASK(a, "POST", "/api/shelves/low", FORM("_method=PUT&places=99"), .accept = html);
+	answered(a, 200);
+	ASK(a, "GET", "/api/shelves");
+	assert_int_equal(json_array_size(a->body), 1);
+}
+
 static void test_rule_7_delete(void **state)
 {
 	struct asked *a = *state;
@@ -657,6 +683,7 @@ int main(void)
 		RULE(test_rule_7_post_creates),
 		RULE(test_rule_7_post_understands_every_format),
 		RULE(test_rule_7_put_replaces_whole),
+		RULE(test_rule_7_a_trial_changes_nothing),
 		RULE(test_rule_7_delete),
 		RULE(test_rule_7_head_is_what_get_is),
 		RULE(test_rule_7_options),

@@ -36,10 +36,12 @@ static int get(const struct rest_call *call, json_t **resource, struct rest_faul
 	return 0;
 }
 
-static int replace(const struct rest_call *call, const json_t *input, struct rest_fault *fault)
+static int replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
+		   struct rest_fault *fault)
 {
 	(void)call;
 	(void)input;
+	(void)made;
 	(void)fault;
 	return 0;
 }
