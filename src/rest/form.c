@@ -86,7 +86,7 @@ static json_t *shown_value(const struct rest_field *field, enum rest_form_kind k
 {
 	if (kind == REST_FORM_SEARCH)
 		return NULL;
-	if (kind == REST_FORM_UPDATE && current)
+	if (current)
 		return json_incref(field_get(current, name));
 	return form_default(field);
 }

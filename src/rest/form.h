@@ -16,8 +16,8 @@ const char *rest_form_name(enum rest_form_kind kind); /* "create", … */
 
 /*
  * The form resource: _type "form", method, action, type, fields (name, type, multiple, min, max,
- * minlen, maxlen, regex, choices, value, help) and constraints. current: the resource whose values
- * an update form shows; NULL: the defaults. NULL: out of memory.
+ * minlen, maxlen, regex, choices, value, help) and constraints. current: what it shows as values,
+ * the resource that is to be changed or what was typed; NULL: the defaults. NULL: out of memory.
  */
 json_t *rest_form(const struct rest_type *type, enum rest_form_kind kind, const char *href,
 		  const char *action, const json_t *current);

@@ -38,7 +38,9 @@ void html_text(struct buf *out, const char *text)
 		uint32_t code = 0;
 		size_t bytes = text_char(text, left, &code);
 
-		if (bytes == 0 || is_control(code))
+		if (bytes == 1 && strncmp(text, "\r\n", 2) == 0)
+			; /* as a form sends the ends of lines; a parser would drop it, too */
+		else if (bytes == 0 || is_control(code))
 			put_control(out, text, bytes ? bytes : (bytes = 1));
 		else if (code == '&')
 			buf_str(out, "&amp;");

@@ -64,6 +64,8 @@ static void put_common(struct buf *out, const struct control *c)
 	}
 	if (c->required)
 		buf_str(out, " required=\"\"");
+	if (json_object_get(c->field, "wrong"))
+		buf_str(out, " aria-invalid=\"true\" autofocus=\"\"");
 }
 
 /* A scalar as the text that somebody would type. */
@@ -133,7 +135,7 @@ static void put_textarea(struct buf *out, const struct control *c, bool several)
 	buf_fmt(out, "<textarea rows=\"%d\"", several ? 4 : 2);
 	put_common(out, c);
 	buf_str(out, ">\n"); /* a parser drops the first newline */
-	if (!several)
+	if (!json_is_array(c->value))
 		put_typed(out, c->value);
 	json_array_foreach(c->value, i, item)
 	{
@@ -153,7 +155,7 @@ static bool has(const json_t *array, const json_t *value)
 		if (json_equal(item, value))
 			return true;
 	}
-	return false;
+	return json_equal(array, value); /* one alone, as it was typed */
 }
 
 static void put_checkboxes(struct buf *out, const struct control *c, const json_t *choices)
@@ -301,12 +303,16 @@ static const struct {
 	{"GET", "Search", "Search"},
 };
 
-/* On a page of its own it is open; below something else it is folded away. */
+/* On a page of its own, and on that of a fault, it is open; below something else it is folded away.
+ */
 static void put_title(struct buf *out, const struct rest_page *page, const char *title,
 		      const char *type)
 {
-	buf_str(out, page->shape == REST_FORM ? "<section class=\"form\">\n<h2>"
-					      : "<details class=\"form\">\n<summary><h2>");
+	if (page->shape == REST_FORM)
+		buf_str(out, "<section class=\"form\">\n<h2>");
+	else
+		buf_fmt(out, "<details class=\"form\"%s>\n<summary><h2>",
+			page->type ? "" : " open=\"\"");
 	buf_fmt(out, "%s ", title);
 	html_text(out, type);
 	buf_str(out, page->shape == REST_FORM ? "</h2>\n" : "</h2></summary>\n");

@@ -4,7 +4,7 @@
 #include "rest/html.h"
 
 const char rest_html_policy[] =
-	"default-src 'none'; style-src 'sha256-p6kT4D2E0uYvevsjqF/Y9essTKuYMs/T4XroFXpAjD4='; "
+	"default-src 'none'; style-src 'sha256-FkTXGb5b+aoY4v338aGimrKbID1KGIwAaT9UYE9z7ko='; "
 	"form-action 'self'; base-uri 'none'; "
 	"frame-ancestors 'none'";
 
@@ -77,6 +77,7 @@ const char rest_html_style[] =
 	"input:not([type=checkbox]),select,textarea{width:100%;font:inherit;color:inherit;"
 	"background:var(--bg);border:1px solid var(--soft);border-radius:.35rem;"
 	"padding:.45rem .6rem}"
+	"[aria-invalid]{border:2px solid var(--danger)!important}"
 	"textarea{display:block;resize:vertical}"
 	"button{font:inherit;font-weight:600;color:var(--on-accent);background:var(--accent);"
 	"border:0;border-radius:.35rem;padding:.55rem 1.25rem;cursor:pointer}"

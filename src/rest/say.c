@@ -83,19 +83,25 @@ enum step say_nothing(struct work *work, unsigned status)
 	return STEP_DONE;
 }
 
-json_t *say_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
-		 const json_t *current)
+static json_t *make_form(const struct work *work, const struct route *route,
+			 enum rest_form_kind kind, const json_t *shown)
 {
 	struct buf action cleanup(buf_free) = {0}, href cleanup(buf_free) = {0};
-	char tag[CONDITION_TAG];
-	json_t *form;
-	uint64_t hash;
 
 	route_resource_url(&action, work->request->base, route, route->id);
 	buf_fmt(&href, "%s;%s", buf_text(&action), rest_form_name(kind));
 	if (buf_status(&action) < 0 || buf_status(&href) < 0)
 		return NULL;
-	form = rest_form(route->type, kind, buf_text(&href), buf_text(&action), current);
+	return rest_form(route->type, kind, buf_text(&href), buf_text(&action), shown);
+}
+
+json_t *say_form(const struct work *work, const struct route *route, enum rest_form_kind kind,
+		 const json_t *current)
+{
+	json_t *form = make_form(work, route, kind, current);
+	char tag[CONDITION_TAG];
+	uint64_t hash;
+
 	if (!form || !current)
 		return form;
 	/* A browser can't send If-Match: the form brings the tag along, as _etag. */
@@ -157,6 +163,46 @@ static json_t *forms_of_page(const struct work *work, enum rest_shape shape, con
 	return forms;
 }
 
+/* Marks the field that the fault is about ("from[1]"). */
+static void mark_wrong(json_t *form, const char *wrong)
+{
+	json_t *field;
+	size_t i;
+
+	json_array_foreach(json_object_get(form, "fields"), i, field)
+	{
+		const char *name = json_string_value(json_object_get(field, "name"));
+
+		if (strncmp(wrong, name, strcspn(wrong, "[")) == 0 &&
+		    strlen(name) == strcspn(wrong, "["))
+			json_object_set_new(field, "wrong", json_true());
+	}
+}
+
+/* A person's mistake: the form as it was sent, to be mended. As forms of a page; NULL: out of
+ * memory. */
+static json_t *form_again(const struct work *work)
+{
+	bool change = work->method == METHOD_PUT, create = work->method == METHOD_POST;
+	json_t *form, *forms = json_array();
+
+	if (work->sent != REST_FORM_BODY || !(change || create) ||
+	    !(work->fault.status == 400 || work->fault.status == 409))
+		return forms;
+	form = make_form(work, &work->route, change ? REST_FORM_UPDATE : REST_FORM_CREATE,
+			 work->body);
+	mark_wrong(form, work->fault.field);
+	if (work->etag && json_object_set(form, "etag", work->etag) < 0) {
+		json_decref(form);
+		form = NULL;
+	}
+	if (json_array_append_new(forms, form) < 0) {
+		json_decref(forms);
+		return NULL;
+	}
+	return forms;
+}
+
 #define CRUMBS_MAX 5
 
 /* The paths from /api to what the route names. They are to be freed. */
@@ -208,7 +254,8 @@ static int represent(struct work *work, enum rest_shape shape, const json_t *val
 	int r;
 
 	if (work->format == REST_HTML) {
-		if (type && !(forms = forms_of_page(work, shape, value)))
+		forms = type ? forms_of_page(work, shape, value) : form_again(work);
+		if (!forms)
 			return err_set(e, -ENOMEM, "out of memory");
 		page.forms = forms;
 		page.ncrumbs = make_crumbs(work, crumbs);

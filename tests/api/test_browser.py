@@ -144,9 +144,10 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     person.fill(form, 'to', 'port:ids0')
     person.fill(form, 'filter', 'ip prt 80')
     person.press('Create')
-    person.sees('syntax error')
-    browser.back()
-    person.fill(person.form('Create'), 'filter', 'ip')
+    person.sees('syntax error')  # and the form again, as it was typed
+    form = person.form('Create')
+    assert browser.switch_to.active_element.get_attribute('name') == 'filter'
+    person.fill(form, 'filter', 'ip')
     person.press('Create')
     until(lambda: daemon.get('/api/mirrors/ids').status == 200 and daemon.state('ids') == 'whole')
 

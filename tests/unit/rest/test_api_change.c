@@ -537,10 +537,50 @@ static void test_rule_13_a_form_of_a_browser(void **state)
 	ASK(a, "POST", "/api/shelves/low/orders", FORM("type=dust"), .accept = html);
 	answered(a, 303); /* to what was dusted: there is no page of orders */
 	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/low");
-	/* An error is a page. */
-	ASK(a, "POST", "/api/shelves", FORM("name=UPPER"), .accept = html);
+	assert_int_equal(a->app.orders, 2);
+}
+
+static void page_has(struct asked *a, const char *text)
+{
+	if (!strstr(buf_text(&a->response.body), text))
+		fail_msg("no %s in %s", text, buf_text(&a->response.body));
+}
+
+/* What was typed isn't lost by a mistake in it. */
+static void test_rule_13_a_form_comes_back_with_what_was_typed(void **state)
+{
+	static const char html[] = "text/html";
+	struct asked *a = *state;
+
+	ASK(a, "POST", "/api/shelves", FORM("name=UPPER&places=7&labels=a%26b%0D%0Ac&locked=true"),
+	    .accept = html);
 	answered(a, 400);
-	assert_non_null(strstr(buf_text(&a->response.body), "<html"));
+	page_has(a, "role=\"alert\"");
+	page_has(a, "<details class=\"form\" open=\"\">");
+	page_has(a, "action=\"" BASE "/api/shelves\"");
+	page_has(a, "aria-invalid=\"true\" autofocus=\"\" maxlength=\"16\"");
+	page_has(a, "value=\"UPPER\"");
+	page_has(a, "value=\"7\"");
+	page_has(a, ">\na&amp;b\nc</textarea>");
+	page_has(a, "<option value=\"true\" selected=\"\">");
+	page_has(a, "value=\"" SHELVES_TOKEN "\"");
+	ASK(a, "POST", "/api/shelves", FORM("name=low"), .accept = html);
+	answered(a, 409);
+	page_has(a, "value=\"low\"");
+	ASK(a, "POST", "/api/shelves/low", FORM("_method=PUT&_etag=%22x%22&places=x"),
+	    .accept = html);
+	answered(a, 412); /* it would only fail again */
+	assert_null(strstr(buf_text(&a->response.body), "<form"));
+	ASK(a, "POST", "/api/shelves/low", FORM("_method=PUT&_etag=*&places=x"), .accept = html);
+	answered(a, 400);
+	page_has(a, "name=\"_method\" value=\"PUT\"");
+	page_has(a, "name=\"_etag\" value=\"*\"");
+	page_has(a, "value=\"x\"");
+	/* One that came from elsewhere is not made ours. */
+	ASK(a, "POST", "/api/shelves", .content_type = "application/x-www-form-urlencoded",
+	    .body = "name=UPPER", .len = 10, .accept = html);
+	answered(a, 403);
+	assert_null(strstr(buf_text(&a->response.body), "<form"));
 }
 
 /* Two people with browsers must not overwrite each other either. */
@@ -703,6 +743,7 @@ int main(void)
 		RULE(test_rule_10_only_so_many_jobs),
 		RULE(test_rule_13_input_is_checked_by_the_form),
 		RULE(test_rule_13_a_form_of_a_browser),
+		RULE(test_rule_13_a_form_comes_back_with_what_was_typed),
 		RULE(test_rule_13_a_form_knows_what_it_changes),
 		RULE(test_rule_13_forms_of_others_are_refused),
 		RULE(test_rule_17_faults_are_resources),
