@@ -9,6 +9,7 @@ import selenium.webdriver
 import urllib3.util.connection as connection
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from daemon import TOKEN, Daemon, Lab, ethernet, ipv4, until
@@ -185,3 +186,70 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     person.press('Delete')
     until(lambda: daemon.get('/api/mirrors').value == [])
     assert lab.host.back_to(before)
+
+
+# What a page is like: in the page, by scripts of the driver's, which run where the page's own may not.
+WIDTH = 'return document.documentElement.scrollWidth'
+LABELS = '''return [...document.querySelectorAll("input:not([type=hidden]),select,textarea")]
+.filter(field => !field.labels.length).map(field => field.outerHTML)'''
+HEADINGS = 'return [...document.querySelectorAll("h1,h2,h3")].map(heading => heading.tagName)'
+FAINT = '''
+const numbers = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+const behind = element => {
+    for (; element; element = element.parentElement) {
+        const colour = numbers(getComputedStyle(element).backgroundColor);
+        if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+};
+return [...document.querySelectorAll("body *")].filter(element => element.checkVisibility?.() ?? true)
+    .filter(element => [...element.childNodes].some(node => node.nodeType == 3 && node.data.trim()))
+    .map(element => {
+        const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+        return [(a + .05) / (b + .05), element.outerHTML.slice(0, 80)];
+    }).filter(([contrast]) => contrast < 4.5)'''
+PAGES = ['/', '/documentation', '/api', '/api/mirrors', '/api/mirrors;create', '/api/mirrors/ids',
+         '/api/mirrors/ids;update', '/api/mirrors/ids/actions', '/api/mirrors/ids/actions/1', '/api/mirrors/ids/sources',
+         '/api/ports', '/api/vms', '/api/events', '/api/findings', '/api/monitors', '/api/mirrors/nothing']
+
+
+@pytest.mark.ordinary
+def test_pages_can_be_read_by_everybody(daemon, browser):
+    """On a narrow screen nothing is cut off, in the dark nothing is too faint (WCAG 2, 1.4.3), and by the
+    keyboard everything is reached."""
+    daemon.post('/api/mirrors', {'name': 'ids', 'from': ['port:vnet1', 'port:later'], 'to': 'port:ids0'})
+    daemon.act('ids', type='tc')
+    browser.get(f'http://admin:{TOKEN}@127.0.0.1:{PORT}/')
+
+    def emulate(what, **how):
+        browser.command_executor._commands['cdp'] = ('POST', '/session/$sessionId/goog/cdp/execute')
+        browser.execute('cdp', {'cmd': f'Emulation.set{what}', 'params': how})
+
+    for path in PAGES:
+        browser.get(f'http://127.0.0.1:{PORT}{path}')
+        for width in 1200, 360:
+            emulate('DeviceMetricsOverride', width=width, height=800, deviceScaleFactor=1, mobile=False)
+            assert browser.execute_script(WIDTH) <= width, (path, width)
+        assert browser.execute_script(LABELS) == [], path
+        headings = browser.execute_script(HEADINGS)
+        assert headings.count('H1') == 1 and headings[0] == 'H1', path
+        assert all(int(b[1]) - int(a[1]) <= 1 for a, b in zip(headings, headings[1:])), (path, headings)
+        for scheme in 'light', 'dark':
+            emulate('EmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
+            assert browser.execute_script(FAINT) == [], (path, scheme)
+        assert browser.execute_script('document.body.style.color = "#999"; document.body.style.background = "#fff";'
+                                      + FAINT) != []  # it would be seen
+    browser.get(f'http://127.0.0.1:{PORT}/api/mirrors')
+    body = browser.find_element(By.TAG_NAME, 'body')
+    body.send_keys(Keys.TAB)
+    first = browser.switch_to.active_element
+    assert first.text == 'Skip to the content' and first.is_displayed()
+    assert browser.execute_script('return getComputedStyle(document.activeElement).outlineStyle') == 'solid'
+    first.send_keys(Keys.ENTER)
+    reached = set()
+    for _ in range(20):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(browser.switch_to.active_element.text.split('\n')[0])
+    assert {'ids', 'Create mirror', 'Search mirror'} <= reached, reached

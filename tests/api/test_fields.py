@@ -234,8 +234,41 @@ def test_bodies_that_are_traps(daemon, connection, kind, body):
     assert daemon.memory() - before < 16 << 20
 
 
-def test_wrong_searches_are_faults_too(connection):
-    for path in ('mirrors', 'ports', 'vms', 'events', 'findings'):
-        status, answer = connection.ask('GET', f'/api/{path}?nonsense=1')
+def forms(connection):
+    """Every form that links lead to from /api, by its URL."""
+    seen, waiting = {}, ['/api']
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen[path] = connection.ask('GET', path)[1]
+            waiting += re.findall(r'"href": "http://localhost([^"]+)"', json.dumps(seen[path]))
+    return {path: form for path, form in seen.items() if isinstance(form, dict) and form.get('_type') == 'form'}
+
+
+def test_no_form_is_left_out(connection):
+    """A new form must come to the tests above."""
+    told = {(form['type'], form['method']) for form in forms(connection).values() if form['fields']}
+    tried = {(form['type'], form['method']) for form in (get_form(connection, path) for path in BASES)}
+    assert {one for one in told if one[1] != 'GET'} == tried
+
+
+def test_searches_are_checked_by_their_forms_too(connection):
+    chance = random.Random(1)
+    searches = {path: form for path, form in forms(connection).items() if form['method'] == 'GET'}
+    assert {form['type'] for form in searches.values()} >= {'mirror', 'port', 'bridge', 'vm', 'event', 'finding'}
+
+    def search(form, **values):
+        return connection.ask('GET', f'{form["action"].removeprefix("http://localhost")}?'
+                              + urllib.parse.urlencode(values, doseq=True))
+    for form in searches.values():
+        status, answer = search(form, nonsense='1')
         assert status == 400 and answer['detail']['field'] == 'nonsense', answer
-    assert connection.ask('GET', '/api/findings?severity=none')[1]['detail']['field'] == 'severity'
+        for field in form['fields']:
+            for value in wrong_values(field):
+                if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+                    status, answer = search(form, **{field['name']: value})
+                    assert status == 400 and names_it(answer, field['name']), (form['type'], value, answer)
+            for value in strange_values(field, chance):
+                if isinstance(value, str):
+                    status, answer = search(form, **{field['name']: value})
+                    assert status == 200 and isinstance(answer, list) or names_it(answer, field['name']), answer

@@ -525,9 +525,10 @@ def test_the_documentation_tells_of_all(daemon):
     assert 'href="http://localhost/documentation"' in daemon.get('/api/mirrors', accept='text/html').text
     page = daemon.get('/documentation', accept='text/html')
     assert page.status == 200 and page.headers['content-type'].startswith('text/html')
-    for path, name in (('mirrors', 'mirror'), ('mirrors/_/sources', 'mirror-source'), ('mirrors/_/actions', 'mirror-action'),
-                       ('mirrors/_/ports', 'mirror-tap'), ('ports', 'port'), ('bridges', 'bridge'), ('vms', 'vm'),
-                       ('vms/_/nics', 'vm-nic'), ('events', 'event'), ('findings', 'finding'), ('monitors', 'response')):
+    for path, name in (('mirrors', 'mirror'), ('mirrors/_/sources', 'mirror-source'), ('ports', 'port'),
+                       ('mirrors/_/actions', 'mirror-action'), ('mirrors/_/ports', 'mirror-tap'), ('vms', 'vm'),
+                       ('vms/_/nics', 'vm-nic'), ('bridges', 'bridge'), ('events', 'event'), ('findings', 'finding'),
+                       ('monitors', 'response')):
         _, _, section = page.text.partition(f'id="{name}"')
         section = re.split('<h[23]', section)[0]
         for attribute in set(daemon.get(f'/api/{path}/_').value) - {'id', 'href', 'link', '_type'}:
