@@ -99,7 +99,7 @@ def fault(answer, status):
 
 # One test for each rule. Those that change something are at the end of what they are about.
 
-def test_rule_01_one_entry_point(api):
+def test_rule_1_one_entry_point(api):
     entry = api.found[BASE + '/api'].value
     assert entry['_type'] == 'api' and entry['version'] and entry['kernel'] == os.uname().release
     assert isinstance(entry['features'], dict) and entry['engine']
@@ -112,13 +112,13 @@ def test_rule_01_one_entry_point(api):
     assert found == TYPES
 
 
-def test_rule_02_urls_alternate_collection_and_id(api):
+def test_rule_2_urls_alternate_collection_and_id(api):
     shape = re.compile(r'http://localhost/api(/[a-z]+(/[^/;]+(/[a-z]+(/[^/;]+)?)?)?)?(;[a-z]+)?')
     for url in api.found:
         assert shape.fullmatch(url), url
 
 
-def test_rule_02_hrefs_are_absolute_with_what_the_client_called(api):
+def test_rule_2_hrefs_are_absolute_with_what_the_client_called(api):
     for host in ('localhost', 'kvm1.example', 'kvm1:8640', '[::1]:80'):
         for url in api.found:
             answer = api.daemon.get(url, host=host)
@@ -129,7 +129,7 @@ def test_rule_02_hrefs_are_absolute_with_what_the_client_called(api):
     assert json.loads(over_tcp.stdout)['href'] == 'http://127.0.0.1:8640/api'
 
 
-def test_rule_03_a_resource_is_an_object_a_collection_an_array_of_one_type(api):
+def test_rule_3_a_resource_is_an_object_a_collection_an_array_of_one_type(api):
     for value in resources(api).values():
         assert isinstance(value['_type'], str)
     for url, value in collections(api).items():
@@ -139,7 +139,7 @@ def test_rule_03_a_resource_is_an_object_a_collection_an_array_of_one_type(api):
             assert not [key for key in part if key.startswith('_') and key != '_type'], part
 
 
-def test_rule_04_reserved_attributes(api):
+def test_rule_4_reserved_attributes(api):
     for url, value in resources(api).items():
         assert value['href'] == url
         assert value['_type'] == 'api' or isinstance(value['id'], str)
@@ -152,7 +152,7 @@ def test_rule_04_reserved_attributes(api):
             assert api.found[item['href']].value['id'] == item['id']
 
 
-def test_rule_05_relations(api):
+def test_rule_5_relations(api):
     for value in resources(api).values():
         for link in value.get('link', []):
             kind, _, name = link['rel'].partition('/')
@@ -222,7 +222,7 @@ def without_live(value, api_type):
     return {key: item for key, item in value.items() if key not in changing} if api_type else value
 
 
-def test_rule_06_it_says_the_same_in_every_format(api):
+def test_rule_6_it_says_the_same_in_every_format(api):
     for url, answer in api.found.items():
         shape = shape_of(answer.value)
         for name in FORMATS:
@@ -236,7 +236,7 @@ def test_rule_06_it_says_the_same_in_every_format(api):
                 assert without_live(one, True) == without_live(other, True), (url, name)
 
 
-def test_rule_06_html_is_tables_links_and_real_forms(api):
+def test_rule_6_html_is_tables_links_and_real_forms(api):
     for url, answer in api.found.items():
         page = api.daemon.get(url, accept='text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8')
         assert page.status == 200 and page.headers['content-type'] == 'text/html; charset=utf-8'
@@ -276,7 +276,7 @@ def check_html_form(form, api):
     assert {field.get('name') for field in controls if field.get('required') is not None} == mandatory
 
 
-def test_rule_06_the_best_of_what_is_accepted(api):
+def test_rule_6_the_best_of_what_is_accepted(api):
     for accept, kind in (
             ('application/json;q=0.1, application/yaml;q=0.2, application/xml;q=0.3, text/html;q=0.4', 'html'),
             ('application/json;q=0.1, application/yaml;q=0.2, application/xml;q=0.3', 'xml'),
@@ -286,7 +286,7 @@ def test_rule_06_the_best_of_what_is_accepted(api):
         assert kind in api.daemon.get('/api', accept=accept).headers['content-type'], accept
 
 
-def test_rule_06_neither_what_is_not_acceptable_nor_what_is_not_known(api):
+def test_rule_6_neither_what_is_not_acceptable_nor_what_is_not_known(api):
     for url in api.found:
         for accept in ('image/png', '*/*;q=0', 'application/x-nothing+json'):
             fault(api.daemon.get(url, accept=accept), 406)
@@ -296,7 +296,7 @@ def test_rule_06_neither_what_is_not_acceptable_nor_what_is_not_known(api):
             fault(api.daemon.ask(method, url, '{}'), 415)
 
 
-def test_rule_07_options_head_and_405_everywhere(api):
+def test_rule_7_options_head_and_405_everywhere(api):
     for url, answer in api.found.items():
         options = api.daemon.ask('OPTIONS', url)
         assert options.status == 200 and options.body == b''
@@ -314,7 +314,7 @@ def test_rule_07_options_head_and_405_everywhere(api):
             assert refused.headers['allow'].split(', ') == allow
 
 
-def test_rule_07_post_put_delete(api):
+def test_rule_7_post_put_delete(api):
     made = api.daemon.post('/api/mirrors', {'name': 'made', 'from': ['port:none'], 'to': 'port:ids0',
                                             'direction': 'sent'})
     assert made.status == 201 and made.headers['location'] == made.value['href'] == f'{BASE}/api/mirrors/made'
@@ -329,7 +329,7 @@ def test_rule_07_post_put_delete(api):
     fault(api.daemon.ask('DELETE', '/api/mirrors/made'), 404)
 
 
-def test_rule_07_nobody_overwrites_what_another_has_changed(api):
+def test_rule_7_nobody_overwrites_what_another_has_changed(api):
     """Each URL has a tag; with another one nothing is looked at, nor changed."""
     for url, answer in api.found.items():
         got = api.daemon.get(url)
@@ -350,7 +350,7 @@ def test_rule_07_nobody_overwrites_what_another_has_changed(api):
             fault(api.daemon.ask(method, url, body, if_none_match=tag), 412)
 
 
-def test_rule_08_patch_in_both_forms(api):
+def test_rule_8_patch_in_both_forms(api):
     api.daemon.post('/api/mirrors', {'name': 'made', 'from': ['port:a', 'port:b'], 'to': 'port:ids0',
                                      'direction': 'sent', 'filter': 'ip'})
 
@@ -375,7 +375,7 @@ def test_rule_08_patch_in_both_forms(api):
     api.daemon.ask('DELETE', '/api/mirrors/made')
 
 
-def test_rule_09_actions(api):
+def test_rule_9_actions(api):
     answer = api.daemon.act('ids', type='bypass', **{'dry-run': True})
     assert answer.status == 201 and answer.value['_type'] == 'action' and answer.value['type'] == 'bypass'
     assert api.daemon.get(answer.headers['location']).value == answer.value
