@@ -14,6 +14,7 @@ _portmirrord() {
 	case $previous in
 	--listen) offers=$(compgen -W 'unix: tcp:127.0.0.1:' -- "$current") ;;
 	--group) offers=$(compgen -g -- "$current") ;;
+	--host) offers= ;;
 	--token-file | --certificate | --key) offers=$(compgen -f -- "$current") ;;
 	--root) offers=$(compgen -d -- "$current") ;;
 	*) offers=$(compgen -W "$("$1" --help | sed -nE 's/^  (-., |    )(--[a-z-]+).*/\2/p')" -- "$current") ;;

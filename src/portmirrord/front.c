@@ -78,6 +78,7 @@ static int start(struct front *front, struct err *e)
 	struct rest_server_config server = {
 		.loop = config->loop,
 		.routes = front->routes,
+		.hosts = config->hosts,
 		.group = find_group(config),
 		.token_file = config->token_file,
 		.certificate = config->certificate,
@@ -130,6 +131,14 @@ int front_check(const struct front_config *config, struct err *e)
 
 	if (!config->certificate != !config->key)
 		return err_set(e, -EINVAL, "--certificate and --key need each other");
+	for (const char *const *host = config->hosts; host && *host; host++) {
+		char name[HOST_NAME];
+
+		if (!host_read(*host, name) || strcmp(name, *host) != 0)
+			return err_set(e, -EINVAL,
+				       "--host %s: the name alone is wanted, as it stands in a URL",
+				       *host);
+	}
 	for (size_t i = 0; i < config->nlisten && r == 0; i++)
 		r = check_listen(config, config->listen[i], e);
 	return r;

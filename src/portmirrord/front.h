@@ -17,6 +17,7 @@ struct front_config {
 	/* "unix:PATH", "tcp:ADDRESS:PORT"; none: ROOT/run/portmirror/api.sock */
 	const char *const *listen;
 	size_t nlisten;
+	const char *const *hosts;      /* names that clients call it by, over TCP; ends with NULL */
 	const char *group;	       /* who may use Unix sockets beside root */
 	const char *token_file;	       /* NULL: no TCP */
 	const char *certificate, *key; /* NULL: no TLS */

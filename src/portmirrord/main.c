@@ -158,16 +158,25 @@ static void raise_limit(void)
 	}
 }
 
-/* What the options say of it; listen has room for as many as there are. */
-static struct front_config front_options(const struct cli_call *call, const char **listen)
+/* All that an option was given; ends with NULL. To be freed; NULL: out of memory. */
+static const char **values_of(const struct cli_call *call, const char *option)
 {
-	size_t count = cli_count(call, "listen");
+	size_t count = cli_count(call, option);
+	const char **values = calloc(count + 1, sizeof(*values));
 
-	for (size_t i = 0; i < count; i++)
-		listen[i] = cli_nth(call, "listen", i);
+	for (size_t i = 0; values && i < count; i++)
+		values[i] = cli_nth(call, option, i);
+	return values;
+}
+
+/* What the options say of it. */
+static struct front_config front_options(const struct cli_call *call, const char *const *listen,
+					 const char *const *hosts)
+{
 	return (struct front_config){
 		.listen = listen,
-		.nlisten = count,
+		.nlisten = cli_count(call, "listen"),
+		.hosts = hosts,
 		.group = cli_has(call, "group") ? cli_get(call, "group") : "portmirror",
 		.token_file = cli_get(call, "token-file"),
 		.certificate = cli_get(call, "certificate"),
@@ -253,19 +262,19 @@ static int run(struct program *p, const char *root, struct front_config *front, 
 
 static int follow_host(const struct cli_call *call)
 {
-	const char **listen cleanup(free_at) =
-		calloc(cli_count(call, "listen") + 1, sizeof(*listen));
+	const char **listen cleanup(free_at) = values_of(call, "listen");
+	const char **hosts cleanup(free_at) = values_of(call, "host");
 	struct program p = {.call = call, .signals = -1};
 	const char *root = cli_get(call, "root");
 	struct front_config front;
 	struct err e = {0};
 	int r;
 
-	if (!listen) {
+	if (!listen || !hosts) {
 		cli_complain(call, "out of memory");
 		return EXIT_FAILED;
 	}
-	front = front_options(call, listen);
+	front = front_options(call, listen, hosts);
 	if (front_check(&front, &e) < 0)
 		return cli_misused(call, "%s", e.text);
 	if (!confine_may_administer()) {
@@ -291,6 +300,10 @@ static const struct cli_option options[] = {
 	{.name = "group",
 	 .value = "NAME",
 	 .help = "who may use it besides root (default: portmirror)"},
+	{.name = "host",
+	 .value = "NAME",
+	 .repeat = true,
+	 .help = "a name by which clients call it over TCP (an address needs none)"},
 	{.name = "token-file",
 	 .value = "FILE",
 	 .help = "the bearer token that TCP needs, in a file"},

@@ -150,8 +150,8 @@ static bool check_host(const struct client *client, const char *version, struct 
 			      "a Host header is needed, with a name or an address");
 	if (!known_host(client, check->host))
 		return refuse(check, REST_REFUSED_HOST, 421, "unknown-host", NULL,
-			      "'%s' is no name of this server: use its address, or name the "
-			      "host in its configuration",
+			      "'%s' is not known as a name of this server: use its address, "
+			      "or have the name configured there",
 			      check->host);
 	(void)snprintf(check->base, sizeof(check->base), "%s://%s",
 		       client->engine == &client->server->tls ? "https" : "http", host);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The API's resources: what the command line can do, the API can, on the same files and frames."""
+import json
 import os
 import pathlib
 import re
@@ -554,10 +555,31 @@ def test_access_over_tcp(lab, root):
     daemon.stop()
 
 
+def test_tls_by_name(lab, root, certificate):
+    """Off loopback: with TLS, a token, and names that it was told are its own."""
+    token = root / 'token'
+    token.write_text(TOKEN + '\n')
+    token.chmod(0o600)
+    lab.host.ip('addr add 192.0.2.1/24 dev br0', 'link set br0 up')
+    daemon = Daemon(lab.host, root, '--listen', 'tcp:192.0.2.1:8640', '--listen',
+                    f'unix:{root}/run/portmirror/api.sock', '--token-file', token, '--host', 'kvm1.example',
+                    '--certificate', certificate[0], '--key', certificate[1])
+
+    def ask(name):
+        return json.loads(lab.host.run(
+            'curl', '-s', '--cacert', certificate[0], '--connect-to', f'{name}:8640:192.0.2.1:8640',
+            *(['-k'] if name != 'localhost' else []), '-H', f'Authorization: Bearer {TOKEN}',
+            f'https://{name}:8640/api').stdout)
+    for name in ('192.0.2.1', 'kvm1.example', 'localhost'):
+        assert ask(name)['href'] == f'https://{name}:8640/api'
+    assert ask('evil.example')['code'] == 'unknown-host'
+    daemon.stop()
+
+
 @pytest.mark.parametrize('options, words', [
     (['--listen', 'tcp:127.0.0.1:0'], 'token'), (['--listen', 'nonsense'], 'nonsense'),
     (['--listen', 'tcp:0.0.0.0:0', '--token-file', '/dev/null'], ''),
-    (['--certificate', '/nowhere'], 'key'),
+    (['--certificate', '/nowhere'], 'key'), (['--host', 'kvm1:80'], 'kvm1:80'), (['--host', 'a b'], 'a b'),
 ])
 def test_no_listener_is_open_by_mistake(lab, root, options, words):
     result = lab.host.run(BUILD / 'src/portmirrord/portmirrord', '--root', root, *options,
