@@ -32,15 +32,17 @@ struct taps {
 	size_t count, room;
 };
 
-struct search {
-	int proc;	 /* the folder */
+struct vms_search {
+	const char *path; /* of proc; borrowed */
+	DIR *proc;
 	struct stat net; /* our network namespace */
+	unsigned steps;	 /* so far */
 	struct vms vms;
 };
 
 /* A process while it is looked at. */
 struct process {
-	const struct search *search;
+	struct vms_search *search;
 	pid_t pid;
 	int pidfd; /* -1: not opened, or not to be had */
 	bool asked;
@@ -117,7 +119,8 @@ static bool is_in_our_net(struct process *p, int fd)
 	if (net_of_tap(p, fd, &net) == 0)
 		return is_same(&net, &p->search->net);
 	snprintf(path, sizeof(path), "%d/ns/net", (int)p->pid);
-	return fstatat(p->search->proc, path, &net, 0) == 0 && is_same(&net, &p->search->net);
+	return fstatat(dirfd(p->search->proc), path, &net, 0) == 0 &&
+	       is_same(&net, &p->search->net);
 }
 
 /* The name behind "iff:", which drivers/net/tun.c, tun_chr_show_fdinfo(), writes; false for a
@@ -147,7 +150,7 @@ static int add_tap(struct process *p, int fd)
 	size_t len;
 
 	snprintf(path, sizeof(path), "%d/fdinfo/%d", (int)p->pid, fd);
-	if (file_read_at(p->search->proc, path, FDINFO_MAX, &fdinfo, &len, NULL) < 0)
+	if (file_read_at(dirfd(p->search->proc), path, FDINFO_MAX, &fdinfo, &len, NULL) < 0)
 		return 0;
 	if (!read_port(fdinfo, tap.port) || !is_in_our_net(p, fd))
 		return 0;
@@ -176,7 +179,7 @@ static int open_folder(const struct process *p, const char *name)
 	int fd;
 
 	snprintf(path, sizeof(path), "%d/%s", (int)p->pid, name);
-	fd = openat(p->search->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dirfd(p->search->proc), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -192,7 +195,7 @@ static int find_taps(struct process *p)
 	int folder, ret = 0;
 
 	snprintf(path, sizeof(path), "%d/exe", (int)p->pid);
-	if (readlinkat(p->search->proc, path, (char[1]){0}, 1) < 0)
+	if (readlinkat(dirfd(p->search->proc), path, (char[1]){0}, 1) < 0)
 		return -errno; /* -ENOENT for the kernel's own threads */
 	folder = open_folder(p, "fd");
 	if (folder == -EACCES) {
@@ -209,6 +212,7 @@ static int find_taps(struct process *p)
 	while (ret == 0 && (entry = readdir(fds))) {
 		int fd = number_of(entry->d_name);
 
+		p->search->steps++;
 		if (fd >= 0 && (!links || is_tun(folder, entry->d_name)))
 			ret = add_tap(p, fd);
 	}
@@ -315,10 +319,10 @@ static int describe(struct process *p, struct vm *vm)
 	int ret;
 
 	snprintf(path, sizeof(path), "%d/cmdline", (int)p->pid);
-	if (file_read_at(p->search->proc, path, CMDLINE_MAX, &cmdline, &len, NULL) < 0)
+	if (file_read_at(dirfd(p->search->proc), path, CMDLINE_MAX, &cmdline, &len, NULL) < 0)
 		len = 0;
 	snprintf(path, sizeof(path), "%d/comm", (int)p->pid);
-	if (file_read_at(p->search->proc, path, 64, &comm, &comm_len, NULL) == 0)
+	if (file_read_at(dirfd(p->search->proc), path, 64, &comm, &comm_len, NULL) == 0)
 		comm[strcspn(comm, "\n")] = '\0';
 	ret = vm_read_cmdline(cmdline ? cmdline : "", len, comm ? comm : "", vm, &hints);
 	if (ret < 0)
@@ -327,7 +331,7 @@ static int describe(struct process *p, struct vm *vm)
 	return fill_nics(vm, &p->taps, &hints);
 }
 
-static int look_at(struct search *s, pid_t pid)
+static int look_at(struct vms_search *s, pid_t pid)
 {
 	struct process p cleanup(process_free) = {.search = s, .pid = pid, .pidfd = -1};
 	struct vm vm cleanup(vm_free) = {.pid = pid};
@@ -423,43 +427,83 @@ static int by_name(const void *a, const void *b)
 	return order ? order : (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-static int look_at_all(struct search *s, DIR *dir)
+void vms_search_free(struct vms_search *s)
 {
+	if (!s)
+		return;
+	closedir_at(&s->proc);
+	vms_free(&s->vms);
+	free(s);
+}
+
+static void vms_search_free_at(struct vms_search **s)
+{
+	vms_search_free(*s);
+}
+
+int vms_search_new(const char *proc, struct vms_search **search, struct err *e)
+{
+	struct vms_search *s cleanup(vms_search_free_at) = calloc(1, sizeof(*s));
+
+	if (!s)
+		return err_set(e, -ENOMEM, "out of memory");
+	s->path = proc;
+	s->proc = opendir(proc);
+	if (!s->proc)
+		return err_sys(e, -errno, "can't open %s", proc);
+	/* Of the thread, whose netlink sockets see the same devices. */
+	if (fstatat(dirfd(s->proc), "thread-self/ns/net", &s->net, 0) < 0)
+		return err_sys(e, -errno, "can't read %s/thread-self/ns/net", proc);
+	*search = take(s);
+	return 0;
+}
+
+/* 1: there is no process left. */
+static int look_further(struct vms_search *s, unsigned steps)
+{
+	unsigned until = s->steps + steps;
 	const struct dirent *entry;
 	int ret = 0;
 
-	while (ret == 0 && (entry = readdir(dir))) {
-		int pid = number_of(entry->d_name);
+	while (ret == 0 && s->steps < until) {
+		int pid;
 
+		entry = readdir(s->proc);
+		if (!entry)
+			return 1;
+		s->steps++;
+		pid = number_of(entry->d_name);
 		if (pid > 0)
 			ret = look_at(s, pid);
 	}
-	if (ret == 0)
-		ret = settle_claims(&s->vms);
-	if (ret == 0 && s->vms.count > 0)
-		qsort(s->vms.items, s->vms.count, sizeof(*s->vms.items), by_name);
 	return ret;
+}
+
+int vms_search_go_on(struct vms_search *s, unsigned steps, struct vms *vms, struct err *e)
+{
+	int ret = look_further(s, steps);
+
+	if (ret == 0)
+		return 0;
+	if (ret > 0)
+		ret = settle_claims(&s->vms);
+	if (ret < 0)
+		return err_sys(e, ret, "can't look through %s for machines", s->path);
+	if (s->vms.count > 0)
+		qsort(s->vms.items, s->vms.count, sizeof(*s->vms.items), by_name);
+	*vms = s->vms;
+	s->vms = (struct vms){0};
+	return 1;
 }
 
 int vms_find(const char *proc, struct vms *vms, struct err *e)
 {
-	DIR *dir cleanup(closedir_at) = opendir(proc);
-	struct search s = {0};
-	int ret;
+	struct vms_search *s cleanup(vms_search_free_at) = NULL;
+	int ret = vms_search_new(proc, &s, e);
 
-	if (!dir)
-		return err_sys(e, -errno, "can't open %s", proc);
-	s.proc = dirfd(dir);
-	/* Of the thread, whose netlink sockets see the same devices. */
-	if (fstatat(s.proc, "thread-self/ns/net", &s.net, 0) < 0)
-		return err_sys(e, -errno, "can't read %s/thread-self/ns/net", proc);
-	ret = look_at_all(&s, dir);
-	if (ret < 0) {
-		vms_free(&s.vms);
-		return err_sys(e, ret, "can't look through %s for machines", proc);
-	}
-	*vms = s.vms;
-	return 0;
+	while (ret == 0)
+		ret = vms_search_go_on(s, INT_MAX, vms, e);
+	return ret < 0 ? ret : 0;
 }
 
 void vms_free(struct vms *vms)

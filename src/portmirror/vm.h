@@ -40,6 +40,15 @@ struct vms {
 /* Looks through proc ("/proc"). Processes that end meanwhile, or whose tap lives in another network
  * namespace, are left out. */
 int vms_find(const char *proc, struct vms *vms, struct err *e);
+
+/* The same in portions, for who has other things to do meanwhile. proc: borrowed. */
+struct vms_search;
+int vms_search_new(const char *proc, struct vms_search **search, struct err *e);
+void vms_search_free(struct vms_search *search);
+/* Looks at so many processes and descriptors of theirs more, about. 0: there are others left; 1: no
+ * more, *vms is what was found, and the search is to be freed; or a negative errno. */
+int vms_search_go_on(struct vms_search *search, unsigned steps, struct vms *vms, struct err *e);
+
 void vms_free(struct vms *vms);
 int vms_copy(const struct vms *vms, struct vms *copy); /* 0 or -ENOMEM */
 bool vms_equal(const struct vms *a, const struct vms *b);

@@ -16,8 +16,14 @@
 /* When to look again for the owner of a tap, in milliseconds after the last look. */
 static const int retries[] = {10, 50, 200, 1000, 4000};
 
-/* Looking takes at most a fifth of the time, whatever happens. */
-#define REST_PER_LOOK 4
+enum {
+	/* Looking takes at most a fifth of the time, whatever happens; */
+	REST_PER_LOOK = 4,
+	/* and in between, every millisecond or so, other news has its turn. */
+	STEPS_AT_ONCE = 1000,
+	/* A tap that has just come is put on its bridge first, and its machine has yet to start. */
+	SETTLE_MS = 2,
+};
 
 /* A process that runs a machine; its end is told by its pidfd. */
 struct process {
@@ -35,6 +41,9 @@ struct machines {
 	void *data;
 	struct ifindexes young; /* taps whose owner isn't known for sure */
 	size_t tried;
+	struct vms_search *search; /* NULL: none under way */
+	int64_t began;
+	bool overtaken; /* by the end of a process that it may have seen */
 	int64_t not_before;
 	struct loop_timer timer;
 	struct process **processes; /* by pid */
@@ -67,6 +76,7 @@ static void ended(uint32_t events, void *data)
 	/* Once is enough: the look that follows drops it. */
 	loop_unwatch(p->machines->loop, p->watch);
 	p->watch = NULL;
+	p->machines->overtaken = true;
 	look_in(p->machines, 0);
 }
 
@@ -144,28 +154,54 @@ static void drop_settled(struct machines *m)
 	m->young.count = kept;
 }
 
-static int find_machines(struct machines *m, bool *changed)
+/* Takes over what was found. */
+static int renew(struct machines *m, struct vms *found, bool *changed)
+{
+	*changed = !vms_equal(found, &m->host->vms);
+	vms_free(&m->host->vms);
+	m->host->vms = *found;
+	return watch_processes(m);
+}
+
+static int begin(struct machines *m)
+{
+	m->began = loop_now();
+	m->overtaken = false;
+	return vms_search_new("/proc", &m->search, NULL);
+}
+
+/* Some steps of a search. 0: there are more; 1: it is over, or it failed: a negative errno. */
+static int search(struct machines *m, bool *changed)
 {
 	struct vms found = {0};
-	int64_t start = loop_now();
-	int r = vms_find("/proc", &found, NULL);
+	int r = m->search ? 0 : begin(m);
 
-	m->not_before = loop_now() + REST_PER_LOOK * (loop_now() - start);
-	if (r < 0)
-		return r;
-	*changed = !vms_equal(&found, &m->host->vms);
-	vms_free(&m->host->vms);
-	m->host->vms = found;
-	return watch_processes(m);
+	if (r == 0)
+		r = vms_search_go_on(m->search, STEPS_AT_ONCE, &found, NULL);
+	if (r == 0)
+		return 0;
+	vms_search_free(m->search);
+	m->search = NULL;
+	m->not_before = loop_now() + REST_PER_LOOK * (loop_now() - m->began);
+	if (r > 0)
+		r = renew(m, &found, changed);
+	return r < 0 ? r : 1;
 }
 
 static void look(void *data)
 {
 	struct machines *m = data;
 	bool changed = false;
+	int r = search(m, &changed);
 
-	if (find_machines(m, &changed) < 0)
+	if (r == 0) {
+		loop_timer_set(m->loop, &m->timer, 0, look, m);
+		return;
+	}
+	if (r < 0)
 		look_in(m, retries[COUNT(retries) - 1]); /* out of memory or of descriptors */
+	if (m->overtaken)
+		look_in(m, 0);
 	drop_settled(m);
 	if (m->young.count > 0 && m->tried < COUNT(retries))
 		look_in(m, retries[m->tried++]);
@@ -182,7 +218,7 @@ int machines_taps(struct machines *m, struct ifindexes *taps)
 			return -ENOMEM;
 	if (taps->count > 0) {
 		m->tried = 0;
-		look_in(m, 0);
+		look_in(m, SETTLE_MS);
 	}
 	taps->count = 0;
 	return 0;
@@ -192,14 +228,19 @@ int machines_new(struct loop *loop, struct host *host, void (*changed)(void *dat
 		 struct machines **machines, struct err *e)
 {
 	struct machines *made = calloc(1, sizeof(*made));
+	struct vms found = {0};
 	bool others;
+	int r;
 
 	if (!made)
 		return err_set(e, -ENOMEM, "out of memory");
 	*made = (struct machines){.loop = loop, .host = host, .changed = changed, .data = data};
-	if (find_machines(made, &others) < 0) {
+	r = vms_find("/proc", &found, e);
+	if (r == 0 && renew(made, &found, &others) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r < 0) {
 		machines_free(made);
-		return err_set(e, -EIO, "can't look through /proc for machines");
+		return r;
 	}
 	*machines = made;
 	return 0;
@@ -210,6 +251,7 @@ void machines_free(struct machines *m)
 	if (!m)
 		return;
 	loop_timer_clear(m->loop, &m->timer);
+	vms_search_free(m->search);
 	for (size_t i = 0; i < m->nprocesses; i++)
 		process_free(m->processes[i]);
 	free(m->processes);

@@ -223,6 +223,26 @@ static void nothing_is_found_where_nothing_is(void **state)
 	assert_int_equal(untouched.count, 7);
 }
 
+static void a_search_in_portions_finds_the_same(void **state)
+{
+	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
+	struct vms whole cleanup(vms_free) = {0}, portions cleanup(vms_free) = {0};
+	struct vms_search *search = NULL;
+	struct err e = {0};
+	int r, rounds = 0;
+
+	start(*state, "20=tap0 21=tap1", NULL, argv);
+	find(&whole);
+	assert_int_equal(whole.items[0].nnics, 2);
+	assert_int_equal(vms_search_new("/proc", &search, &e), 0);
+	while ((r = vms_search_go_on(search, 10, &portions, &e)) == 0)
+		rounds++;
+	assert_int_equal(r, 1);
+	vms_search_free(search);
+	assert_true(rounds > 1);
+	assert_true(vms_equal(&whole, &portions));
+}
+
 int main(int argc, char **argv)
 {
 	struct world world = {.program = argc > 1 ? argv[1] : NULL};
@@ -238,6 +258,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_prestate_setup_teardown(taps_of_another_namespace_are_left_out,
 							 NULL, stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(nothing_is_found_where_nothing_is, NULL,
+							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(a_search_in_portions_finds_the_same, NULL,
 							 stop_all, &world),
 	};
 
