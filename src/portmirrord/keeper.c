@@ -212,11 +212,6 @@ static void keep_refusals(struct keeper *k, const struct outcome *outcome)
 	}
 }
 
-static bool in_use(uint32_t id, const void *data)
-{
-	return host_map_of(data, id) != 0;
-}
-
 /* Under the lock. What we do is told by the kernel at once, and taken in. */
 static int carry_out(struct keeper *k, struct err *e)
 {
@@ -233,12 +228,7 @@ static int carry_out(struct keeper *k, struct err *e)
 	keep_refusals(k, &outcome);
 	keeper_say_held_back(k);
 	keeper_tell_repairs(k, &outcome);
-	r = take_news(k, follow_take, e);
-	if (r < 0)
-		return r;
-	host_drop_programs(&k->view.host);
-	once_hold_keep(&k->engine.hold, in_use, &k->view.host);
-	return 0;
+	return take_news(k, follow_take, e);
 }
 
 static int reconcile_locked(struct keeper *k, struct err *e)
@@ -290,6 +280,18 @@ static void tell_all(struct keeper *k)
 	k->changes = 0;
 }
 
+static bool in_use(uint32_t id, const void *data)
+{
+	return host_map_of(data, id) != 0;
+}
+
+/* Of programs that no filter refers to any more, whoever removed it. */
+static void let_go(struct keeper *k)
+{
+	host_drop_programs(&k->view.host);
+	once_hold_keep(&k->engine.hold, in_use, &k->view.host);
+}
+
 static void settle(struct keeper *k, int r, const struct err *e)
 {
 	if (r == -EBUSY) {
@@ -298,6 +300,8 @@ static void settle(struct keeper *k, int r, const struct err *e)
 	}
 	if (r < 0)
 		tell_failure(k, e);
+	else if (!k->plan_told)
+		let_go(k);
 	if (r < 0 || k->view.plan.nops > 0) {
 		try_later(k);
 	} else {

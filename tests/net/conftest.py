@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import tempfile
 import time
 
 import pytest
@@ -93,7 +94,9 @@ class Portmirror:
 def pm(lab, tmp_path):
     root = tmp_path / 'root'
     root.mkdir()
-    return Portmirror(lab.host, root)
+    with tempfile.TemporaryDirectory(dir='/dev/shm') as run:  # in memory, as /run is
+        (root / 'run').symlink_to(run)
+        yield Portmirror(lab.host, root)
 
 
 @pytest.fixture

@@ -229,11 +229,15 @@ class Capture:
         end = time.monotonic() + timeout
         while True:
             left = end - time.monotonic() if len(self._frames) < expect else quiet
-            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            if left < 0 or not select.select([self._socket], [], [], left)[0]:
                 return list(self._frames)
             self._receive()
             if time.monotonic() > end + 10:
                 raise AssertionError('the frames do not stop')
+
+    def forget(self):
+        """What has come so far."""
+        self._frames.clear()
 
     def counts(self, expect=0, **options):
         """How often each frame came, by content."""
@@ -304,12 +308,12 @@ class Lab:
                          net__ipv6__conf__default__addr_gen_mode=1)
         return namespace
 
-    def cable(self, port, namespace, mac):
-        """A device of the host whose other end is the namespace's eth0."""
-        self.host.ip(f'link add {port} type veth peer name eth0 address {mac} '
+    def cable(self, port, namespace, mac, end='eth0'):
+        """A device of the host whose other end is in the namespace."""
+        self.host.ip(f'link add {port} type veth peer name {end} address {mac} '
                      f'netns /proc/self/fd/{namespace.fd}',
                      f'link set {port} up', pass_fds=[namespace.fd])
-        namespace.ip('link set eth0 up')
+        namespace.ip(f'link set {end} up')
 
     def add_machine(self, name=None):
         """Plugs one more machine into the bridge."""
