@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -28,8 +29,8 @@ class Daemon:
         self.lab, self.pm = lab, pm
         self.events_file = pm.root / 'run/portmirror/events'
         self.first = self.last()
-        self.process = lab.host.popen(*before, PROGRAM, stderr=subprocess.PIPE,
-                                      pass_fds=pass_fds,
+        self.said = tempfile.TemporaryFile('w+')
+        self.process = lab.host.popen(*before, PROGRAM, stderr=self.said, pass_fds=pass_fds,
                                       env={**os.environ, **pm.env, **environment})
         self.pid = self.process.pid
 
@@ -45,7 +46,7 @@ class Daemon:
 
     def answers(self):
         """Whether it has come as far as to serve: then its first look is behind it."""
-        assert self.process.poll() is None, self.process.stderr.read()
+        assert self.process.poll() is None, self.errors()
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
             try:
@@ -62,13 +63,16 @@ class Daemon:
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)
         self.process.wait(10)
-        self.process.stderr.close()
+        self.said.close()
+
+    def errors(self):
+        self.said.seek(0)
+        return self.said.read()
 
     def stop(self):
         self.process.terminate()
-        _, said = self.process.communicate(timeout=20)
-        assert self.process.returncode == 0, said
-        return said
+        assert self.process.wait(20) == 0, self.errors()
+        self.said.close()
 
 
 @pytest.fixture
@@ -168,6 +172,28 @@ def test_a_machine_that_restarts_is_mirrored_again(lab, pm, daemon, vm, wait_unt
     assert 'bpf' not in lab.host.run('tc', 'filter', 'show', 'dev', 'tap0', 'ingress').stdout
 
 
+# Holds a tap under no name at first, as a libvirtd that has yet to become QEMU.
+YOUNG = r'''
+import fcntl, os, struct, sys, time
+tap = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tap, 0x400454ca, struct.pack('16sH22x', b'tap0', 0x1002))
+os.set_inheritable(tap, True)
+time.sleep(0.3)
+os.execv(sys.executable, ['qemu-system-x86_64', '-c', 'input()', '-name', 'guest=web1'])
+'''
+
+
+def test_a_machine_that_says_its_name_late_is_found(lab, pm, daemon, wait_until):
+    pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0')
+    running = daemon()
+    young = lab.host.popen('/usr/bin/python3', '-c', YOUNG, stdin=subprocess.PIPE)
+    try:
+        wait_until(lambda: running.events('port-joined'))
+        assert pm.json('show', 'ids')['ports'] == ['tap0'] and whole(pm)
+    finally:
+        young.communicate('\n', 10)
+
+
 @pytest.mark.lab(machines=3)
 def test_a_sensor_that_returns_costs_one_message_a_session(lab, pm, daemon, wait_until):
     """Also where its programs share a map: three machines, whose frames are copied once."""
@@ -204,6 +230,28 @@ def test_session_files_are_followed(lab, pm, daemon, wait_until):
     assert [event['kind'] for event in running.events()] == [
         'started', 'session-added', 'session-whole', 'session-changed', 'port-left', 'port-joined',
         'session-changed', 'port-left', 'session-failed', 'session-removed']
+
+
+def unseen(pm):
+    """A session file that no inotify tells of, as on a network file system: a hard link."""
+    hidden = pm.root / 'elsewhere'
+    hidden.write_text('from: port:vnet1\nto: port:ids0\ndirection: sent\n')
+    os.link(hidden, pm.sessions / 'ids.yaml')
+
+
+def test_sighup_makes_it_read_everything(lab, pm, daemon, wait_until):
+    running = daemon()
+    unseen(pm)
+    assert not is_copied(lab)
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: is_copied(lab))
+
+
+@pytest.mark.long
+def test_it_looks_at_the_session_files_now_and_then(lab, pm, daemon, wait_until):
+    daemon()
+    unseen(pm)
+    wait_until(lambda: is_copied(lab), 35)
 
 
 def test_the_command_line_and_the_daemon_do_not_disturb_each_other(lab, pm, daemon):
