@@ -501,7 +501,7 @@ int vms_find(const char *proc, struct vms *vms, struct err *e)
 	struct vms_search *s cleanup(vms_search_free_at) = NULL;
 	int ret = vms_search_new(proc, &s, e);
 
-	while (ret == 0)
+	while (ret == 0 && s)
 		ret = vms_search_go_on(s, INT_MAX, vms, e);
 	return ret < 0 ? ret : 0;
 }

@@ -85,7 +85,8 @@ static int process_add(struct machines *m, pid_t pid)
 {
 	struct process *p;
 
-	if (array_room(&m->processes, &m->processes_room, m->nprocesses, sizeof(*m->processes)) < 0)
+	if (array_room(&m->processes, &m->processes_room, m->nprocesses, sizeof(struct process *)) <
+	    0)
 		return -ENOMEM;
 	p = calloc(1, sizeof(*p));
 	if (!p)
