@@ -52,7 +52,7 @@ static int message_of(pid_t pid, pid_t *message)
 /* A new thread or process of the member's, which is traced from its start. */
 static int take_offspring(struct family *family, pid_t pid)
 {
-	pid_t born;
+	pid_t born = 0;
 
 	return message_of(pid, &born) == 0 ? join(family, born) : 0;
 }
@@ -60,7 +60,7 @@ static int take_offspring(struct family *family, pid_t pid)
 /* Where another thread than the first executes, it takes the first's number. */
 static void take_number(struct family *family, pid_t pid)
 {
-	pid_t former;
+	pid_t former = 0;
 
 	if (message_of(pid, &former) == 0 && former != pid)
 		part(family, former);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +120,16 @@ static _Noreturn void fail(int socket, const char *doing)
 	_exit(127);
 }
 
+static void inherit(const struct heritage *heritage, int socket)
+{
+	umask(heritage->mask);
+	/* EPERM: root in a container may not raise what somebody has lowered; then ours stay. */
+	for (int i = 0; i < RLIM_NLIMITS; i++)
+		if (setrlimit((enum __rlimit_resource)i, &heritage->limits[i]) < 0 &&
+		    errno != EPERM)
+			fail(socket, "take the limits for");
+}
+
 static _Noreturn void child(const struct launch *l, int socket)
 {
 	const struct user *user = l->user;
@@ -131,6 +142,8 @@ static _Noreturn void child(const struct launch *l, int socket)
 	signal(SIGQUIT, SIG_DFL);
 	if (read(socket, &go, 1) != 1)
 		_exit(127); /* stopexec is gone */
+	if (l->heritage != NULL)
+		inherit(l->heritage, socket);
 	if (user != NULL) {
 		if (setgroups(user->ngroups, user->groups) < 0)
 			fail(socket, "take the groups of");

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 struct err;
@@ -26,11 +27,18 @@ struct user {
 int user_find(const char *word, struct user *user, struct err *e);
 void user_free(struct user *user);
 
+/* What a process hands on to what it starts, besides its ids. */
+struct heritage {
+	mode_t mask; /* umask(2) */
+	struct rlimit limits[RLIM_NLIMITS];
+};
+
 struct launch {
 	const char *path;
 	char *const *argv;
 	char *const *env;
-	const struct user *user; /* NULL: as we are */
+	const struct user *user;	 /* NULL: as we are */
+	const struct heritage *heritage; /* NULL: ours */
 	/* Which exec is waited for: 1 is the program's own; then those of all that it starts. */
 	unsigned exec;
 };

@@ -106,7 +106,7 @@ static int check_one_folder(const char *folder, struct err *e)
 int preload_check_folder(const char *folder, struct err *e)
 {
 	char path[PATH_MAX];
-	struct preload_state state;
+	struct preload_state state = {0};
 	int result = check_one_folder("/", e);
 
 	snprintf(path, sizeof(path), "%s", folder);
@@ -184,7 +184,7 @@ int preload_install(const char *source, const char *folder, gid_t group, struct 
 		result = file_read(source, LIBRARY_MOST, &data, &len, e);
 	if (result < 0)
 		return result;
-	if (memmem(data, len, mark, sizeof(mark) - 1) == NULL)
+	if (data == NULL || memmem(data, len, mark, sizeof(mark) - 1) == NULL)
 		return err_set(e, -EINVAL, "%s is not the stop.so of stopexec", source);
 	path_in(path, folder);
 	return write_library(path, data, len, group, e);

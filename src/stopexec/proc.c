@@ -155,6 +155,119 @@ int proc_status(pid_t pid, struct proc_status *status)
 	return proc_status_parse(text, len, status) ? 0 : -EPROTO;
 }
 
+static int parse_groups(const char *at, const char *end, gid_t **groups, size_t *count)
+{
+	gid_t *got cleanup(free_at) = NULL;
+	size_t room = 0, n = 0;
+	uint64_t group;
+
+	while (number(&at, end, 10, &group)) {
+		if (array_room(&got, &room, n, sizeof(*got)) < 0)
+			return -ENOMEM;
+		got[n++] = (gid_t)group;
+	}
+	free(*groups);
+	*groups = take(got);
+	*count = n;
+	return 0;
+}
+
+int proc_inherited_parse(const char *text, size_t len, gid_t **groups, size_t *count, mode_t *mask)
+{
+	static const char mask_key[] = "Umask:\t", groups_key[] = "Groups:\t";
+	gid_t *got cleanup(free_at) = NULL;
+	struct cursor c = cursor_of(text, len);
+	bool has_mask = false, has_groups = false;
+	uint64_t value = 0;
+	size_t n = 0, many = 0;
+	const char *line;
+
+	while (cursor_part(&c, '\n', &line, &n)) {
+		const char *end = line + n;
+
+		if (n >= strlen(mask_key) && memcmp(line, mask_key, strlen(mask_key)) == 0) {
+			line += strlen(mask_key);
+			has_mask = number(&line, end, 8, &value) && value <= 0777;
+		} else if (n >= strlen(groups_key) &&
+			   memcmp(line, groups_key, strlen(groups_key)) == 0) {
+			if (parse_groups(line + strlen(groups_key), end, &got, &many) < 0)
+				return -ENOMEM;
+			has_groups = true;
+		}
+	}
+	if (!has_mask || !has_groups)
+		return -EPROTO;
+	*groups = take(got);
+	*count = many;
+	*mask = (mode_t)value;
+	return 0;
+}
+
+int proc_inherited(pid_t pid, gid_t **groups, size_t *count, mode_t *mask)
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+	int result = read_proc(pid, "status", &text, &len);
+
+	return result < 0 ? result : proc_inherited_parse(text, len, groups, count, mask);
+}
+
+static bool take_limit(const char **at, const char *end, rlim_t *limit)
+{
+	static const char none[] = "unlimited";
+	uint64_t value;
+
+	while (*at < end && **at == ' ')
+		(*at)++;
+	if ((size_t)(end - *at) >= strlen(none) && memcmp(*at, none, strlen(none)) == 0) {
+		*at += strlen(none);
+		*limit = RLIM_INFINITY;
+		return true;
+	}
+	if (!number(at, end, 10, &value))
+		return false;
+	*limit = value;
+	return true;
+}
+
+/* A line of titles, then one for each limit by its number: its name in 26 columns, and the two
+ * values (fs/proc/base.c, proc_pid_limits) */
+bool proc_limits_parse(const char *text, size_t len, struct rlimit limits[RLIM_NLIMITS])
+{
+	enum { NAME = 26 };
+	struct rlimit got[RLIM_NLIMITS];
+	struct cursor c = cursor_of(text, len);
+	const char *line;
+	size_t n;
+
+	if (!cursor_part(&c, '\n', &line, &n))
+		return false;
+	for (size_t i = 0; i < RLIM_NLIMITS; i++) {
+		const char *at, *end;
+
+		if (!cursor_part(&c, '\n', &line, &n) || n < NAME)
+			return false;
+		at = line + NAME;
+		end = line + n;
+		if (!take_limit(&at, end, &got[i].rlim_cur) ||
+		    !take_limit(&at, end, &got[i].rlim_max))
+			return false;
+	}
+	memcpy(limits, got, sizeof(got));
+	return true;
+}
+
+int proc_limits(pid_t pid, struct rlimit limits[RLIM_NLIMITS])
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+	int result = read_proc(pid, "limits", &text, &len);
+
+	if (result < 0)
+		return result;
+	return proc_limits_parse(text, len, limits) ? 0 : -EPROTO;
+}
+
 /* A field of /proc/PID/stat, by its number in proc(5), from 3 on: the command's name, in brackets,
  * may hold anything, so what follows starts at the last bracket. */
 static bool stat_number(const char *text, size_t len, int field, uint64_t *value)

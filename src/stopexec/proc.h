@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 struct err;
@@ -29,6 +30,18 @@ bool proc_status_parse(const char *text, size_t len, struct proc_status *status)
 
 /* The process's (or thread's) status. -ESRCH: there is none. */
 int proc_status(pid_t pid, struct proc_status *status);
+
+/*
+ * The rest of that file: what it hands on to what it starts. The caller frees *groups. -ESRCH, or
+ * -EPROTO before Linux 4.7.
+ */
+int proc_inherited(pid_t pid, gid_t **groups, size_t *count, mode_t *mask);
+int proc_inherited_parse(const char *text, size_t len, gid_t **groups, size_t *count, mode_t *mask);
+
+/* Its resource limits, by their numbers. From the file, as prlimit(2) of another user's process
+ * needs CAP_SYS_RESOURCE, which root in a container may lack. -ESRCH, -EPROTO */
+int proc_limits(pid_t pid, struct rlimit limits[RLIM_NLIMITS]);
+bool proc_limits_parse(const char *text, size_t len, struct rlimit limits[RLIM_NLIMITS]);
 
 /* Since when it lives, in clock ticks since boot: pid and this together name a process for good. */
 int proc_start(pid_t pid, uint64_t *ticks);

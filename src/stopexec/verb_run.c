@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "stopexec/caller.h"
 #include "stopexec/follow.h"
 #include "stopexec/launch.h"
 #include "stopexec/proc.h"
@@ -108,18 +109,12 @@ static int set_owned(struct environment *env, const char *name, const char *valu
  * sudo starts us with an environment of its own; the user's is the one that sudo itself was
  * started with. The program gets it as the user, so this gives nobody more than they have.
  */
-static bool take_from_sudo(struct environment *env)
+static bool take_from(pid_t sudo, struct environment *env)
 {
 	char path[64];
-	char *comm cleanup(free_at) = NULL;
 	size_t len;
 
-	if (getuid() != 0 || getenv("SUDO_UID") == NULL)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/comm", getppid());
-	if (file_read(path, 64, &comm, &len, NULL) < 0 || strcmp(comm, "sudo\n") != 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/environ", getppid());
+	snprintf(path, sizeof(path), "/proc/%d/environ", sudo);
 	if (file_read(path, ENVIRONMENT_MOST, &env->inherited, &len, NULL) < 0)
 		return false;
 	for (char *at = env->inherited; at < env->inherited + len; at += strlen(at) + 1)
@@ -128,12 +123,13 @@ static bool take_from_sudo(struct environment *env)
 	return env->count > 0;
 }
 
-static int make_environment(const struct cli_call *call, const struct user *user, bool caller,
+/* sudo: the process of that name whose environment it is to be; 0: ours. */
+static int make_environment(const struct cli_call *call, const struct user *user, pid_t sudo,
 			    struct environment *env)
 {
 	int result = 0;
 
-	if (!caller || !take_from_sudo(env)) {
+	if (sudo == 0 || !take_from(sudo, env)) {
 		for (char **at = environ; *at != NULL && result == 0; at++)
 			result = set(env, *at);
 		if (result == 0 && user != NULL && user->name[0] != '\0')
@@ -322,12 +318,12 @@ static int find_caller(const struct cli_call *call, const char *word, struct use
 	return EXIT_OK;
 }
 
-static int find_user(const struct cli_call *call, struct user *user, bool *change, bool *caller)
+/* By --user, or as sudo says; change: another than we are. */
+static int find_user(const struct cli_call *call, struct user *user, bool *change)
 {
 	const char *word = cli_get(call, "user");
 	struct err e = {0};
 
-	*caller = word == NULL;
 	if (word == NULL && getuid() == 0)
 		word = getenv("SUDO_UID");
 	if (session_lent())
@@ -343,6 +339,21 @@ static int find_user(const struct cli_call *call, struct user *user, bool *chang
 		return EXIT_OK;
 	cli_complain(call, "%s", e.text);
 	return EXIT_FAILED;
+}
+
+/* Of whoever called sudo we know more than who it is. */
+static bool find_sudo(const struct cli_call *call, struct user *user, struct caller *caller)
+{
+	if (cli_has(call, "user") || getuid() != 0 || getenv("SUDO_UID") == NULL ||
+	    !caller_find(user->uid, caller))
+		return false;
+	if (caller->seen) {
+		user->gid = caller->gid;
+		free(user->groups);
+		user->groups = take(caller->groups);
+		user->ngroups = caller->ngroups;
+	}
+	return true;
 }
 
 /* The program's words with a NULL behind, as execve(2) wants them. */
@@ -361,18 +372,21 @@ int verb_run(const struct cli_call *call)
 	struct environment env = {0};
 	struct launch l = {0};
 	struct user user = {0};
+	struct caller caller = {0};
 	char **argv cleanup(free_at) = words_of(call);
-	bool change, caller;
+	bool change;
 	long exec = 1;
 	int result = session_options(&s, call);
 
 	if (result == EXIT_OK && !cli_number(call, "exec", 1, 1000, &exec))
 		result = EXIT_USAGE;
 	if (result == EXIT_OK)
-		result = find_user(call, &user, &change, &caller);
+		result = find_user(call, &user, &change);
 	if (result != EXIT_OK)
 		return result;
-	result = make_environment(call, change ? &user : NULL, caller, &env);
+	if (!find_sudo(call, &user, &caller))
+		caller = (struct caller){0};
+	result = make_environment(call, change ? &user : NULL, caller.sudo, &env);
 	if (result == EXIT_OK && argv == NULL) {
 		cli_complain(call, "There is no memory for the arguments");
 		result = EXIT_FAILED;
@@ -381,10 +395,12 @@ int verb_run(const struct cli_call *call)
 		l = (struct launch){.argv = argv,
 				    .env = env.list,
 				    .user = change ? &user : NULL,
+				    .heritage = caller.seen ? &caller.heritage : NULL,
 				    .exec = (unsigned)exec};
 		result = start(&s, call, &l);
 	}
 	environment_free(&env);
+	caller_free(&caller);
 	user_free(&user);
 	return result;
 }

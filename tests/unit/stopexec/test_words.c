@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -46,6 +48,56 @@ static void test_status(void **state)
 	}
 	assert_false(proc_status_parse("", 0, &status));
 	assert_false(proc_status_parse("Uid:\tx\n", 7, &status));
+}
+
+static void test_inherited(void **state)
+{
+	static const char text[] = "Name:\tx\nUmask:\t0027\nGroups:\t29 44 1001 \nVmPeak:\t1\n";
+	static const char none[] = "Umask:\t0002\nGroups:\t\n";
+	gid_t *groups = NULL;
+	size_t count = 9;
+	mode_t mask = 9;
+
+	(void)state;
+	for (size_t len = 0; len < strlen("Name:\tx\nUmask:\t0027\nGroups:"); len++)
+		assert_int_equal(proc_inherited_parse(text, len, &groups, &count, &mask), -EPROTO);
+	assert_true(groups == NULL && count == 9 && mask == 9);
+	assert_int_equal(proc_inherited_parse(text, sizeof(text) - 1, &groups, &count, &mask), 0);
+	assert_true(count == 3 && groups[0] == 29 && groups[1] == 44 && groups[2] == 1001);
+	assert_int_equal(mask, 027);
+	free(groups);
+	assert_int_equal(proc_inherited_parse(none, sizeof(none) - 1, &groups, &count, &mask), 0);
+	assert_true(count == 0 && mask == 02);
+	free(groups);
+}
+
+static void test_limits(void **state)
+{
+	struct rlimit own, limits[RLIM_NLIMITS], untouched[RLIM_NLIMITS] = {{.rlim_cur = 42}};
+
+	(void)state;
+	assert_int_equal(proc_limits(getpid(), limits), 0);
+	for (int i = 0; i < RLIM_NLIMITS; i++) {
+		assert_int_equal(getrlimit((enum __rlimit_resource)i, &own), 0);
+		assert_true(own.rlim_cur == limits[i].rlim_cur &&
+			    own.rlim_max == limits[i].rlim_max);
+	}
+	assert_false(proc_limits_parse("", 0, untouched));
+	assert_false(proc_limits_parse("Limit\nMax cpu time\n", 19, untouched));
+	assert_false(
+		proc_limits_parse("Limit\nMax cpu time              unlimited  \n", 45, untouched));
+	assert_int_equal(untouched[0].rlim_cur, 42);
+}
+
+static void test_terminal(void **state)
+{
+	static const char with[] = "12 (a) b) S 1 12 12 34816 -1 0",
+			  without[] = "12 (a) S 1 12 12 0 -1";
+
+	(void)state;
+	assert_true(proc_terminal_parse(with, sizeof(with) - 1));
+	assert_false(proc_terminal_parse(without, sizeof(without) - 1));
+	assert_false(proc_terminal_parse(with, 12));
 }
 
 static void test_start(void **state)
@@ -245,12 +297,14 @@ static void test_points(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),	     cmocka_unit_test(test_start),
-		cmocka_unit_test(test_counter),	     cmocka_unit_test(test_mapping),
-		cmocka_unit_test(test_capabilities), cmocka_unit_test(test_judge),
-		cmocka_unit_test(test_names),	     cmocka_unit_test(test_record),
-		cmocka_unit_test(test_commands),     cmocka_unit_test(test_quote),
-		cmocka_unit_test(test_points),	     cmocka_unit_test(test_allow),
+		cmocka_unit_test(test_status),	cmocka_unit_test(test_inherited),
+		cmocka_unit_test(test_limits),	cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_start),	cmocka_unit_test(test_counter),
+		cmocka_unit_test(test_mapping), cmocka_unit_test(test_capabilities),
+		cmocka_unit_test(test_judge),	cmocka_unit_test(test_names),
+		cmocka_unit_test(test_record),	cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_quote),	cmocka_unit_test(test_points),
+		cmocka_unit_test(test_allow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
