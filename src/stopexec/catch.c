@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -69,12 +70,17 @@ static void obey(struct catch_loop *l)
 {
 	struct catch_order order;
 
-	if (recv(l->socket, &order, sizeof(order), MSG_DONTWAIT) == sizeof(order)) {
-		l->way->obey(l, &order);
+	if (recv(l->socket, &order, sizeof(order), MSG_DONTWAIT) != sizeof(order)) {
+		l->way->end(l); /* stopexec has ended, or wants no more */
+		_exit(EXIT_SUCCESS);
+	}
+	if (order.kind == CATCH_MORE) {
+		l->way->more(l, order.more);
 		return;
 	}
-	l->way->end(l); /* stopexec has ended, or wants no more */
-	_exit(EXIT_SUCCESS);
+	l->way->pass(l, order.helper);
+	if (eventfd_write(l->obeyed, 1) < 0)
+		_exit(EXIT_FAILURE);
 }
 
 static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
@@ -115,10 +121,13 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 int catch_start(const struct catch_rule *rule, const struct guardian *g, long count,
 		struct catcher *catcher, struct err *e)
 {
-	struct catch_loop l = {.rule = rule, .guardian = g};
+	struct catch_loop l = {.rule = rule, .guardian = g, .obeyed = eventfd(0, EFD_CLOEXEC)};
+	int obeyed cleanup(fd_close_at) = l.obeyed;
 	pid_t pid, self = getpid();
 	int ends[2], fd, result;
 
+	if (obeyed < 0)
+		return err_sys(e, -errno, "No eventfd can be had");
 	l.way = rule->by == CATCH_FANOTIFY ? &catch_fanotify : &catch_bpf;
 	find_spared(&l);
 	result = l.way->open(&l, count, &fd, e);
@@ -142,15 +151,31 @@ int catch_start(const struct catch_rule *rule, const struct guardian *g, long co
 		close(ends[0]);
 		return result;
 	}
-	*catcher = (struct catcher){.pid = pid, .socket = ends[0]};
+	*catcher = (struct catcher){.pid = pid, .socket = ends[0], .obeyed = fd_take(&obeyed)};
 	return 0;
 }
 
-int catch_more(const struct catcher *catcher, long count, pid_t helper)
+int catch_more(const struct catcher *catcher, long count)
 {
-	struct catch_order order = {.more = count, .helper = helper};
+	struct catch_order order = {.kind = CATCH_MORE, .more = count};
 
 	return send(catcher->socket, &order, sizeof(order), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int catch_pass(const struct catcher *catcher, pid_t helper)
+{
+	struct catch_order order = {.kind = CATCH_PASS, .helper = helper};
+	struct pollfd polls[2] = {{.fd = catcher->obeyed, .events = POLLIN},
+				  {.fd = catcher->socket}};
+	eventfd_t count;
+
+	if (send(catcher->socket, &order, sizeof(order), MSG_NOSIGNAL) < 0)
+		return -errno;
+	while (poll(polls, COUNT(polls), -1) < 0 && errno == EINTR)
+		continue;
+	if (polls[0].revents == 0) /* the catcher has ended */
+		return -EPIPE;
+	return eventfd_read(catcher->obeyed, &count) < 0 ? -errno : 0;
 }
 
 int catch_take(const struct catcher *catcher, struct caught *caught)
@@ -178,6 +203,7 @@ void catch_stop(struct catcher *catcher)
 	if (catcher->pid <= 0)
 		return;
 	close(catcher->socket);
+	close(catcher->obeyed);
 	waitpid(catcher->pid, NULL, 0);
 	catcher->pid = 0;
 }

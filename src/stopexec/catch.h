@@ -49,6 +49,7 @@ struct caught {
 struct catcher {
 	pid_t pid;
 	int socket; /* readable: a struct caught, or the end of the catcher */
+	int obeyed; /* readable: an order to let pass is in force */
 };
 
 /*
@@ -58,8 +59,12 @@ struct catcher {
 int catch_start(const struct catch_rule *rule, const struct guardian *g, long count,
 		struct catcher *catcher, struct err *e);
 
-/* Lets it catch more; helper: a child of ours whose own descendants pass (0: none). */
-int catch_more(const struct catcher *catcher, long count, pid_t helper);
+/* Lets it catch so many more. */
+int catch_more(const struct catcher *catcher, long count);
+
+/* Lets a child of ours, and what descends from it, pass (0: nobody). That is in force when it
+ * returns. -EPIPE: the catcher has ended. */
+int catch_pass(const struct catcher *catcher, pid_t helper);
 
 /* Takes one. 0; -EAGAIN: none is there; -EPIPE: the catcher has ended. */
 int catch_take(const struct catcher *catcher, struct caught *caught);

@@ -230,12 +230,18 @@ static void way_look(struct catch_loop *l)
 	(void)l; /* a name stays a name */
 }
 
-static void way_obey(struct catch_loop *l, const struct catch_order *order)
+static void way_more(struct catch_loop *l, long count)
 {
 	const struct by_bpf *b = l->data;
 
-	__atomic_fetch_add(&b->control->wanted, order->more, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&b->control->helper, (uint64_t)order->helper, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&b->control->wanted, count, __ATOMIC_SEQ_CST);
+}
+
+static void way_pass(struct catch_loop *l, pid_t helper)
+{
+	const struct by_bpf *b = l->data;
+
+	__atomic_store_n(&b->control->helper, (uint64_t)helper, __ATOMIC_SEQ_CST);
 }
 
 static void way_end(struct catch_loop *l)
@@ -249,7 +255,8 @@ const struct catch_way catch_bpf = {
 	.open = way_open,
 	.serve = way_serve,
 	.look = way_look,
-	.obey = way_obey,
+	.more = way_more,
+	.pass = way_pass,
 	.end = way_end,
 	.close = way_close,
 };

@@ -206,13 +206,19 @@ static void way_look(struct catch_loop *l)
 	}
 }
 
-static void way_obey(struct catch_loop *l, const struct catch_order *order)
+static void way_more(struct catch_loop *l, long count)
 {
 	struct fanotify *f = l->data;
 
 	if (f->wanted >= 0)
-		f->wanted += order->more;
-	f->helper = order->helper;
+		f->wanted += count;
+}
+
+static void way_pass(struct catch_loop *l, pid_t helper)
+{
+	struct fanotify *f = l->data;
+
+	f->helper = helper;
 }
 
 static void way_end(struct catch_loop *l)
@@ -224,7 +230,8 @@ const struct catch_way catch_fanotify = {
 	.open = way_open,
 	.serve = way_serve,
 	.look = way_look,
-	.obey = way_obey,
+	.more = way_more,
+	.pass = way_pass,
 	.end = way_end,
 	.close = way_close,
 };

@@ -12,10 +12,11 @@
 
 enum { CATCH_ANCESTORS = 64 };
 
-/* An order of stopexec's: so many more starts, and what it has started itself. */
+/* An order of stopexec's. */
 struct catch_order {
-	long more;
-	pid_t helper;
+	enum { CATCH_MORE, CATCH_PASS } kind;
+	long more;    /* starts to be caught */
+	pid_t helper; /* what descends from it passes; 0: none */
 };
 
 /* What the catching process knows. */
@@ -25,7 +26,8 @@ struct catch_loop {
 	const struct catch_way *way;
 	void *data; /* the way's */
 	int socket;
-	int64_t last;		       /* number of the last stop */
+	int obeyed;   /* eventfd(2): counts the orders to let pass that are in force */
+	int64_t last; /* number of the last stop */
 	pid_t spared[CATCH_ANCESTORS]; /* stopexec and those who started it */
 	size_t nspared;
 };
@@ -37,7 +39,8 @@ struct catch_way {
 	int (*open)(struct catch_loop *l, long count, int *fd, struct err *e);
 	void (*serve)(struct catch_loop *l);
 	void (*look)(struct catch_loop *l); /* now and then */
-	void (*obey)(struct catch_loop *l, const struct catch_order *order);
+	void (*more)(struct catch_loop *l, long count);
+	void (*pass)(struct catch_loop *l, pid_t helper);
 	void (*end)(struct catch_loop *l);   /* before the process ends by itself */
 	void (*close)(struct catch_loop *l); /* stopexec's own part, and l->data */
 };

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@
 
 enum { LOOK = 10 }; /* ms between looks for the tracer */
 
-static _Noreturn void become(const char *const *words)
+static _Noreturn void become(const char *const *words, int gate)
 {
 	union {
 		const char *const *in;
@@ -25,7 +26,10 @@ static _Noreturn void become(const char *const *words)
 	uid_t uid = getuid();
 	gid_t gid = getgid();
 	sigset_t none;
+	char go;
 
+	if (read(gate, &go, 1) != 1)
+		_exit(EXIT_FAILURE); /* stopexec is gone */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0)
@@ -33,15 +37,32 @@ static _Noreturn void become(const char *const *words)
 	_exit(127);
 }
 
-pid_t helper_start(const char *const *words, struct err *e)
+pid_t helper_start(const char *const *words, int *gate, struct err *e)
 {
-	pid_t pid = fork();
+	int ends[2];
+	pid_t pid;
 
-	if (pid == 0)
-		become(words);
-	if (pid < 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(e, -errno, "%s could not be started", words[0]);
+	pid = fork();
+	if (pid == 0) {
+		close(ends[1]); /* else it would not see the end of stopexec */
+		become(words, ends[0]);
+	}
+	close(ends[0]);
+	if (pid < 0) {
+		close(ends[1]);
+		return err_sys(e, -errno, "%s could not be started", words[0]);
+	}
+	*gate = ends[1];
 	return pid;
+}
+
+void helper_go(int *gate)
+{
+	/* Where it fails it has been killed, which helper_wait() tells. */
+	(void)send(*gate, "", 1, MSG_NOSIGNAL);
+	fd_close_at(gate);
 }
 
 static bool traced(pid_t pid, pid_t before)

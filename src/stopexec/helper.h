@@ -9,8 +9,10 @@
 struct err;
 struct session;
 
-/* Starts the words (NULL behind them) as the real user, with ordinary signals. The child's pid. */
-pid_t helper_start(const char *const *words, struct err *e);
+/* A child that is to become the words (NULL behind them), as the real user, with ordinary signals:
+ * once helper_go() says so. Its pid. */
+pid_t helper_start(const char *const *words, int *gate, struct err *e);
+void helper_go(int *gate); /* closes it */
 
 /*
  * Waits for its end. go_on: a process that is continued as soon as somebody other than before

@@ -205,7 +205,7 @@ int launch(const struct launch *l, struct trace *t, struct follow *f, struct err
 	*f = (struct follow){.child = t->pid};
 	t->family = l->exec > 1;
 	result = trace_seize(t, e);
-	if (result == 0 && write(ends[0], "", 1) != 1)
+	if (result == 0 && send(ends[0], "", 1, MSG_NOSIGNAL) != 1)
 		result = err_sys(e, -errno, "The new process could not be told to start");
 	if (result == 0) {
 		result = follow_execs(t, l->exec, f);

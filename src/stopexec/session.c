@@ -319,7 +319,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 	}
 }
 
-static pid_t start_helper(struct session *s, pid_t pid)
+static pid_t start_helper(struct session *s, pid_t pid, int *gate)
 {
 	struct handover h = {
 		.pid = pid,
@@ -356,7 +356,7 @@ static pid_t start_helper(struct session *s, pid_t pid)
 		words[3] = NULL;
 	}
 	if (buf_status(&strings) == 0 && buf_status(&line) == 0)
-		helper = helper_start(words, &e);
+		helper = helper_start(words, gate, &e);
 	if (helper < 0)
 		session_note(s, "No debugger could be started: %s", e.text);
 	return helper;
@@ -364,17 +364,19 @@ static pid_t start_helper(struct session *s, pid_t pid)
 
 static enum outcome assist(struct session *s, const struct subject *p)
 {
-	pid_t helper = start_helper(s, p->stop.pid);
+	int gate = -1;
+	pid_t helper = start_helper(s, p->stop.pid, &gate);
 	struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
 	int status;
 
 	if (helper < 0)
 		return OUTCOME_CONTINUED;
 	if (s->catcher != NULL)
-		(void)catch_more(s->catcher, 0, helper);
+		(void)catch_pass(s->catcher, helper);
+	helper_go(&gate);
 	status = helper_wait(s, helper, s->after == AFTER_STRACE ? p->stop.pid : 0, p->stop.tracer);
 	if (s->catcher != NULL)
-		(void)catch_more(s->catcher, 0, 0);
+		(void)catch_pass(s->catcher, 0);
 	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		session_note(s, "The command could not be started; is it installed?");
 	else if (status == 0 && s->tmux) {

@@ -191,7 +191,9 @@ int trace_seize_stopped(struct trace *t, struct err *e)
 
 int trace_leave_stopped(struct trace *t, struct err *e)
 {
-	if (kill(t->pid, SIGSTOP) < 0 || ptrace(PTRACE_DETACH, t->pid, 0, 0) < 0)
+	/* For this thread: what is for it alone comes before what is for the whole process, and a
+	 * signal that has a handler (Go's own, that preempts) would move the counter there. */
+	if (tgkill(t->pid, t->pid, SIGSTOP) < 0 || ptrace(PTRACE_DETACH, t->pid, 0, 0) < 0)
 		return err_sys(e, -errno, "Process %d could not be left stopped", t->pid);
 	return 0;
 }

@@ -233,7 +233,7 @@ static void count(struct waiting *w, const struct caught *caught, bool start)
 	if (start)
 		w->left--;
 	if (start == caught->loader)
-		(void)catch_more(&w->catcher, start ? -1 : 1, 0);
+		(void)catch_more(&w->catcher, start ? -1 : 1);
 }
 
 static void handle(struct waiting *w, const struct caught *caught)

@@ -58,12 +58,13 @@ def test_runs_before_all_constructors(world, stop, armed):
     assert '$1 = 0' in gdb.stdout and '__GI_kill' in gdb.stdout, gdb.stdout
 
 
-def test_runs_before_the_constructors_of_libraries(world, stop, build, folder):
-    """Also of one that is preloaded in front of it."""
+@pytest.mark.parametrize('order', ['{0}:{1}', '{1}:{0}'])
+def test_runs_before_the_constructors_of_libraries(world, stop, build, folder, order):
+    """Also of one that is preloaded beside it."""
     (folder / 'early.c').write_text('#include <unistd.h>\n__attribute__((constructor)) static void '
                                     'early(void) { if (write(2, "early\\n", 6)) {} }\n')
     assert compile_c(folder / 'early.c', folder / 'early.so', options=['-shared', '-fPIC'])
-    started = start(world, build('glibc'), LD_PRELOAD=f'{folder}/early.so:{stop}')
+    started = start(world, build('glibc'), LD_PRELOAD=order.format(folder / 'early.so', stop))
     cont_when_stopped(started.pid)
     lines = started.communicate(timeout=10)[1].splitlines()
     assert lines == [f'Sending SIGSTOP to myself (pid = {started.pid})', 'early']
