@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -54,16 +55,18 @@ bool catch_spares(const struct catch_loop *l, pid_t pid)
 	return false;
 }
 
-/* In this order: whoever is stopped is known to a guardian first. */
-bool catch_report(struct catch_loop *l, struct caught *caught)
+bool catch_hold(struct catch_loop *l, struct caught *caught)
 {
 	caught->stop.number = ++l->last;
-	if (guardian_hold(l->guardian, &caught->stop, l->rule->milliseconds) < 0)
-		return false;
+	return guardian_hold(l->guardian, &caught->stop, l->rule->milliseconds) == 0;
+}
+
+void catch_tell(struct catch_loop *l, const struct caught *caught)
+{
 	if (send(l->socket, caught, sizeof(*caught), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		return true;
+		return;
+	kill(caught->stop.pid, SIGCONT);
 	guardian_release(l->guardian, &caught->stop);
-	return false;
 }
 
 static void obey(struct catch_loop *l)
@@ -101,11 +104,12 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 	prctl(PR_SET_NAME, "stopexec-catch");
 	if (getppid() != parent)
 		_exit(EXIT_SUCCESS);
-	/* Others wait for its answers, on a busy machine too. Where that is not permitted, it
-	 * answers all the same. */
-	(void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent);
 	for (int stream = 0; stream <= 2; stream++)
 		dup2(null, stream);
+	/* Others wait for its answers, on a busy machine too, and for no disk. Where that is not
+	 * permitted, it answers all the same. */
+	(void)mlockall(MCL_CURRENT);
+	(void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent);
 	for (;;) {
 		int ready = poll(polls, COUNT(polls), LOOK_AGAIN);
 
@@ -152,6 +156,7 @@ int catch_start(const struct catch_rule *rule, const struct guardian *g, long co
 		return result;
 	}
 	*catcher = (struct catcher){.pid = pid, .socket = ends[0], .obeyed = fd_take(&obeyed)};
+	(void)catch_pass(catcher, 0); /* so that it is ready; its end is told by catch_take() */
 	return 0;
 }
 
@@ -258,8 +263,20 @@ static int judge(const struct caught *caught, const struct catch_rule *rule, str
 		       caught->stop.pid, rule->programs[caught->program].real);
 }
 
-int catch_settle(const struct caught *caught, const struct catch_rule *rule, int64_t deadline,
-		 struct err *e)
+/* Whoever has begun to trace it only since it was caught is taken for one who did before: it goes
+ * on at the end of its time all the same. */
+static void look_for_tracer(struct caught *caught, const struct guardian *g)
+{
+	struct proc_status status;
+
+	if (caught->stop.tracer != TRACER_UNKNOWN || proc_status(caught->stop.pid, &status) < 0)
+		return;
+	caught->stop.tracer = status.tracer;
+	guardian_traced(g, &caught->stop);
+}
+
+int catch_settle(struct caught *caught, const struct catch_rule *rule, const struct guardian *g,
+		 int64_t deadline, struct err *e)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(caught->stop.pid, 0);
 	int result = trace_wait_stopped(caught->stop.pid, pidfd, deadline);
@@ -270,7 +287,9 @@ int catch_settle(const struct caught *caught, const struct catch_rule *rule, int
 		err_set(e, result, "Process %d %s", caught->stop.pid,
 			result == -ESRCH ? "ended before it was stopped"
 					 : "was not stopped in time");
-	if (result < 0 && pidfd >= 0)
+	if (result == 0)
+		look_for_tracer(caught, g);
+	else if (pidfd >= 0)
 		pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
 	return result;
 }

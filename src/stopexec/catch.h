@@ -76,11 +76,11 @@ bool catch_lost(const struct catcher *catcher);
 void catch_stop(struct catcher *catcher);
 
 /*
- * Waits until the caught process is stopped in its new image. 0; -ESRCH: it ended; -ENOEXEC: the
- * exec failed; -EAGAIN: a loader that runs another program; -ETIME. Where it fails, the process has
- * been told to go on.
+ * Waits until the caught process is stopped in its new image, and looks who traces it. 0; -ESRCH:
+ * it ended; -ENOEXEC: the exec failed; -EAGAIN: a loader that runs another program; -ETIME. Where
+ * it fails, the process has been told to go on.
  */
-int catch_settle(const struct caught *caught, const struct catch_rule *rule, int64_t deadline,
-		 struct err *e);
+int catch_settle(struct caught *caught, const struct catch_rule *rule, const struct guardian *g,
+		 int64_t deadline, struct err *e);
 
 #endif

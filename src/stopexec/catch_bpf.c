@@ -19,7 +19,6 @@
 #include "stopexec/catch_maps.h"
 #include "stopexec/catch_program.h"
 #include "stopexec/guardian.h"
-#include "stopexec/proc.h"
 
 static const ino_t first_pid_namespace = 0xEFFFFFFC; /* PROC_PID_INIT_INO */
 
@@ -150,16 +149,16 @@ static int tell(void *data, void *bytes, size_t len)
 	struct catch_loop *l = data;
 	const struct catch_event *event = bytes;
 	struct caught caught = {0};
-	struct proc_status status;
 
 	if (len < sizeof(*event))
 		return 0;
 	caught.stop.pid = (pid_t)event->pid;
 	caught.loader = event->name == CATCH_LOADER;
 	caught.program = caught.loader ? 0 : event->name;
-	if (proc_status(caught.stop.pid, &status) == 0)
-		caught.stop.tracer = status.tracer;
-	if (!catch_report(l, &caught))
+	caught.stop.tracer = TRACER_UNKNOWN;
+	if (catch_hold(l, &caught))
+		catch_tell(l, &caught);
+	else
 		kill(caught.stop.pid, SIGCONT);
 	return 0;
 }

@@ -118,21 +118,41 @@ static bool which(const struct catch_loop *l, int fd, size_t *program)
 	return false;
 }
 
-static bool wanted(const struct catch_loop *l, pid_t thread, int fd, struct caught *caught)
+/* 0: it is gone. Nearly always it is the first thread, which needs no look into /proc. */
+static pid_t process_of(pid_t thread)
+{
+	struct proc_status status;
+
+	if (tgkill(thread, thread, 0) == 0)
+		return thread;
+	return proc_status(thread, &status) == 0 ? status.tgid : 0;
+}
+
+static bool fits(const struct catch_loop *l, pid_t pid)
 {
 	const struct fanotify *f = l->data;
 	const struct catch_rule *rule = l->rule;
 	struct proc_status status;
 
-	if (f->wanted == 0 || !which(l, fd, &caught->program) || proc_status(thread, &status) < 0)
+	if (rule->any_user && rule->parent == 0 && f->helper == 0)
+		return true;
+	return proc_status(pid, &status) == 0 && (rule->any_user || status.uid.real == rule->uid) &&
+	       (rule->parent == 0 || proc_descends(status.parent, rule->parent)) &&
+	       (f->helper == 0 || !proc_descends(pid, f->helper));
+}
+
+static bool wanted(const struct catch_loop *l, pid_t thread, int fd, struct caught *caught)
+{
+	const struct fanotify *f = l->data;
+	pid_t pid;
+
+	if (f->wanted == 0 || !which(l, fd, &caught->program))
 		return false;
-	if (catch_spares(l, status.tgid) ||
-	    (f->helper > 0 && proc_descends(status.tgid, f->helper)) ||
-	    (!rule->any_user && status.uid.real != rule->uid) ||
-	    (rule->parent != 0 && !proc_descends(status.parent, rule->parent)))
+	pid = process_of(thread);
+	if (catch_spares(l, pid) || !fits(l, pid))
 		return false;
-	caught->stop.pid = status.tgid;
-	caught->stop.tracer = status.tracer;
+	caught->stop.pid = pid;
+	caught->stop.tracer = TRACER_UNKNOWN;
 	return true;
 }
 
@@ -147,22 +167,38 @@ static void look_at_old_image(const struct catch_loop *l, struct caught *caught)
 	caught->has_random = proc_random(caught->stop.pid, &caught->random) == 0;
 }
 
-static void stop(struct catch_loop *l, pid_t thread, int fd)
+/* In this order: whoever is stopped is known to a guardian first. */
+static bool stop(struct catch_loop *l, pid_t thread, int fd, struct caught *caught)
 {
 	struct fanotify *f = l->data;
-	struct caught caught = {0};
 
-	if (!wanted(l, thread, fd, &caught))
-		return;
-	look_at_old_image(l, &caught);
-	if (!catch_report(l, &caught))
-		return;
-	if (tgkill(caught.stop.pid, thread, SIGSTOP) < 0) {
-		guardian_release(l->guardian, &caught.stop);
-		return;
+	if (!wanted(l, thread, fd, caught))
+		return false;
+	look_at_old_image(l, caught);
+	if (!catch_hold(l, caught))
+		return false;
+	if (tgkill(caught->stop.pid, thread, SIGSTOP) < 0) {
+		guardian_release(l->guardian, &caught->stop);
+		return false;
 	}
 	if (f->wanted > 0)
 		f->wanted--;
+	return true;
+}
+
+static void answer(struct catch_loop *l, const struct fanotify_event_metadata *event)
+{
+	const struct fanotify *f = l->data;
+	struct fanotify_response response = {.fd = event->fd, .response = FAN_ALLOW};
+	struct caught caught = {0};
+	bool stopped =
+		(event->mask & FAN_OPEN_EXEC_PERM) != 0 && stop(l, event->pid, event->fd, &caught);
+
+	if (write(f->fd, &response, sizeof(response)) < 0 && errno != ENOENT)
+		_exit(EXIT_FAILURE); /* which permits it */
+	close(event->fd);
+	if (stopped)
+		catch_tell(l, &caught);
 }
 
 static void way_serve(struct catch_loop *l)
@@ -175,17 +211,9 @@ static void way_serve(struct catch_loop *l)
 	ssize_t len = read(f->fd, events.bytes, sizeof(events.bytes));
 	struct fanotify_event_metadata *event = &events.align;
 
-	for (; len > 0 && FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len)) {
-		struct fanotify_response response = {.fd = event->fd, .response = FAN_ALLOW};
-
-		if (event->fd < 0)
-			continue;
-		if ((event->mask & FAN_OPEN_EXEC_PERM) != 0)
-			stop(l, event->pid, event->fd);
-		if (write(f->fd, &response, sizeof(response)) < 0 && errno != ENOENT)
-			_exit(EXIT_FAILURE); /* which permits it */
-		close(event->fd);
-	}
+	for (; len > 0 && FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
+		if (event->fd >= 0)
+			answer(l, event);
 }
 
 /* A program's file may have been replaced. */

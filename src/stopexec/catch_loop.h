@@ -47,9 +47,12 @@ struct catch_way {
 
 extern const struct catch_way catch_fanotify, catch_bpf;
 
-/* The process is about to be stopped, or is: numbers the stop, and tells the guardians and
- * stopexec. False: nobody takes it. */
-bool catch_report(struct catch_loop *l, struct caught *caught);
+/* The process is about to be stopped, or is: numbers the stop, and tells the guardians. False:
+ * nobody holds it. */
+bool catch_hold(struct catch_loop *l, struct caught *caught);
+
+/* Tells stopexec of what is stopped. Where that can't take it, it goes on. */
+void catch_tell(struct catch_loop *l, const struct caught *caught);
 
 /* True for stopexec and those who started it. */
 bool catch_spares(const struct catch_loop *l, pid_t pid);

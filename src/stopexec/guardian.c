@@ -21,7 +21,7 @@
 #include "stopexec/proc.h"
 #include "stopexec/trace.h"
 
-enum order { ORDER_HOLD, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
+enum order { ORDER_HOLD, ORDER_TRACED, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
 
 enum { SOCKETS = 2, MANY_FDS = 2 }; /* MANY_FDS: with an order go a pidfd, or two maps */
 
@@ -57,7 +57,8 @@ static bool in_other_hands(const struct watch *w, const struct held *held)
 {
 	struct proc_status status;
 
-	return proc_status(held->is.stop.pid, &status) == 0 && status.tracer != 0 &&
+	return held->is.stop.tracer != TRACER_UNKNOWN &&
+	       proc_status(held->is.stop.pid, &status) == 0 && status.tracer != 0 &&
 	       status.tracer != w->owner && status.tracer != held->is.stop.tracer;
 }
 
@@ -105,6 +106,25 @@ static void hold(struct watch *w, const struct message *message, int pidfd)
 	w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
 }
 
+static void obey_for(struct watch *w, size_t n, const struct message *message)
+{
+	switch (message->order) {
+	case ORDER_TRACED:
+		w->held[n].is.stop.tracer = message->stop.tracer;
+		break;
+	case ORDER_RELEASE:
+		drop(w, n);
+		break;
+	case ORDER_LEAVE:
+		w->held[n].left = true;
+		w->held[n].recorded = message->recorded;
+		break;
+	case ORDER_HOLD:
+	case ORDER_DRAIN:
+		break;
+	}
+}
+
 /* Takes the descriptors. */
 static void obey(struct watch *w, const struct message *message, const int fds[MANY_FDS])
 {
@@ -114,17 +134,10 @@ static void obey(struct watch *w, const struct message *message, const int fds[M
 		w->maps = (struct catch_maps){fds[0], fds[1]};
 	if (message->order == ORDER_HOLD || message->order == ORDER_DRAIN)
 		return;
-	for (size_t n = w->count; n-- > 0;) {
-		if (w->held[n].is.stop.pid != message->stop.pid ||
-		    w->held[n].is.stop.number != message->stop.number)
-			continue;
-		if (message->order == ORDER_RELEASE) {
-			drop(w, n);
-			continue;
-		}
-		w->held[n].left = true;
-		w->held[n].recorded = message->recorded;
-	}
+	for (size_t n = w->count; n-- > 0;)
+		if (w->held[n].is.stop.pid == message->stop.pid &&
+		    w->held[n].is.stop.number == message->stop.number)
+			obey_for(w, n, message);
 }
 
 /* False: stopexec has ended. */
@@ -376,6 +389,13 @@ int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t mil
 	};
 
 	return pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+}
+
+void guardian_traced(const struct guardian *g, const struct stop *stop)
+{
+	struct message message = {.order = ORDER_TRACED, .stop = *stop};
+
+	(void)send_all(g, &message, NULL, 0);
 }
 
 int guardian_drains(const struct guardian *g, const struct catch_maps *maps)

@@ -16,10 +16,12 @@ struct err;
 
 enum { GUARDIANS = 2 };
 
+enum { TRACER_UNKNOWN = -1 }; /* nobody has looked yet: it goes on, whoever traces it */
+
 /* A process that stopexec stops. The same process can be stopped again, at its next exec. */
 struct stop {
 	pid_t pid;
-	pid_t tracer;	/* who traced it before; 0: nobody */
+	pid_t tracer;	/* who traced it before; 0: nobody; TRACER_UNKNOWN */
 	int64_t number; /* tells two stops of a process apart */
 };
 
@@ -35,6 +37,9 @@ int guardian_start(struct guardian *g, const char *records, struct err *e);
  * milliseconds, unless somebody traces it who did not before.
  */
 int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds);
+
+/* It is known now who traced it before. */
+void guardian_traced(const struct guardian *g, const struct stop *stop);
 
 /* What BPF stops is in these maps before it can be held: they let go of it when stopexec ends. */
 int guardian_drains(const struct guardian *g, const struct catch_maps *maps);

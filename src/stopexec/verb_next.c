@@ -192,7 +192,7 @@ static int find_programs(struct waiting *w, const struct cli_call *call)
 }
 
 /* From the first instruction to where the user wants it. */
-static int go_to_point(struct waiting *w, const struct caught *caught, struct err *e)
+static int go_to_point(struct waiting *w, struct caught *caught, struct err *e)
 {
 	struct trace t = {.pid = caught->stop.pid, .end = &w->session.end};
 	int result;
@@ -221,7 +221,8 @@ static int go_to_point(struct waiting *w, const struct caught *caught, struct er
 		return result;
 	}
 	result = trace_leave_stopped(&t, e);
-	return result < 0 ? result : catch_settle(caught, &w->rule, t.deadline, e);
+	return result < 0 ? result
+			  : catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, e);
 }
 
 /* A process of the catcher's turned out to be a start, or to be none; the loaders that it finds are
@@ -236,13 +237,13 @@ static void count(struct waiting *w, const struct caught *caught, bool start)
 		(void)catch_more(&w->catcher, start ? -1 : 1);
 }
 
-static void handle(struct waiting *w, const struct caught *caught)
+static void handle(struct waiting *w, struct caught *caught)
 {
 	struct session *s = &w->session;
 	int64_t deadline = now_ms() + w->rule.milliseconds;
 	char words[128];
 	struct err e = {0};
-	int result = catch_settle(caught, &w->rule, deadline, &e);
+	int result = catch_settle(caught, &w->rule, &s->guardian, deadline, &e);
 
 	count(w, caught, result == 0);
 	if (result < 0) {
