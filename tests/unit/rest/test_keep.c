@@ -182,21 +182,31 @@ static void test_what_is_never_kept(void **state)
 	is_never_kept(&careless, 0, (struct rest_request){0});
 }
 
+static void tells(struct rest_api *api, struct rest_request request, const char *wanted)
+{
+	char *body = ask(api, request);
+
+	assert_non_null(strstr(body, wanted));
+	free(body);
+}
+
 /* More different requests than there are places: each is still answered as asked. */
 static void test_places_are_used_again(void **state)
 {
 	struct app app = {0};
 	struct rest_api *api;
+	char text[60];
 
 	(void)state;
 	assert_int_equal(rest_api_new(&model, &app, &api, NULL), 0);
 	for (int i = 0; i < 1000; i++) {
-		char target[40], *body;
-
-		(void)snprintf(target, sizeof(target), "/api/things/%d", i);
-		body = ask(api, (struct rest_request){.target = target});
-		assert_non_null(strstr(body, target));
-		free(body);
+		(void)snprintf(text, sizeof(text), "/api/things/%d", i);
+		tells(api, (struct rest_request){.target = text}, text);
+		(void)snprintf(text, sizeof(text), "http://h%d", i);
+		tells(api, (struct rest_request){.base = text}, text);
+		(void)snprintf(text, sizeof(text), "application/%s;x=%d", i % 2 ? "yaml" : "json",
+			       i);
+		tells(api, (struct rest_request){.accept = text}, i % 2 ? "!thing" : "\"_type\"");
 	}
 	rest_api_free(api);
 }
