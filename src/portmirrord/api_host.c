@@ -254,11 +254,6 @@ static int get_port(const struct rest_call *call, json_t **resource, struct rest
 /* The declarations */
 
 #define BRIEF REST_BRIEF
-#define COUNTER(what, words)                                                                       \
-	{                                                                                          \
-		.name = what, .kind = REST_NUMBER, .use = REST_LIVE, .sample = "1234",             \
-		.help = words                                                                      \
-	}
 #define STATE                                                                                      \
 	{                                                                                          \
 		.name = "state", .use = REST_LIVE | BRIEF, .sample = "\"up\"",                     \
@@ -333,12 +328,12 @@ static const struct rest_field port_fields[] = {
 	{.name = "mtu", .kind = REST_NUMBER, .sample = "1500", .help = "The largest packet."},
 	{.name = "bridge", .kind = REST_LINK, .use = BRIEF, .help = "The bridge that it is on."},
 	{.name = "vm", .kind = REST_LINK, .use = BRIEF, .help = "The machine behind it."},
-	COUNTER("rx_frames", "Frames that came in: those that a machine behind it sent."),
-	COUNTER("rx_bytes", "Their bytes."),
-	COUNTER("rx_dropped", "Frames that came in and were dropped."),
-	COUNTER("tx_frames", "Frames that went out: those that a machine behind it got."),
-	COUNTER("tx_bytes", "Their bytes."),
-	COUNTER("tx_dropped", "Frames that its driver dropped on the way out."),
+	API_COUNTER("rx_frames", 0, "Frames that came in: those that a machine behind it sent."),
+	API_COUNTER("rx_bytes", 0, "Their bytes."),
+	API_COUNTER("rx_dropped", 0, "Frames that came in and were dropped."),
+	API_COUNTER("tx_frames", 0, "Frames that went out: those that a machine behind it got."),
+	API_COUNTER("tx_bytes", 0, "Their bytes."),
+	API_COUNTER("tx_dropped", 0, "Frames that its driver dropped on the way out."),
 	{0},
 };
 

@@ -191,12 +191,6 @@ static int get_mirror(const struct rest_call *call, json_t **resource, struct re
 }
 
 #define GIVEN (REST_CREATE | REST_UPDATE)
-#define COUNTER(what, words)                                                                       \
-	{                                                                                          \
-		.name = what, .kind = REST_NUMBER, .use = REST_LIVE, .sample = "1234",             \
-		.help = words                                                                      \
-	}
-
 static const char *const modes[] = {"mirror", NULL};
 static const char *const directions[] = {"both", "sent", "received", NULL};
 static const char *const attaches[] = {"auto", "clsact", "classic", NULL};
@@ -310,11 +304,12 @@ static const struct rest_field fields[] = {
 	 .use = REST_LIVE,
 	 .sample = "9001",
 	 .help = "The index of its mirred action in the kernel."},
-	COUNTER("copied_frames", "Copies made since its action was made."),
-	COUNTER("copied_bytes",
-		"Their bytes; of frames that machines send, those behind the Ethernet header."),
-	COUNTER("lost_before", "Copies that the destination didn't take."),
-	COUNTER("lost_at", "Frames that the destination's driver dropped, whoever sent them."),
+	API_COUNTER("copied_frames", 0, "Copies made since its action was made."),
+	API_COUNTER("copied_bytes", 0,
+		    "Their bytes; of frames that machines send, those behind the Ethernet header."),
+	API_COUNTER("lost_before", 0, "Copies that the destination didn't take."),
+	API_COUNTER("lost_at", 0,
+		    "Frames that the destination's driver dropped, whoever sent them."),
 	{0},
 };
 

@@ -141,20 +141,16 @@ const struct rest_type api_sources = {
 	.ops = &source_ops,
 };
 
-#define COUNTER(what, words)                                                                       \
-	{                                                                                          \
-		.name = what, .kind = REST_NUMBER, .use = REST_LIVE | REST_BRIEF,                  \
-		.sample = "1234", .help = words                                                    \
-	}
-
 static const struct rest_field tap_fields[] = {
 	{.name = "name", .sample = "\"vnet1\"", .help = "The device."},
 	{.name = "port", .kind = REST_LINK, .use = REST_BRIEF, .help = "The port itself."},
-	COUNTER("sent_frames", "Frames that the machine behind it sent, since the device is up, "
-			       "before any filter; none where the mirror doesn't have them."),
-	COUNTER("sent_bytes", "Their bytes."),
-	COUNTER("received_frames", "Frames that the machine behind it got; likewise."),
-	COUNTER("received_bytes", "Their bytes."),
+	API_COUNTER("sent_frames", REST_BRIEF,
+		    "Frames that the machine behind it sent, since the device is up, "
+		    "before any filter; none where the mirror doesn't have them."),
+	API_COUNTER("sent_bytes", REST_BRIEF, "Their bytes."),
+	API_COUNTER("received_frames", REST_BRIEF,
+		    "Frames that the machine behind it got; likewise."),
+	API_COUNTER("received_bytes", REST_BRIEF, "Their bytes."),
 	{0},
 };
 

@@ -29,6 +29,13 @@ static inline struct api *api_of(const struct rest_call *call)
 	return call->context;
 }
 
+/* A counter that is shown; brief: REST_BRIEF or 0. */
+#define API_COUNTER(what, brief, words)                                                            \
+	{                                                                                          \
+		.name = (what), .kind = REST_NUMBER, .use = REST_LIVE | (brief), .sample = "1234", \
+		.help = (words)                                                                    \
+	}
+
 /* api.c: what all of them need. */
 
 /* Counters of devices and actions, at most a second old. */
