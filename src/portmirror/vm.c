@@ -206,8 +206,9 @@ static int find_taps(struct process *p)
 		return folder;
 	fds = fdopendir(folder);
 	if (!fds) {
+		ret = -errno; /* -ENOENT where the process has ended meanwhile */
 		close(folder);
-		return -ENOMEM;
+		return ret;
 	}
 	while (ret == 0 && (entry = readdir(fds))) {
 		int fd = number_of(entry->d_name);

@@ -92,7 +92,7 @@ void server_mhd_says(void *data, const char *format, va_list args)
 {
 	struct rest_server *server = data;
 
-	if (is_noise(format))
+	if (!format || is_noise(format))
 		return;
 	(void)vsnprintf(server->mhd_said, sizeof(server->mhd_said), format, args);
 	server->mhd_said[strcspn(server->mhd_said, "\n")] = '\0';
