@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -46,21 +47,44 @@ void notes_free(struct notes *notes)
 	*notes = (struct notes){0};
 }
 
+/* Where a device's notes are, or belong. */
+static size_t place_of(const struct notes *notes, int ifindex)
+{
+	size_t low = 0, high = notes->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (notes->items[middle].ifindex < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 int notes_add(struct notes *notes, const struct note *note)
 {
+	size_t at = place_of(notes, note->ifindex + 1);
+	struct note *place;
+
 	if (array_room(&notes->items, &notes->room, notes->count, sizeof(*notes->items)) < 0)
 		return -ENOMEM;
-	notes->items[notes->count++] = *note;
+	place = &notes->items[at];
+	memmove(place + 1, place, (notes->count - at) * sizeof(*place));
+	*place = *note;
+	notes->count++;
 	return 0;
 }
 
 struct note *notes_qdisc(const struct notes *notes, int ifindex, uint32_t parent, const char *kind)
 {
-	for (size_t i = 0; i < notes->count; i++) {
+	for (size_t i = place_of(notes, ifindex); i < notes->count; i++) {
 		struct note *n = &notes->items[i];
 
-		if (n->kind == NOTE_QDISC && n->ifindex == ifindex && n->parent == parent &&
-		    strcmp(n->qdisc, kind) == 0)
+		if (n->ifindex != ifindex)
+			break;
+		if (n->kind == NOTE_QDISC && n->parent == parent && strcmp(n->qdisc, kind) == 0)
 			return n;
 	}
 	return NULL;
@@ -68,9 +92,14 @@ struct note *notes_qdisc(const struct notes *notes, int ifindex, uint32_t parent
 
 struct note *notes_isolate(const struct notes *notes, int ifindex)
 {
-	for (size_t i = 0; i < notes->count; i++)
-		if (notes->items[i].kind == NOTE_ISOLATE && notes->items[i].ifindex == ifindex)
-			return &notes->items[i];
+	for (size_t i = place_of(notes, ifindex); i < notes->count; i++) {
+		struct note *n = &notes->items[i];
+
+		if (n->ifindex != ifindex)
+			break;
+		if (n->kind == NOTE_ISOLATE)
+			return n;
+	}
 	return NULL;
 }
 
@@ -194,37 +223,42 @@ int notes_read(const char *path, struct notes *notes, struct err *e)
 	return 0;
 }
 
-static json_t *note_object(const struct note *n)
+/* (By hand: a host of a thousand ports writes this for each new one.) The name is for people, so
+ * what JSON would have to escape, or couldn't hold, is a question mark. */
+static void write_note(struct buf *out, const struct note *n)
 {
+	buf_fmt(out, "{\"note\":\"%s\",\"ifindex\":%d,\"port\":\"",
+		n->kind == NOTE_QDISC ? "qdisc" : "isolate", n->ifindex);
+	for (const char *c = n->port; *c; c++)
+		buf_char(out, *c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c);
 	if (n->kind == NOTE_ISOLATE)
-		return json_pack("{s:s, s:i, s:s, s:i}", "note", "isolate", "ifindex", n->ifindex,
-				 "port", n->port, "flags", (int)n->flags);
-	return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "note", "qdisc", "ifindex", n->ifindex,
-			 "port", n->port, "qdisc", n->qdisc, "parent", (json_int_t)n->parent,
-			 "handle", (json_int_t)n->handle);
+		buf_fmt(out, "\",\"flags\":%u}", n->flags);
+	else
+		buf_fmt(out, "\",\"qdisc\":\"%s\",\"parent\":%u,\"handle\":%u}", n->qdisc,
+			n->parent, n->handle);
 }
 
 int notes_write(const char *path, const struct notes *notes, struct err *e)
 {
-	json_t *list = json_array();
-	json_t *root cleanup(json_free_at) = NULL;
-	char *text cleanup(free_at) = NULL;
+	struct buf text cleanup(buf_free) = {0};
 	struct where here = {0};
 	int r = where_are_we(&here, e);
 
-	/* json_pack() releases list where it fails. */
-	root = json_pack("{s:s, s:I, s:o}", "boot", here.boot, "netns", here.netns, "notes", list);
 	if (r < 0)
 		return r;
 	if (notes->count == 0) {
 		r = file_remove(path, e);
 		return r == -ENOENT ? 0 : r;
 	}
-	for (size_t i = 0; root && i < notes->count; i++)
-		if (json_array_append_new(list, note_object(&notes->items[i])) < 0)
-			return err_set(e, -ENOMEM, "out of memory");
-	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-	if (!text)
+	buf_fmt(&text, "{\"boot\":\"%s\",\"netns\":%lld,\"notes\":[", here.boot,
+		(long long)here.netns);
+	for (size_t i = 0; i < notes->count; i++) {
+		if (i > 0)
+			buf_char(&text, ',');
+		write_note(&text, &notes->items[i]);
+	}
+	buf_str(&text, "]}");
+	if (buf_status(&text) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
-	return file_write(path, text, strlen(text), 0600, e);
+	return file_write(path, buf_text(&text), text.len, 0600, e);
 }

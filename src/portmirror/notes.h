@@ -31,7 +31,7 @@ struct note {
 };
 
 struct notes {
-	struct note *items;
+	struct note *items; /* by ifindex */
 	size_t count, room;
 };
 

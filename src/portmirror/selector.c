@@ -191,12 +191,20 @@ void ifindexes_free(struct ifindexes *list)
 	*list = (struct ifindexes){0};
 }
 
+/* By rising index. */
 bool ifindexes_have(const struct ifindexes *list, int ifindex)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i] == ifindex)
-			return true;
-	return false;
+	size_t low = 0, high = list->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (list->items[middle] < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < list->count && list->items[low] == ifindex;
 }
 
 int ifindexes_add(struct ifindexes *list, int ifindex)

@@ -22,7 +22,7 @@ enum {
 	/* and in between, every millisecond or so, other news has its turn. */
 	STEPS_AT_ONCE = 1000,
 	/* A tap that has just come is put on its bridge first, and its machine has yet to start. */
-	SETTLE_MS = 2,
+	SETTLE_MS = 4,
 };
 
 /* A process that runs a machine; its end is told by its pidfd. */
