@@ -59,27 +59,41 @@ static bool number(const char *at, size_t len, int *value)
 	return true;
 }
 
+/* Three letters as one number, whatever their case: each message's dates are looked at. */
+static unsigned three(const char *at)
+{
+	const unsigned char *p = (const unsigned char *)at;
+
+	return (p[0] << 16 | p[1] << 8 | p[2]) | 0x202020U;
+}
+
+/* Which of the names the word starts with; -1: none. */
+static int which(const struct word *w, const char names[][4], int count)
+{
+	unsigned wanted;
+
+	if (w->len < 3)
+		return -1;
+	wanted = three(w->at);
+	for (int i = 0; i < count; i++)
+		if (three(names[i]) == wanted)
+			return i;
+	return -1;
+}
+
 static bool month_of(const struct word *w, int *month)
 {
-	if (w->len < 3)
+	int i = which(w, months, 12);
+
+	if (i < 0)
 		return false;
-	for (int i = 0; i < 12; i++) {
-		if (strncasecmp(w->at, months[i], 3) == 0) {
-			*month = i;
-			return true;
-		}
-	}
-	return false;
+	*month = i;
+	return true;
 }
 
 static bool is_weekday(const struct word *w)
 {
-	if (w->len < 3)
-		return false;
-	for (int i = 0; i < 7; i++)
-		if (strncasecmp(w->at, days[i], 3) == 0)
-			return true;
-	return false;
+	return which(w, days, 7) >= 0;
 }
 
 static bool year_of(const struct word *w, int *year)

@@ -62,9 +62,14 @@ struct candidate {
 	bool blank;	  /* an empty line, or nothing, before it */
 	bool header;	  /* a header line follows */
 	bool headers;	  /* and another one, or the end of the header */
-	bool stamped;	  /* it ends in a time */
-	struct mail_date date;
 };
+
+/* Whether it ends in a time: looked at only where that matters, as it takes longer than the rest.
+ */
+static bool is_stamped(const struct candidate *c, struct mail_date *date)
+{
+	return mail_date_separator(c->line, (size_t)(c->next - c->line), date);
+}
 
 static const char *next_line(const char *at, const char *end)
 {
@@ -103,23 +108,24 @@ static void examine(struct candidate *c, const char *start, const char *line, co
 	c->blank = blank_before(start, line);
 	c->header = header_line(c->next, end);
 	c->headers = c->header && header_goes_on(next_line(c->next, end), end);
-	c->stamped = mail_date_separator(line, (size_t)(c->next - line), &c->date);
 }
 
 static bool is_separator(enum mbox_format format, const struct candidate *c)
 {
+	struct mail_date date;
+
 	switch (format) {
 	case MBOX_THUNDERBIRD:
 		return c->headers;
 	case MBOX_O:
 	case MBOX_RD:
 	case MBOX_CL:
-		return c->blank || (c->stamped && c->headers);
+		return c->blank || (c->headers && is_stamped(c, &date));
 	case MBOX_AUTO:
 	case MBOX_CL2:
 		break;
 	}
-	return (c->blank && (c->stamped || c->header)) || (c->stamped && c->headers);
+	return (c->blank && c->header) || ((c->blank || c->headers) && is_stamped(c, &date));
 }
 
 static uint64_t decimal(const struct mail_field *f)
@@ -195,6 +201,7 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 {
 	const char *end = w->bytes + w->len;
 	uint64_t length = UINT64_MAX;
+	struct mail_date date;
 	bool mozilla = c->next - c->line >= 7 && memcmp(c->line, "From - ", 7) == 0;
 
 	if ((size_t)(end - c->next) > HEAD_MAX)
@@ -202,7 +209,7 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 	s->current = (struct mbox_message){
 		.from = w->at + (uint64_t)(c->line - w->bytes),
 		.at = w->at + (uint64_t)(c->next - w->bytes),
-		.date = c->stamped ? c->date.seconds : MBOX_NO_DATE,
+		.date = is_stamped(c, &date) ? date.seconds : MBOX_NO_DATE,
 	};
 	uint64_t body = w->at + (uint64_t)(read_head(c->next, end, &s->current, &length, &mozilla) -
 					   w->bytes);

@@ -90,6 +90,55 @@ def test_exact_bytes(smtp, mbox, name, chunking):
     assert server.messages == [crlf(expected)]
 
 
+OLD = b'From joe@test Sat Aug 23 10:00:00 2008\n'
+# whole archives: what they hold, what is asked for, and the messages that reach the server
+ARCHIVES = {
+    'mboxo: one quote goes': (OLD + b'A: 1\n\n>From x\n> From\n\n', (), [b'A: 1\n\nFrom x\n> From\n']),
+    'mboxo: told so': (OLD + b'A: 1\n\n>>From x\n\n', ('--format', 'mboxo'), [b'A: 1\n\n>>From x\n']),
+    'mboxrd': (OLD + b'A: 1\n\n>From x\n>>From y\n>>>From z\n\n', (), [b'A: 1\n\nFrom x\n>From y\n>>From z\n']),
+    'mboxcl2: separators in a body': (
+        OLD + b'Content-Length: 46\n\n' + OLD + b'A: 9\n\n\n' + OLD + b'Content-Length: 2\nA: 2\n\nx\n\n', (),
+        [b'\n' + OLD + b'A: 9\n\n\n', b'A: 2\n\nx\n']),
+    'lengths that lie': (
+        OLD + b'Content-Length: 3\nA: 1\n\nlonger\n\n' + OLD + b'Content-Length: 9999\nA: 2\n\nx\n', (),
+        [b'A: 1\n\nlonger\n', b'A: 2\n\nx\n']),
+    'thunderbird: no empty line before a separator': (
+        FROM + b'A: 1\nB: 1\n\nx\n' + FROM + b'A: 2\nB: 2\n\ny\n', (), [b'A: 1\nB: 1\n\nx\n', b'A: 2\nB: 2\n\ny\n']),
+    'thunderbird: CRLF, and a sender in the separator': (
+        b'From a@test Sat Aug 23 10:00:00 2008\r\nX-Mozilla-Status: 0001\r\nA: 1\r\n\r\n>From x\r\n\r\n', (),
+        [b'A: 1\n\nFrom x\n']),
+    'one empty line ends a message, others are its own': (
+        FROM + b'A: 1\n\nx\n\n\n' + FROM + b'A: 2\n\ny\n', (), [b'A: 1\n\nx\n\n', b'A: 2\n\ny\n']),
+    'a bare From that nothing follows that is a header': (
+        FROM + b'A: 1\n\nx\n\nFrom where I stand\nall is well\n\n', (), [b'A: 1\n\nx\n\nFrom where I stand\nall is well\n']),
+    'quoted by a blank: kept': (FROM + b'A: 1\n\n From x\n', (), [b'A: 1\n\n From x\n']),
+    'quoted by a blank: taken off when told': (FROM + b'A: 1\n\n From x\n', ('--repair', 'space'), [b'A: 1\n\nFrom x\n']),
+    'mixed line ends': (FROM + b'A: 1\r\nB: 2\n\r\nx\ny\r\n', (), [b'A: 1\nB: 2\n\nx\ny\n']),
+    'no Message-ID, twice the same': (2 * (FROM + b'A: 1\n\nx\n\n'), (), 2 * [b'A: 1\n\nx\n']),
+    'a Message-ID that is shared': (
+        FROM + b'Message-ID: <a@b>\n\nx\n\n' + FROM + b'Message-ID: <a@b>\n\ny\n\n', (),
+        [b'Message-ID: <a@b>\n\nx\n', b'Message-ID: <a@b>\n\ny\n']),
+    'the headers of other programs stay': (
+        OLD + b'Status: RO\nX-Status: A\nX-KMail-MDN-Sent:\nX-Evolution: 0001\nX-UID: 7\nX-Keywords: a\n\nx\n', (),
+        [b'Status: RO\nX-Status: A\nX-KMail-MDN-Sent:\nX-Evolution: 0001\nX-UID: 7\nX-Keywords: a\n\nx\n']),
+    'a long line, broken when told': (
+        FROM + b'A: 1\n\n' + b'x' * 1500 + b'\n', ('--repair', 'long'), [b'A: 1\n\n' + b'x' * 998 + b'\n' + b'x' * 502 + b'\n']),
+    'bytes before the first message': (b'junk\n\n' + FROM + b'A: 1\n\nx\n', ('--format', 'mboxrd'), [b'A: 1\n\nx\n']),
+}
+
+
+@pytest.mark.parametrize('name', ARCHIVES)
+def test_exact_messages(smtp, tmp_path, name):
+    server = smtp()
+    held, asked, expected = ARCHIVES[name]
+    (tmp_path / 'archive').write_bytes(held)
+    done = bounce('-j', tmp_path / 'j', '--order', 'archive', *asked, tmp_path / 'archive', 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.messages == [crlf(text) for text in expected]
+    done = bounce('-j', tmp_path / 'j', *asked, tmp_path / 'archive', 'me@new.test', server.url)
+    assert done.sums['already_sent'] == len(expected)
+
+
 DAMAGED = {
     'nul': (b'A: 1\n\nx\0y\n', b'A: 1\n\nxy\n'),
     'cr': (b'A: 1\n\nx\ry\n', b'A: 1\n\nx\ny\n'),

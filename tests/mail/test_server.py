@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Servers that refuse, put off, break, lie or listen in; logins and TLS."""
+import json
 import mailbox
+import signal
 import ssl
 import subprocess
 import time
@@ -112,8 +114,9 @@ def test_everything_is_refused(smtp, mbox):
 
 
 @pytest.mark.parametrize('verb', ['MAIL', 'RCPT', 'DATA', 'DOT'])
-def test_put_off_and_sent(smtp, mbox, verb):
-    server = smtp(answer=lambda v, n, _: b'451 4.3.0 later\r\n' if v == verb and n <= 2 else None)
+@pytest.mark.parametrize('reply', [b'421 closing', b'450 4.2.0 busy', b'451 4.3.0 error', b'452 4.2.2 full', b'454 4.7.1 slow'])
+def test_put_off_and_sent(smtp, mbox, verb, reply):
+    server = smtp(answer=lambda v, n, _: reply + b'\r\n' if v == verb and n <= 2 else None)
     done = bounce(mbox(*map(message, range(3))), 'me@new.test', server.url)
     assert done.code == 0, done.err
     assert sorted(server.messages) == [crlf(message(n)) for n in range(3)]
@@ -126,6 +129,26 @@ def test_suggested_backoff(smtp, mbox):
     assert bounce(mbox(message(0)), 'me@new.test', server.url).code == 0
     assert time.monotonic() - started >= 0.7
     assert server.accepted == 2
+
+
+@pytest.mark.parametrize('reply', [b'550 5.4.5 Daily user sending quota exceeded', b'452 4.5.3 daily limit exceeded',
+                                   b'550 5.1.90 recipient rate limit'])
+def test_a_quota_of_the_day_pauses(smtp, mbox, tmp_path, reply):
+    """… and sets nothing aside; it would go on by itself, had it the time."""
+    server = smtp(answer=lambda v, n, _: reply + b'\r\n' if (v, n) == ('DOT', 2) else None)
+    path = mbox(*map(message, range(3)))
+    process = bounce('-j', tmp_path / 'j', path, 'me@new.test', server.url, popen=True)
+    try:
+        said = next(line for line in process.stderr if b'going on in' in line)
+        assert b'going on in 3600 s' in said
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    sums = json.loads(out)
+    assert sums['sent'] in (1, 2) and sums['set_aside'] == sums['failed'] == 0  # the third was on its way
+    done = bounce('-j', tmp_path / 'j', path, 'me@new.test', server.url)
+    assert done.code == 0 and sorted(server.messages) == [crlf(message(n)) for n in range(3)]
 
 
 def test_poison(smtp, mbox, tmp_path):
@@ -244,3 +267,25 @@ def test_broken_signatures_are_told_before_sending(smtp, mbox):
     assert done.code == 0 and 'breaks the DKIM signatures of 1 messages' in done.err
     assert len(server.messages) == 3
     assert 'DKIM' not in bounce(path, 'me@new.test', server.url).err
+
+
+def test_smtputf8(smtp, mbox):
+    """It is said of headers that are UTF-8, and of addresses; these need it."""
+    knows = (b'SMTPUTF8', b'8BITMIME', b'PIPELINING')
+
+    def said(*args, extensions=knows):
+        server = smtp(extensions=extensions)
+        done = bounce(*args, server.url)
+        return done, [c.endswith(b' SMTPUTF8') for c in server.commands if c.startswith(b'MAIL')]
+    path = mbox(b'A: \xc3\xa4\n' + message(0), b'A: \xe4\n' + message(1), message(2, b'\xc3\xa4\n'))
+    assert said(path, 'me@new.test')[1] == [True, False, False]
+    assert said(path, 'm\u00e9@new.test')[1] == [True, True, True]
+    done, mails = said(path, 'm\u00e9@new.test', extensions=knows[1:])
+    assert done.code == 1 and 'does not offer SMTPUTF8' in done.err and not mails
+
+
+def test_bytes_over_127_are_told(smtp, mbox):
+    path = mbox(message(0, b'\xe4\n'), message(1))
+    done = bounce(path, 'me@new.test', smtp(extensions=(b'SIZE',)).url)
+    assert done.code == 0 and 'does not offer 8BITMIME: 1 message\n' in done.err
+    assert '8BITMIME' not in bounce(path, 'me@new.test', smtp().url).err
