@@ -220,14 +220,12 @@ static int check(struct run *run, struct err *e)
 {
 	uint64_t risky = 0;
 	int r = run_check(run, &risky, e);
-	double seconds = (double)run->pace.interval / 1e6 * (double)run->store->count;
+	double count = (double)run->store->count;
+	double seconds = (double)run->pace.interval / 1e6 * count;
 
-	if (risky > 0)
-		report_note(run->report, "%llu messages might be refused",
-			    (unsigned long long)risky);
-	if (run->pace.per_day > 0 && run->store->count > run->pace.per_day)
-		seconds = (double)run->store->count / run->pace.per_day * 86400;
-	report_note(run->report, "at this pace sending takes at least %.0f min", seconds / 60);
+	if (run->pace.per_day > 0 && count > run->pace.per_day)
+		seconds = count / run->pace.per_day * 86400;
+	report_checked(run->report, risky, seconds);
 	return r;
 }
 
@@ -291,6 +289,8 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	run.tally.total = store->count + run.tally.skipped;
 	r = act(call, &run, &e);
 	tell_changes(&run);
+	if (r != 0 && !run.journal && run.tally.sent > 0)
+		report_note(report, "without --journal, the next run will send all of it again");
 	report_end(report, &run.tally, now_us() - started, r < 0 ? e.text : NULL);
 	if (r < 0)
 		cli_complain(call, "%s", e.text);

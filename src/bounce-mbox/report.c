@@ -20,6 +20,8 @@
 struct report {
 	bool json, quiet, terminal, colour;
 	bool line; /* a progress line stands on the terminal */
+	bool checked;
+	double expected; /* seconds, where checked */
 	int64_t started, shown;
 	struct buf messages; /* JSON objects */
 	struct buf folders;
@@ -192,6 +194,22 @@ void report_message(struct report *r, enum report_kind kind, const char *id, con
 	buf_free(&text);
 }
 
+void report_checked(struct report *r, uint64_t risky, double seconds)
+{
+	char count[40];
+
+	if (risky > 0)
+		report_note(r, "might be refused: %s", messages(count, risky));
+	if (seconds < 5400)
+		report_note(r, "at this pace sending takes %.0f min at least", seconds / 60);
+	else if (seconds < 172800)
+		report_note(r, "at this pace sending takes %.1f hours at least", seconds / 3600);
+	else
+		report_note(r, "at this pace sending takes %.1f days at least", seconds / 86400);
+	r->checked = true;
+	r->expected = seconds;
+}
+
 static void put_eta(struct buf *b, double seconds)
 {
 	long s = seconds > 1e9 ? 1000000000 : (long)seconds;
@@ -295,6 +313,8 @@ static void print_json(const struct report *r, const struct tally *t, double sec
 		put_string(&b, trouble);
 	else
 		buf_str(&b, "null");
+	if (r->checked)
+		buf_fmt(&b, ",\n  \"expected_seconds\": %.0f", r->expected);
 	buf_fmt(&b, ",\n  \"folders\": [%s],\n  \"messages\": [%s]\n}\n", buf_text(&r->folders),
 		buf_text(&r->messages));
 	fputs(buf_text(&b), stdout);

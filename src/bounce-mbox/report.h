@@ -33,6 +33,8 @@ void report_store(struct report *r, const struct store *store);
 /* A message that something is to be said about: its id may be "". */
 void report_message(struct report *r, enum report_kind kind, const char *id, const char *folder,
 		    const char *words);
+/* After a check: how many messages might be refused, and how long sending will take at least. */
+void report_checked(struct report *r, uint64_t risky, double seconds);
 /* The end of a comparison, in place of report_end(). */
 void report_verified(struct report *r, uint64_t compared, uint64_t missing, uint64_t changed,
 		     uint64_t doubled);

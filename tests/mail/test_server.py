@@ -234,6 +234,8 @@ def test_check_tells_before(smtp, mbox):
         ('might be refused', 'removing X-Signed breaks its DKIM signature'),
     ]
     assert server.messages == [] and 'MAIL' not in server.counts
+    done = bounce('--json', '--check', '--provider', 'gmail', path, 'me@new.test', server.url, fast=False)
+    assert done.sums['expected_seconds'] == 7 and 'sending takes 0 min at least' in done.err
     done = bounce('--check', mbox(own + message(0)), 'me@new.test', 'smtp://127.0.0.1:1')
     assert done.code == 0 and 'cannot be asked' in done.err
 
