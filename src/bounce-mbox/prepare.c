@@ -82,8 +82,9 @@ static void read_labels(struct prepared *p, const struct mail_field *f)
 	p->flags |= mail_labels_read(buf_text(&labels), &p->mailbox);
 }
 
-static void read_about(struct prepared *p, const char *head, size_t len)
+static void read_about(struct prepared *p, const struct store *store, const char *head, size_t len)
 {
+	const struct folder *folder = &store->folders[p->item->folder];
 	struct cursor c = cursor_of(head, len);
 	struct mail_field f;
 	bool arrived = false, written = false;
@@ -92,6 +93,8 @@ static void read_about(struct prepared *p, const char *head, size_t len)
 	buf_clear(&p->keywords);
 	buf_clear(&p->mailbox);
 	p->flags = p->item->flags;
+	if (folder->letters)
+		mail_keywords_of_name(store->names + p->item->at, folder->letters, &p->keywords);
 	p->date = (struct mail_date){.seconds = p->item->date};
 	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
 		if (what != MAIL_HEAD_FIELD)
@@ -116,7 +119,7 @@ int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
 	*last = s->at == s->item->len;
 	if (!s->body) {
 		if (s->about)
-			read_about(s->about, s->raw.data, s->raw.len);
+			read_about(s->about, s->store, s->raw.data, s->raw.len);
 		used = mail_clean_head(&s->clean, s->raw.data, s->raw.len, out);
 		s->body = true;
 	}

@@ -267,6 +267,8 @@ void store_free(struct store *a)
 	for (size_t i = 0; i < a->folder_count; i++) {
 		free(a->folders[i].name);
 		free(a->folders[i].path);
+		mail_letters_free(a->folders[i].letters);
+		free(a->folders[i].letters);
 		fd_close_at(&a->folders[i].fd);
 	}
 	fd_close_at(&a->fd);

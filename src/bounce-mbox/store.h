@@ -16,6 +16,7 @@
 #include "mail/mbox.h"
 
 struct err;
+struct mail_letters;
 
 enum folder_kind { FOLDER_MBOX, FOLDER_MAILDIR, FOLDER_EML };
 
@@ -24,7 +25,8 @@ struct folder {
 	char *path;
 	enum folder_kind kind;
 	enum mbox_format format;
-	char why[120]; /* of the format */
+	char why[120];		      /* of the format */
+	struct mail_letters *letters; /* a Maildir's keywords; NULL: none */
 	uint64_t messages;
 	uint64_t before; /* bytes in front of the first message, which belong to none */
 	int fd;		 /* of an unlinked copy; -1: path is opened when needed */

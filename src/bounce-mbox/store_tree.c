@@ -14,10 +14,12 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "bounce-mbox/store.h"
+#include "mail/flags.h"
 #include "mail/imap_name.h"
 
-#define DEPTH_MAX 32
-#define PREFS_MAX ((size_t)16 * 1024 * 1024)
+#define DEPTH_MAX    32
+#define PREFS_MAX    ((size_t)16 * 1024 * 1024)
+#define KEYWORDS_MAX ((size_t)64 * 1024)
 
 struct walk {
 	struct store *store;
@@ -169,12 +171,31 @@ static int add_files(struct walk *w, size_t folder, const char *under, struct er
 	return r;
 }
 
+static int read_letters(struct walk *w, size_t folder, const char *path, struct err *e)
+{
+	char *file cleanup(free_at) = NULL, *text cleanup(free_at) = NULL;
+	struct mail_letters *letters;
+	size_t len = 0;
+
+	if (asprintf(&file, "%s/dovecot-keywords", path) < 0)
+		return store_no_memory(e);
+	if (file_read(file, KEYWORDS_MAX, &text, &len, NULL) < 0)
+		return 0; /* most have none */
+	letters = calloc(1, sizeof(*letters));
+	if (!letters)
+		return store_no_memory(e);
+	w->store->folders[folder].letters = letters;
+	return mail_letters_read(letters, text, len) < 0 ? store_no_memory(e) : 0;
+}
+
 static int add_maildir(struct walk *w, const struct place *p, struct err *e)
 {
 	bool new = has_folder(p->path, "new");
 	size_t folder = 0;
 	int r = store_add_folder(w->store, p->name, p->path, FOLDER_MAILDIR, &folder, e);
 
+	if (r == 0)
+		r = read_letters(w, folder, p->path, e);
 	if (r == 0)
 		r = add_files(w, folder, "cur", e);
 	if (r == 0 && new)

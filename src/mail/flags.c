@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "mail/flags.h"
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cursor.h"
 #include "base/mem.h"
 #include "mail/header.h"
 
@@ -157,5 +160,55 @@ void mail_keywords_of(const struct mail_field *field, struct buf *b)
 			i++;
 		while (i < field->value_len && field->value[i] <= ' ')
 			i++;
+	}
+}
+
+static bool is_word(const char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!atom_char(at[i]))
+			return false;
+	return len > 0;
+}
+
+int mail_letters_read(struct mail_letters *letters, const char *text, size_t len)
+{
+	struct cursor c = cursor_of(text, len);
+	const char *line;
+	size_t n;
+
+	while (cursor_part(&c, '\n', &line, &n)) {
+		const char *blank = memchr(line, ' ', n);
+		size_t word = blank ? (size_t)(line + n - blank) - 1 : 0, number = 0;
+
+		for (const char *at = line; blank && at < blank; at++)
+			number = *at >= '0' && *at <= '9' && number < MAIL_LETTERS
+					 ? number * 10 + (size_t)(*at - '0')
+					 : MAIL_LETTERS;
+		if (!blank || blank == line || number >= MAIL_LETTERS ||
+		    !is_word(blank + 1, word) || letters->words[number])
+			continue;
+		letters->words[number] = strndup(blank + 1, word);
+		if (!letters->words[number])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void mail_letters_free(struct mail_letters *letters)
+{
+	for (size_t i = 0; letters && i < MAIL_LETTERS; i++)
+		free(letters->words[i]);
+}
+
+void mail_keywords_of_name(const char *name, const struct mail_letters *letters, struct buf *b)
+{
+	const char *info = strstr(name, ":2,");
+
+	for (const char *c = info ? info + 3 : ""; *c; c++) {
+		const char *word = *c >= 'a' && *c <= 'z' ? letters->words[*c - 'a'] : NULL;
+
+		if (word)
+			add_word(b, word, strlen(word));
 	}
 }

@@ -3,6 +3,8 @@
 #ifndef MAIL_FLAGS_H
 #define MAIL_FLAGS_H
 
+#include <stddef.h>
+
 struct buf;
 struct mail_field;
 
@@ -24,6 +26,18 @@ unsigned mail_flags_of(const struct mail_field *field);
 
 /* The flags in the name of a Maildir file (":2,FRS"). */
 unsigned mail_flags_of_name(const char *name);
+
+/* The keywords of a Maildir, as Dovecot keeps them: the file dovecot-keywords has lines "0 WORD",
+ * to which the letters a, b, … in the names of the files refer. */
+#define MAIL_LETTERS 26
+struct mail_letters {
+	char *words[MAIL_LETTERS]; /* owned; NULL: none */
+};
+/* Reads that file; -ENOMEM. */
+int mail_letters_read(struct mail_letters *letters, const char *text, size_t len);
+void mail_letters_free(struct mail_letters *letters);
+/* Adds those in the name of a file. */
+void mail_keywords_of_name(const char *name, const struct mail_letters *letters, struct buf *b);
 
 /* The words of X-Mozilla-Keys or X-Keywords, and the label in X-Mozilla-Status2 ("$label1"), each
  * one added as " WORD" once, where an IMAP server can take them as keywords. */

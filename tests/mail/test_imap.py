@@ -183,6 +183,22 @@ def test_folders(tmp_path, separator, prefix):
         dovecot.stop()
 
 
+def test_maildir(dovecot, tmp_path):
+    """Flags in the names of the files, keywords as Dovecot keeps them, dates by the file's time."""
+    for part in ('cur', 'new', 'tmp'):
+        (tmp_path / 'm' / part).mkdir(parents=True)
+    (tmp_path / 'm' / 'dovecot-keywords').write_text('0 $label1\n1 work\n30 late\n2 no(\n')
+    (tmp_path / 'm' / 'cur' / '1.x:2,FSacb').write_bytes(b'A: 1\n\nx\n')
+    (tmp_path / 'm' / 'cur' / '2.x:2,DRTP').write_bytes(b'Status: RO\nA: 2\n\nx\n')
+    (tmp_path / 'm' / 'new' / '3.x').write_bytes(b'A: 3\n\nx\n')
+    for n, path in enumerate(sorted((tmp_path / 'm').glob('*/*.x*'), key=lambda path: path.name)):
+        os.utime(path, (1219485600 + n, 1219485600 + n))
+    assert dovecot.bounce(tmp_path / 'm', user='maildir').code == 0
+    assert [m[:2] for m in dovecot.mails('maildir')] == [
+        ({'\\Flagged', '\\Seen', '$label1', 'work'}, 1219485600), ({'\\Draft', '\\Answered', '\\Deleted', '$Forwarded'}, 1219485601),
+        (set(), 1219485602)]
+
+
 def test_gmail_labels(dovecot, mbox):
     path = mbox(b'X-Gmail-Labels: Opened,Inbox,Starred\nA: 1\n\nx\n', b'X-Gmail-Labels: Unread, Work/Deep,Other\nA: 2\n\nx\n',
                 b'X-Gmail-Labels: =?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', b'X-Gmail-Labels: Archived\nA: 4\n\nx\n')
