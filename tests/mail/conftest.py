@@ -80,19 +80,19 @@ class Smtp:
         return said is None or said[:1] in b'23'
 
     def serve(self, connection):
-        stream = connection.makefile('rb')
+        sockets = [connection]
         try:
             self.reply(connection, 'GREETING', b'220 test\r\n')
-            self.talk(connection, stream)
+            self.talk(sockets)
         except (EOFError, ConnectionError, ValueError, OSError):
             pass
         finally:
             # shutdown() too: makefile() holds the socket open
             try:
-                connection.shutdown(socket.SHUT_RDWR)
+                sockets[-1].shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-            connection.close()
+            sockets[-1].close()
             with self.lock:
                 self.open -= 1
 
@@ -100,7 +100,10 @@ class Smtp:
         lines = [b'test', *self.extensions]
         return b''.join(b'250-' + line + b'\r\n' for line in lines[:-1]) + b'250 ' + lines[-1] + b'\r\n'
 
-    def talk(self, connection, stream):
+    def talk(self, sockets):
+        """sockets: the connection, and what STARTTLS makes of it."""
+        connection = sockets[0]
+        stream = connection.makefile('rb')
         chunks, open_ = [], [False, False]
         while True:
             line = stream.readline()
@@ -129,6 +132,7 @@ class Smtp:
             elif verb == 'STARTTLS' and self.tls:
                 self.reply(connection, verb, b'220 go\r\n')
                 connection = self.tls.wrap_socket(connection, server_side=True)
+                sockets.append(connection)
                 stream = connection.makefile('rb')
             elif verb == 'QUIT':
                 self.reply(connection, verb, b'221 bye\r\n')

@@ -66,6 +66,18 @@ class Trial:
         tap.close()
         server.rests()
 
+    def is_cut_off(self, journal, path, server, side, limit):
+        """The connection breaks once; what does bounce-mbox make of it?"""
+        tap = Tap(server.port, side, limit)
+
+        def once():
+            tap.limit = None
+        tap.at_limit = once
+        done = bounce(*self.arguments(journal, path, tap.url))
+        tap.close()
+        server.rests()
+        return done
+
     def whole(self, path, side):
         server = self.server()
         tap = Tap(server.port, side)
@@ -98,3 +110,26 @@ def test_dies_behind_a_byte(smtp, mbox, tmp_path, certificate, way, side):  # no
             assert sum((got - expected).values()) <= doubt, f'too much was doubled after byte {limit}'
         doubts += doubt
     assert doubts > 0  # some of the bytes are those behind which nobody can know
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('side', ['client', 'server'])
+def test_the_connection_breaks_behind_a_byte(smtp, mbox, tmp_path, certificate, way, side):  # noqa: F811
+    path = mbox(*(message(n, b'.\n') for n in range(COUNT)))
+    expected = collections.Counter(crlf(message(n, b'.\n')) for n in range(COUNT))
+    trial = Trial(smtp, tmp_path, way, certificate)
+    for limit in limits(trial.whole(path, side), way):
+        server, journal = trial.server(), tmp_path / f'journal{limit}'
+        done = trial.is_cut_off(journal, path, server, side, limit)
+        sums, got = done.sums, collections.Counter(server.messages)
+        where = f'after byte {limit}: {done.err}'
+        assert not got - expected, f'something was sent twice {where}'
+        assert sums['sent'] + sums['in_doubt'] == COUNT or sums['trouble'], f'it does not add up {where}'
+        assert sums['sent'] <= sum(got.values()), f'something was lost {where}'
+        assert done.code == (0 if sums['sent'] == COUNT else 1)
+        again = bounce(*trial.arguments(journal, path, f'127.0.0.1:{server.port}'))
+        server.rests()
+        assert again.sums['in_doubt'] == sums['in_doubt']
+        assert again.sums['already_sent'] == sums['sent'], f'the journal is not what it should be {where}'
+        got = collections.Counter(server.messages)
+        assert not got - expected and sum((expected - got).values()) <= sums['in_doubt']

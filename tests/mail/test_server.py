@@ -55,6 +55,19 @@ def test_injection_behind_starttls(smtp, mbox):
     assert done.code == 1 and 'behind the answer to STARTTLS' in done.err
 
 
+def test_downgrade(smtp, mbox, certificate):
+    """A server that had TLS a moment ago, and now does not offer it any more."""
+    def answer(verb, number, server):
+        if (verb, number) == ('MAIL', 2):
+            server.extensions = (b'PIPELINING',)
+            return EOFError()
+        return None
+    server = smtp(extensions=STARTTLS, tls=context(certificate), answer=answer)
+    done = bounce('--tls-ca', certificate / 'good.pem', mbox(message(0), message(1)), 'me@new.test', server.url)
+    assert done.code == 1 and 'does not offer STARTTLS' in done.err
+    assert server.messages == [crlf(message(0))] and server.accepted == 2
+
+
 def test_tls_required_and_off(smtp, mbox, certificate):
     done = bounce('--tls', 'required', mbox(message(0)), 'me@new.test', smtp().url)
     assert done.code == 1 and 'does not offer STARTTLS' in done.err
