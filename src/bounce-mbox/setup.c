@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "bounce-mbox/rejects.h"
+
+#define PROVIDERS_MAX 20
 
 static bool seconds_of(const struct cli_call *call, const char *name, int64_t *microseconds)
 {
@@ -26,6 +29,17 @@ static bool seconds_of(const struct cli_call *call, const char *name, int64_t *m
 	return true;
 }
 
+/* "--order: "x" is none of oldest, archive" */
+static void complain_of_choice(const struct cli_call *call, const char *name,
+			       const char *const *words)
+{
+	struct buf list cleanup(buf_free) = {0};
+
+	for (size_t i = 0; words[i]; i++)
+		buf_fmt(&list, "%s%s", i > 0 ? ", " : "", words[i]);
+	cli_misused(call, "--%s: \"%s\" is none of %s", name, cli_get(call, name), buf_text(&list));
+}
+
 /* What the words of an option may be: the index of its value; -1 and a complaint. */
 static int choice(const struct cli_call *call, const char *name, const char *const *words,
 		  int otherwise)
@@ -37,7 +51,7 @@ static int choice(const struct cli_call *call, const char *name, const char *con
 	for (int i = 0; words[i]; i++)
 		if (strcmp(words[i], text) == 0)
 			return i;
-	cli_misused(call, "--%s: \"%s\" is none of those there are", name, text);
+	complain_of_choice(call, name, words);
 	return -1;
 }
 
@@ -49,7 +63,11 @@ static bool read_pace(const struct cli_call *call, struct setup *s)
 	struct err e = {0};
 
 	if (name && !provider) {
-		cli_misused(call, "--provider: \"%s\" is not known", name);
+		const char *words[PROVIDERS_MAX + 1] = {NULL};
+
+		for (unsigned i = 0; i < PROVIDERS_MAX && provider_nth(i); i++)
+			words[i] = provider_nth(i)->name;
+		complain_of_choice(call, "provider", words);
 		return false;
 	}
 	/* the post's half second spares SMTP servers; an IMAP account is the user's own */

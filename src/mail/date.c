@@ -64,7 +64,7 @@ static unsigned three(const char *at)
 {
 	const unsigned char *p = (const unsigned char *)at;
 
-	return (p[0] << 16 | p[1] << 8 | p[2]) | 0x202020U;
+	return ((unsigned)p[0] << 16 | (unsigned)p[1] << 8 | p[2]) | 0x202020U;
 }
 
 /* Which of the names the word starts with; -1: none. */

@@ -205,6 +205,8 @@ def test_bad_words():
         done = bounce(*words, fast=False)
         assert done.code == 2, words
         assert 'secret' not in done.out
+    assert '"x" is none of oldest, archive' in bounce('--order', 'x', 'a', 'b@c', 'd', fast=False).err
+    assert '"x" is none of gmail, office365' in bounce('--provider', 'x', 'a', 'b@c', 'd', fast=False).err
 
 
 def test_missing_archive_and_no_mbox(tmp_path):
