@@ -225,7 +225,7 @@ static int open_lock(const char *path, bool *held, struct err *e)
 
 int file_lock(const char *path, void (*waiting)(void *data), void *data, struct err *e)
 {
-	bool held;
+	bool held = false;
 	int fd cleanup(fd_close_at) = open_lock(path, &held, e);
 
 	if (fd < 0 || held)
@@ -239,7 +239,7 @@ int file_lock(const char *path, void (*waiting)(void *data), void *data, struct 
 
 int file_try_lock(const char *path, struct err *e)
 {
-	bool held;
+	bool held = false;
 	int fd cleanup(fd_close_at) = open_lock(path, &held, e);
 
 	if (fd >= 0 && !held)

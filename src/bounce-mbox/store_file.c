@@ -165,7 +165,7 @@ int store_add_file(struct store *a, size_t folder, const char *name,
 		   const struct store_wishes *wishes, struct err *e)
 {
 	char *path cleanup(free_at) = path_of(&a->folders[folder], name);
-	struct letter l;
+	struct letter l = {.fd = -1};
 	int r = path ? open_letter(&l, path, a->temporary, e) : store_no_memory(e);
 
 	if (r < 0)
@@ -179,7 +179,7 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 		     struct err *e)
 {
 	size_t folder = 0;
-	struct letter l;
+	struct letter l = {.fd = -1};
 	int r = store_add_folder(a, "", path, FOLDER_EML, &folder, e);
 
 	if (r < 0 || copy < 0) {
@@ -197,7 +197,7 @@ int store_open_file(struct store *a, const struct item *item, struct err *e)
 {
 	const struct folder *f = &a->folders[item->folder];
 	char *path cleanup(free_at) = path_of(f, a->names + item->at);
-	struct letter l;
+	struct letter l = {.fd = -1};
 	int r;
 
 	if (f->fd >= 0 || (a->fd >= 0 && a->fd_folder == item->folder && a->fd_file == item->at))

@@ -66,23 +66,41 @@ bool find_8bit(const char *at, size_t len)
 	return any(all & 0x80) || (rest & 0x80) != 0;
 }
 
+/* How many bytes follow the first one of a character; -1: none starts so. */
+static int more_of(unsigned char first)
+{
+	if (first < 0x80)
+		return 0;
+	if (first < 0xc2 || first > 0xf4)
+		return -1;
+	return first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+}
+
+/* RFC 3629: no longer form than needed, no surrogates, nothing over U+10FFFF. */
+static bool may_follow(unsigned char first, unsigned char second)
+{
+	switch (first) {
+	case 0xe0:
+		return second >= 0xa0;
+	case 0xed:
+		return second < 0xa0;
+	case 0xf0:
+		return second >= 0x90;
+	case 0xf4:
+		return second < 0x90;
+	default:
+		return true;
+	}
+}
+
 bool is_utf8(const char *at, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)at, *end = p + len;
 
 	while (p < end) {
-		int more = *p < 0x80   ? 0
-			   : *p < 0xc2 ? -1
-			   : *p < 0xe0 ? 1
-			   : *p < 0xf0 ? 2
-			   : *p < 0xf5 ? 3
-				       : -1;
+		int more = more_of(*p);
 
-		if (more < 0 || end - p <= more)
-			return false;
-		/* RFC 3629: no longer form than needed, no surrogates, nothing over U+10FFFF */
-		if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-		    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		if (more < 0 || end - p <= more || (more > 0 && !may_follow(p[0], p[1])))
 			return false;
 		for (p++; more > 0; more--, p++)
 			if ((*p & 0xc0) != 0x80)

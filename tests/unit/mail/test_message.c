@@ -277,6 +277,38 @@ static void test_words(void **state)
 	}
 }
 
+static void test_utf8(void **state)
+{
+	static const char *const good[] = {"",
+					   "a",
+					   "\xc2\x80",
+					   "\xdf\xbf",
+					   "\xe0\xa0\x80",
+					   "\xed\x9f\xbf",
+					   "\xee\x80\x80",
+					   "\xf0\x90\x80\x80",
+					   "\xf4\x8f\xbf\xbf"};
+	static const char *const bad[] = {"\x80",
+					  "\xc0\x80",
+					  "\xc1\xbf",
+					  "\xc2",
+					  "\xc2z",
+					  "\xe0\x9f\xbf",
+					  "\xed\xa0\x80",
+					  "\xe2\x82",
+					  "\xf0\x8f\xbf\xbf",
+					  "\xf4\x90\x80\x80",
+					  "\xf5\x80\x80\x80",
+					  "\xff",
+					  "a\xe4"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(good); i++)
+		assert_true(is_utf8(good[i], strlen(good[i])));
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_false(is_utf8(bad[i], strlen(bad[i])));
+}
+
 static void test_find(void **state)
 {
 	char text[200];
@@ -302,12 +334,13 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verbatim),     cmocka_unit_test(test_unquote),
-		cmocka_unit_test(test_repairs),	     cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_names),	     cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_dates),	     cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_find),	     cmocka_unit_test(test_old_labels),
-		cmocka_unit_test(test_gmail_labels), cmocka_unit_test(test_words),
+		cmocka_unit_test(test_verbatim),   cmocka_unit_test(test_unquote),
+		cmocka_unit_test(test_repairs),	   cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_dates),	   cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_utf8),	   cmocka_unit_test(test_find),
+		cmocka_unit_test(test_old_labels), cmocka_unit_test(test_gmail_labels),
+		cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
