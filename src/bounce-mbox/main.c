@@ -183,6 +183,12 @@ static int open_journal(const struct cli_call *call, struct run *run, bool dry, 
 	journal_sums(run->journal, &sums);
 	if (sums.healed)
 		report_note(run->report, "the journal's end was torn and has been healed");
+	if (*sums.target && strcmp(sums.target, run->options->target.shown) != 0)
+		report_note(
+			run->report,
+			"the journal is of mail to %s: what it says was sent there is not sent to "
+			"%s again",
+			sums.target, run->options->target.shown);
 	journal_run(run->journal, run->store->count, run->options->target.shown);
 	return journal_write(run->journal, e); /* on the disk with the first intents */
 }

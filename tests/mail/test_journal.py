@@ -129,6 +129,16 @@ def test_torn_and_damaged(smtp, mbox, tmp_path):
     assert len(server.messages) == 3
 
 
+def test_another_target(smtp, mbox, tmp_path):
+    """What was sent anywhere counts as sent; that it was elsewhere is told."""
+    first, second = smtp(), smtp()
+    journal, path = tmp_path / 'journal', mbox(message(0))
+    assert 'journal is of' not in bounce('-j', journal, path, 'me@new.test', first.url).err
+    assert 'journal is of' not in bounce('-j', journal, path, 'me@new.test', first.url).err
+    done = bounce('-j', journal, path, 'me@new.test', second.url)
+    assert f'the journal is of mail to {first.url}: ' in done.err and done.sums['already_sent'] == 1
+
+
 def test_two_runs_on_one_journal(smtp, mbox, tmp_path):
     journal = tmp_path / 'journal'
     second = []
