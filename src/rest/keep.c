@@ -12,36 +12,33 @@
 /* Memory for them stays below 2 MB, whatever is asked for. */
 enum { KEPT = 64, KEPT_BYTES = 32 << 10 };
 
-/* One place; which one a request has is told by its hash. */
+/* One place; which one a request has is told by the hash of its key. */
 struct kept {
-	char *target, *base, *accept; /* of the request; NULL: nothing is kept here */
+	char *key; /* NULL: nothing is kept here */
 	uint64_t generation;
 	struct rest_response response;
 };
 
 static void forget(struct kept *kept)
 {
-	free(kept->target);
-	free(kept->base);
-	free(kept->accept);
+	free(kept->key);
 	rest_response_free(&kept->response);
 	*kept = (struct kept){0};
 }
 
-static const char *accept_of(const struct rest_request *request)
+/* All that such an answer depends on. */
+static void make_key(const struct rest_request *request, struct buf *key)
 {
-	return request->accept ? request->accept : "";
+	buf_str(key, request->target);
+	buf_char(key, '\n');
+	buf_str(key, request->base);
+	buf_char(key, '\n');
+	buf_str(key, request->accept ? request->accept : "");
 }
 
-static struct kept *place_of(const struct rest_api *api, const struct rest_request *request)
+static struct kept *place_of(const struct rest_api *api, const struct buf *key)
 {
-	const char *accept = accept_of(request);
-	uint64_t hash = HASH_START;
-
-	hash = hash_bytes(hash, request->target, strlen(request->target) + 1);
-	hash = hash_bytes(hash, request->base, strlen(request->base) + 1);
-	hash = hash_bytes(hash, accept, strlen(accept));
-	return &api->kept[hash % KEPT];
+	return &api->kept[hash_bytes(HASH_START, key->data, key->len) % KEPT];
 }
 
 static bool copy(struct rest_response *to, const struct rest_response *from)
@@ -49,12 +46,14 @@ static bool copy(struct rest_response *to, const struct rest_response *from)
 	*to = (struct rest_response){.status = from->status, .content_type = from->content_type};
 	buf_add(&to->body, from->body.data, from->body.len);
 	for (size_t i = 0; i < from->nheaders; i++) {
-		to->headers[i] =
-			(struct rest_header){from->headers[i].name, strdup(from->headers[i].value)};
-		to->nheaders++;
-		to->body.failed |= !to->headers[i].value;
+		struct rest_header *header = &to->headers[to->nheaders];
+
+		header->name = from->headers[i].name;
+		header->value = strdup(from->headers[i].value);
+		if (header->value)
+			to->nheaders++;
 	}
-	if (buf_status(&to->body) == 0)
+	if (buf_status(&to->body) == 0 && to->nheaders == from->nheaders)
 		return true;
 	rest_response_free(to);
 	*to = (struct rest_response){0};
@@ -75,12 +74,17 @@ uint64_t keep_generation(struct rest_api *api, const struct rest_request *reques
 bool keep_find(const struct rest_api *api, const struct rest_request *request, uint64_t generation,
 	       struct rest_response *response)
 {
-	const struct kept *kept = api->kept && generation ? place_of(api, request) : NULL;
+	struct buf key cleanup(buf_free) = {0};
+	const struct kept *kept;
 
-	return kept && kept->target && kept->generation == generation &&
-	       strcmp(kept->target, request->target) == 0 &&
-	       strcmp(kept->base, request->base) == 0 &&
-	       strcmp(kept->accept, accept_of(request)) == 0 && copy(response, &kept->response);
+	if (!api->kept || !generation)
+		return false;
+	make_key(request, &key);
+	if (buf_status(&key) < 0)
+		return false;
+	kept = place_of(api, &key);
+	return kept->key && kept->generation == generation &&
+	       strcmp(kept->key, buf_text(&key)) == 0 && copy(response, &kept->response);
 }
 
 static bool is_worth_it(const struct rest_response *response)
@@ -92,20 +96,22 @@ static bool is_worth_it(const struct rest_response *response)
 void keep_put(struct rest_api *api, const struct rest_request *request, uint64_t generation,
 	      const struct rest_response *response)
 {
+	struct buf key cleanup(buf_free) = {0};
 	struct kept *kept;
 
 	if (!generation || !is_worth_it(response))
 		return;
 	if (!api->kept && !(api->kept = calloc(KEPT, sizeof(*api->kept))))
 		return;
-	kept = place_of(api, request);
+	make_key(request, &key);
+	if (buf_status(&key) < 0)
+		return;
+	kept = place_of(api, &key);
 	forget(kept);
-	*kept = (struct kept){.target = strdup(request->target),
-			      .base = strdup(request->base),
-			      .accept = strdup(accept_of(request)),
-			      .generation = generation};
-	if (!kept->target || !kept->base || !kept->accept || !copy(&kept->response, response))
-		forget(kept);
+	if (!copy(&kept->response, response))
+		return;
+	kept->key = buf_take(&key);
+	kept->generation = generation;
 }
 
 void keep_free(struct rest_api *api)

@@ -350,6 +350,15 @@ static int read_adopted(struct listener *listener, struct err *e)
 	return 0;
 }
 
+static int adopt_listener(struct listener *listener, struct err *e)
+{
+	int r = read_adopted(listener, e);
+
+	if (r == 0)
+		r = check_where(listener->server, &listener->where, e);
+	return r < 0 ? r : start(listener, e);
+}
+
 int rest_server_adopt(struct rest_server *server, int fd, struct err *e)
 {
 	struct listener *listener = calloc(1, sizeof(*listener));
@@ -358,11 +367,7 @@ int rest_server_adopt(struct rest_server *server, int fd, struct err *e)
 	if (!listener)
 		return err_set(e, -ENOMEM, "out of memory");
 	*listener = (struct listener){.server = server, .fd = fd};
-	r = read_adopted(listener, e);
-	if (r == 0)
-		r = check_where(server, &listener->where, e);
-	if (r == 0)
-		r = start(listener, e);
+	r = adopt_listener(listener, e);
 	if (r < 0) {
 		listener->fd = -1; /* it stays the caller's */
 		listener_free(listener);

@@ -81,11 +81,11 @@ static bool is_noise(const char *format)
 }
 
 /* What it can't read it answers itself, before anybody else sees the request. */
-static bool is_refusal(const char *format)
+static bool is_refusal(const char *said)
 {
 	static const char refusal[] = "Error processing request";
 
-	return strncmp(format, refusal, strlen(refusal)) == 0;
+	return strncmp(said, refusal, strlen(refusal)) == 0;
 }
 
 void server_mhd_says(void *data, const char *format, va_list args)
@@ -96,7 +96,7 @@ void server_mhd_says(void *data, const char *format, va_list args)
 		return;
 	(void)vsnprintf(server->mhd_said, sizeof(server->mhd_said), format, args);
 	server->mhd_said[strcspn(server->mhd_said, "\n")] = '\0';
-	if (is_refusal(format)) {
+	if (is_refusal(server->mhd_said)) {
 		server_refused(server, REST_REFUSED_HTTP, "a request is refused: %s",
 			       server->mhd_said);
 		return;
