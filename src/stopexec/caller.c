@@ -67,3 +67,18 @@ bool caller_find(uid_t uid, struct caller *caller)
 		caller->seen = false;
 	return true;
 }
+
+char *caller_variable(const struct caller *caller, const char *name)
+{
+	char path[64];
+	char *text cleanup(free_at) = NULL;
+	size_t len, name_len = strlen(name);
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", caller->sudo);
+	if (file_read_at(AT_FDCWD, path, ENVIRONMENT_MOST, &text, &len, NULL) < 0)
+		return NULL;
+	for (const char *at = text; at < text + len; at += strlen(at) + 1)
+		if (strncmp(at, name, name_len) == 0 && at[name_len] == '=')
+			return strdup(at + name_len + 1);
+	return NULL;
+}

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "stopexec/allow.h"
+#include "stopexec/caller.h"
 #include "stopexec/catch.h"
 #include "stopexec/debugger.h"
 #include "stopexec/helper.h"
@@ -32,6 +33,27 @@ enum {
 	MANY_WORDS = 32,
 	SECONDS_MOST = 7 * 24 * 3600,
 };
+
+bool session_through_sudo(void)
+{
+	return getuid() == 0 && getenv("SUDO_UID") != NULL;
+}
+
+/* Where tmux runs; sudo does not hand it on. */
+static bool find_tmux(void)
+{
+	struct caller caller;
+	char *value cleanup(free_at) = NULL;
+
+	if (getenv("TMUX") != NULL)
+		return true;
+	if (!session_through_sudo() ||
+	    !caller_find((uid_t)strtoul(getenv("SUDO_UID"), NULL, 10), &caller))
+		return false;
+	value = caller_variable(&caller, "TMUX");
+	caller_free(&caller);
+	return value != NULL && setenv("TMUX", value, 1) == 0;
+}
 
 int session_options(struct session *s, const struct cli_call *call)
 {
@@ -60,7 +82,7 @@ int session_options(struct session *s, const struct cli_call *call)
 	s->json = cli_has(call, "json");
 	if (s->json && s->after != AFTER_WAIT && s->after != AFTER_LEAVE)
 		return cli_misused(call, "--json can't be with a debugger, which has stdout");
-	if (s->tmux && getenv("TMUX") == NULL)
+	if (s->tmux && !find_tmux())
 		return cli_misused(call, "--tmux needs a running tmux around (and TMUX set)");
 	return EXIT_OK;
 }
@@ -324,7 +346,7 @@ static pid_t start_helper(struct session *s, pid_t pid, int *gate)
 	struct handover h = {
 		.pid = pid,
 		.to_main = point_main_ahead(pid),
-		.with_sudo = s->tmux && getuid() == 0 && getenv("SUDO_UID") != NULL,
+		.with_sudo = s->tmux && session_through_sudo(),
 	};
 	enum debugger debugger = s->after == AFTER_GDB ? DEBUGGER_GDB : DEBUGGER_STRACE;
 	struct buf strings cleanup(buf_free) = {0}, line cleanup(buf_free) = {0};

@@ -84,6 +84,9 @@ int session_find(const char *name, const char *search, struct program *program, 
 /* stopexec runs set-user-ID: it can what its caller can't. */
 bool session_lent(void);
 
+/* sudo(8) has started us, as root. */
+bool session_through_sudo(void);
+
 /* Says what went wrong. Returns EXIT_FAILED. */
 int session_failed(const struct session *s, const struct err *e);
 

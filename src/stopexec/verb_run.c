@@ -24,8 +24,6 @@
 #include "stopexec/trace.h"
 #include "stopexec/verbs.h"
 
-enum { ENVIRONMENT_MOST = 8 << 20 };
-
 const struct cli_option run_options[] = {
 	{.name = "user",
 	 .value = "USER[:GROUP]",
@@ -344,8 +342,7 @@ static int find_user(const struct cli_call *call, struct user *user, bool *chang
 /* Of whoever called sudo we know more than who it is. */
 static bool find_sudo(const struct cli_call *call, struct user *user, struct caller *caller)
 {
-	if (cli_has(call, "user") || getuid() != 0 || getenv("SUDO_UID") == NULL ||
-	    !caller_find(user->uid, caller))
+	if (cli_has(call, "user") || !session_through_sudo() || !caller_find(user->uid, caller))
 		return false;
 	if (caller->seen) {
 		user->gid = caller->gid;

@@ -70,3 +70,22 @@ cat /run/out
 ''', P=str(armed('glibc', 'suid')))
     assert 'T (stopped)' in done.stdout and 'CONTINUED' in done.stdout, done.stdout
     assert 'Nothing is stopped' in done.stdout and f'uid {USER} 0 0' in done.stdout
+
+
+def test_in_a_window_of_the_callers_tmux(by_tester, armed):
+    """Though sudo does not hand on where that is."""
+    if not shutil.which('tmux'):
+        pytest.skip('tmux is not installed')
+    done = by_tester(r'''
+cat > /run/four <<'END'
+tmux -S /run/tmux new-session -d 'sleep 60'
+env TMUX=/run/tmux,1,0 sudo -n $X run --tmux -- $P > /run/out 2>&1 & ours=$!
+until tmux -S /run/tmux capture-pane -p | grep 'in main'; do kill -0 $ours || exit 9; done
+tmux -S /run/tmux send-keys detach Enter quit Enter
+wait $ours; echo ends $?
+tmux -S /run/tmux kill-server
+END
+user sh /run/four
+cat /run/out
+''', P=str(armed('glibc', 'suid')))
+    assert 'ends 7' in done.stdout and f'uid {USER} 0 0' in done.stdout, done.stdout
