@@ -28,9 +28,12 @@ static void add_strace(const struct handover *h, struct buf *b)
 	buf_fmt(b, "strace%c-f%c-p%c%d%c", 0, 0, 0, h->pid, 0);
 }
 
+/* perf(1) starts the command once it records, and ends with it. */
 static void add_perf(const struct handover *h, struct buf *b)
 {
 	buf_fmt(b, "perf%crecord%c-g%c-p%c%d%c", 0, 0, 0, 0, h->pid, 0);
+	buf_fmt(b, "sh%c-c%ckill -CONT %d; exec tail --pid=%d -f /dev/null%c", 0, 0, h->pid, h->pid,
+		0);
 }
 
 int debugger_words(enum debugger debugger, const struct handover *h, struct buf *strings,
@@ -81,33 +84,22 @@ void shell_quote(struct buf *b, const char *word)
 	buf_char(b, '\'');
 }
 
-static void add_words(struct buf *line, const char *const *words)
+void debugger_line(enum debugger debugger, const struct handover *h, struct buf *line)
 {
+	struct buf strings cleanup(buf_free) = {0};
+	const char *words[MANY_WORDS];
+
+	/* strace waits until the process goes on, which stopexec sees to. */
+	if (debugger == DEBUGGER_STRACE) {
+		buf_fmt(line, "%sstopexec attach --strace %d", h->with_sudo ? "sudo " : "", h->pid);
+		return;
+	}
+	if (debugger_words(debugger, h, &strings, words, MANY_WORDS) < 0) {
+		line->failed = true;
+		return;
+	}
 	for (size_t n = 0; words[n] != NULL; n++) {
 		buf_str(line, n > 0 ? " " : "");
 		shell_quote(line, words[n]);
 	}
-}
-
-void debugger_line(enum debugger debugger, const struct handover *h, struct buf *line)
-{
-	struct buf strings cleanup(buf_free) = {0}, script cleanup(buf_free) = {0};
-	struct handover own = *h;
-	const char *words[MANY_WORDS];
-
-	own.with_sudo = h->with_sudo && debugger == DEBUGGER_GDB;
-	if (debugger_words(debugger, &own, &strings, words, MANY_WORDS) < 0) {
-		line->failed = true;
-		return;
-	}
-	if (debugger == DEBUGGER_GDB) {
-		add_words(line, words);
-		return;
-	}
-	/* These two wait until the process goes on. They stay in front, for Ctrl-C. */
-	buf_fmt(&script, "(sleep 1; kill -CONT %d) & exec ", h->pid);
-	add_words(&script, words);
-	buf_str(line, h->with_sudo ? "sudo sh -c " : "sh -c ");
-	shell_quote(line, buf_text(&script));
-	line->failed |= script.failed;
 }

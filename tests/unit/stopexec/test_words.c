@@ -243,11 +243,10 @@ static void test_commands(void **state)
 	expect_line(DEBUGGER_GDB, &h,
 		    "sudo gdb -q -p 12 -ex 'handle SIGSTOP SIGCONT nostop noprint nopass' "
 		    "-ex 'shell kill -CONT 12' -ex 'tbreak main' -ex continue");
-	expect_line(DEBUGGER_STRACE, &h,
-		    "sudo sh -c '(sleep 1; kill -CONT 12) & exec strace -f -p 12'");
+	expect_line(DEBUGGER_STRACE, &h, "sudo stopexec attach --strace 12");
 	h.with_sudo = false;
 	expect_line(DEBUGGER_PERF, &h,
-		    "sh -c '(sleep 1; kill -CONT 12) & exec perf record -g -p 12'");
+		    "perf record -g -p 12 sh -c 'kill -CONT 12; exec tail --pid=12 -f /dev/null'");
 }
 
 static void test_quote(void **state)
