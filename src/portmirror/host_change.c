@@ -17,7 +17,7 @@ void host_stale_free(struct host_stale *stale)
 	*stale = (struct host_stale){0};
 }
 
-static enum host_difference differ(bool plan, bool seen)
+static int differ(bool plan, bool seen)
 {
 	return plan ? HOST_DIFFERS : seen ? HOST_SEEN : HOST_SAME;
 }
@@ -58,7 +58,7 @@ static int take_link(struct host *host, const struct nl_link *link)
 	struct nl_links *links = &host->links;
 	size_t at = place_of(links, link->index);
 	struct nl_link *place;
-	enum host_difference difference;
+	int difference;
 
 	if (at == links->count || links->items[at].index != link->index) {
 		if (array_room(&links->items, &links->room, links->count, sizeof(*link)) < 0)
