@@ -110,7 +110,7 @@ static const char *const calls[] = {
 	/* what only such a program needs: devices' features, programs, machines' processes */
 	"ioctl", "bpf", "pidfd_open", "pidfd_getfd",
 #ifdef __SANITIZE_ADDRESS__
-	"ptrace", "process_vm_readv", /* LeakSanitizer looks at its own process */
+	"ptrace", "process_vm_readv", "getdents", /* LeakSanitizer looks at its own process */
 #endif
 };
 /* clang-format on */

@@ -342,6 +342,7 @@ def come_and_go(lab, pm, running, wait_until, count):
     assert is_copied(lab)
 
 
+@pytest.mark.ordinary  # the memory of the sanitizers grows
 def test_ports_that_come_and_go(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
     come_and_go(lab, pm, daemon(), wait_until, 60)
