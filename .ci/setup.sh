@@ -22,6 +22,7 @@ declare -rA PACKAGES=(
 	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light
 	           openssh-client openssh-server p0f softflowd tcpdump tcpflow tshark util-linux'
 	[house]='bash-completion'
+	[package]='debhelper dpkg-dev lintian libc6-dev-i386 lib32gcc-12-dev man-db systemd'
 	[api]='curl openssl chromium chromium-driver python3-selenium prometheus'
 	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl zstd'
 	[exec]='gdb strace linux-perf tmux util-linux libcap2-bin libc6-dev musl-tools busybox-static sudo openssh-client
