@@ -93,6 +93,7 @@ static void feed(struct sender *s, struct link *l)
 		if (too_large(s, l, job))
 			continue;
 		pace_took(&s->run->pace, s->owner.now);
+		s->folder = sender_folder(s, job);
 		if (link_send(l, job, &e) < 0)
 			sender_fail(s, &e);
 		else if (link_go_on(l, &e) < 0)
@@ -267,8 +268,7 @@ static void turn(struct sender *s)
 	wait_for_news(s);
 	for (unsigned i = 0; i < s->nlinks; i++)
 		hear_link(s, s->links[i]);
-	report_progress(s->run->report, &s->run->tally,
-			s->ready.first ? sender_folder(s, s->ready.first) : NULL, s->owner.now);
+	report_progress(s->run->report, &s->run->tally, s->folder, s->owner.now);
 }
 
 /* Says goodbye, and waits for the answers for a moment. */

@@ -36,7 +36,8 @@ struct sender {
 	bool syncing;
 	struct link *links[LINKS_MAX];
 	unsigned nlinks;
-	size_t next; /* item of the archive */
+	size_t next;	    /* item of the archive */
+	const char *folder; /* of the message that went last; NULL: none yet */
 	bool stopping;
 	bool taken; /* the server has taken a message, or greeted us, at least once */
 	unsigned refused_in_a_row; /* for the sender or the recipient */
