@@ -42,13 +42,14 @@ bool session_through_sudo(void)
 /* Where tmux runs; sudo does not hand it on. */
 static bool find_tmux(void)
 {
+	const char *user = getenv("SUDO_UID");
 	struct caller caller;
 	char *value cleanup(free_at) = NULL;
 
 	if (getenv("TMUX") != NULL)
 		return true;
-	if (!session_through_sudo() ||
-	    !caller_find((uid_t)strtoul(getenv("SUDO_UID"), NULL, 10), &caller))
+	if (!session_through_sudo() || user == NULL ||
+	    !caller_find((uid_t)strtoul(user, NULL, 10), &caller))
 		return false;
 	value = caller_variable(&caller, "TMUX");
 	caller_free(&caller);

@@ -142,10 +142,11 @@ class Stopexec:
 
 
 class Terminal:
-    """A terminal on which a shell runs stopexec with these words, and what comes before and behind."""
+    """A terminal on which a shell runs stopexec, or another program, with these words, and what comes before
+    and behind."""
 
-    def __init__(self, world, *words, before='', behind=''):
-        command = ' '.join([before, world.program, *map(str, words), behind])
+    def __init__(self, world, *words, before='', behind='', program=None):
+        command = ' '.join([before, str(program or world.program), *map(str, words), behind])
         self.shown = ''
         self.pid, self.master = pty.fork()
         if self.pid == 0:

@@ -4,7 +4,6 @@ that the system stays as it is."""
 import json
 import os
 import pathlib
-import pty
 import re
 import shutil
 import signal
@@ -12,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, BUILD, TOP, Process, USER, check_status, compile_c, until
+from conftest import AS_USER, BUILD, TOP, Process, Terminal, USER, check_status, compile_c, until
 
 LIBRARIES = pathlib.Path(os.environ.get('STOPEXEC_LIBRARIES', BUILD / 'src/stopexec'))
 STOP = LIBRARIES / 'stop.so'
@@ -72,21 +71,12 @@ def test_runs_before_the_constructors_of_libraries(world, stop, build, folder, o
 
 def test_speaks_on_the_terminal_where_there_is_one(world, stop, build):
     """And the program's output and error are its own, as in a pipe or $(…)."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execvpe('sh', ['sh', '-c', f'LD_PRELOAD={stop} {build("glibc")} >{stop}.out 2>{stop}.err; '
-                                      'echo ended $?'], world.environment)
-    shown = b''
-
-    def read():
-        nonlocal shown
-        shown += os.read(master, 4096)
-        return re.search(rb'pid = (\d+)\)', shown)
-    stopped = int(until(read)[1])
-    cont_when_stopped(stopped)
-    until(lambda: read() and b'ended 7' in shown)
-    os.waitpid(pid, 0)
-    os.close(master)
+    terminal = Terminal(world, before=f'LD_PRELOAD={stop}', program=build('glibc'),
+                        behind=f'>{stop}.out 2>{stop}.err; echo ended $?')
+    terminal.shows('(pid = ')
+    cont_when_stopped(int(until(lambda: re.search(r'pid = (\d+)\)', terminal.shown))[1]))
+    terminal.shows('ended 7')
+    assert terminal.end() == 0
     assert stop.with_name('stop.so.out').read_text().startswith('uid')
     assert stop.with_name('stop.so.err').read_text() == ''
 
