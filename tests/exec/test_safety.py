@@ -175,6 +175,18 @@ def test_traced_processes_are_left_alone(world, armed):
     kill(process.pid, gdb)
 
 
+@pytest.mark.parametrize('way', WAYS)
+def test_what_somebody_traces_already_goes_on_too(world, armed, folder, way):
+    """When stopexec is killed before it has looked who traces the process."""
+    program, log = armed('glibc', 'none'), folder / f'trace-{way}'
+    tool = world.next(*by(way, program))
+    os.kill(tool.popen.pid, signal.SIGSTOP)
+    started = world.start('strace', '-o', log, program, user=False)
+    until(lambda: log.exists() and 'stopped by SIGSTOP' in log.read_text(), what='the stop')
+    kill(tool.popen.pid)
+    assert started.wait(10) == 7
+
+
 def test_other_programs_are_not_delayed(world, armed):
     world.next(armed('glibc', 'suid'))
     for _ in range(20):
