@@ -38,7 +38,7 @@ def running(host, *command, **options):
 
 
 class Contender:
-    name, base = 'no mirror', 'no mirror'
+    name, base, copies = 'no mirror', 'no mirror', False
 
     def __init__(self, lab, folder):
         self.lab, self.host, self.folder = lab, lab.host, pathlib.Path(folder)
@@ -49,18 +49,36 @@ class Contender:
 
 
 class Portmirror(Contender):
-    name = 'portmirror'
+    copies = True
+    name, options, sensors = 'portmirror', ['--engine', 'tc'], ['ids0']
 
     def run(self, *arguments):
         return self.host.run(PORTMIRROR, *arguments, env={**os.environ, 'PORTMIRROR_ROOT': str(self.folder)})
 
     @contextlib.contextmanager
     def __call__(self, ports):
-        self.run('add', 'bench', '--to', 'port:ids0', *[f'--from=port:{port}' for port in ports])
+        self.run('add', 'bench', *self.options, *[f'--from=port:{port}' for port in ports],
+                 *[f'--to=port:{sensor}' for sensor in self.sensors])
         try:
             yield
         finally:
             self.run('rm', 'bench')
+
+
+class Bpf(Portmirror):
+    """By the engine bpf. Options are compared with it, not with no mirror."""
+    name, options = 'portmirror, engine bpf', ['--engine', 'bpf']
+
+
+def with_option(title, *options, more_sensors=()):
+    """A kind of contender: the engine bpf with an option."""
+    class Option(Bpf):
+        name, base = title, Bpf.name
+
+        def __init__(self, lab, folder):
+            super().__init__(lab, folder)
+            self.options, self.sensors = [*self.options, *options], ['ids0', *more_sensors]
+    return Option
 
 
 class WithDaemon(Portmirror):
@@ -76,7 +94,7 @@ class WithDaemon(Portmirror):
 
 class Recipe(Contender):
     """The four commands of 2010: ingress and a classful root qdisc, a u32 filter on each."""
-    name, protocol = 'the classic recipe', 'ip'
+    name, protocol, copies = 'the classic recipe', 'ip', True
 
     def __init__(self, lab, folder):
         super().__init__(lab, folder)
@@ -102,7 +120,7 @@ class Recipe(Contender):
 
 class NftDup(Contender):
     """Netfilter's hooks of a device, which its egress has had since Linux 5.16."""
-    name = 'nft dup'
+    name, copies = 'nft dup', True
 
     @contextlib.contextmanager
     def __call__(self, ports):
@@ -117,7 +135,7 @@ class NftDup(Contender):
 
 class Copier(Contender):
     """A program that reads all frames and writes them again: netsniff-ng, one process a port."""
-    name = 'netsniff-ng, in user space'
+    name, copies = 'netsniff-ng, in user space', True
 
     @contextlib.contextmanager
     def __call__(self, ports):
@@ -127,10 +145,10 @@ class Copier(Contender):
                                             '--silent', '--no-promisc', '--ring-size', '64MiB'))
             for machine in self.lab.machines: # it has no word for "ready"
                 if machine.port in ports:
-                    until(lambda machine=machine: self.copies(machine), 'netsniff-ng')
+                    until(lambda machine=machine: self.works(machine), 'netsniff-ng')
             yield
 
-    def copies(self, machine):
+    def works(self, machine):
         before = self.lab.sensor.counters()[1]
         machine.send([ethernet(BROADCAST, machine.mac, 0x88b5, b'is there a copier?')])
         time.sleep(0.02)
@@ -184,7 +202,7 @@ class Switch(Contender):
 
 
 class SwitchMirror(Switch):
-    name, mirrored = 'Open vSwitch, its mirror', True
+    name, mirrored, copies = 'Open vSwitch, its mirror', True, True
 
 
-CONTENDERS = [Contender, Portmirror, Recipe, NftDup, Copier, Switch, SwitchMirror]
+CONTENDERS = [Contender, Portmirror, Bpf, Recipe, NftDup, Copier, Switch, SwitchMirror]

@@ -6,7 +6,7 @@ import tempfile
 import time
 
 from common import plot, summary, table, tool
-from lab import Lab, bulk, ethernet, ipv4
+from lab import Lab, bulk, ethernet, ipv4, own_bpf_file_system
 
 
 def frames(a, b, seconds):
@@ -58,10 +58,11 @@ def show(title, contenders, results):
                '{median:.2f} ({least:.2f} to {most:.2f})'
         rows.append([contender.name, form.format(**result),
                      '{median:.2f} ({least:.2f} to {most:.2f})'.format(**result['ratio']),
-                     f'{result["copied"]:.1%}' if contender.name != contender.base else '-'])
+                     f'{result["copied"]:.1%}' if contender.copies else '-'])
+    ratio = f'ratio to {contenders[0].name}'
     print(f'\n{title}, {base["runs"]} runs')
-    table(['', 'median (range)', 'ratio to no mirror', 'least copied'], rows)
-    plot(''.join(letter if letter.isalnum() else '-' for letter in title.lower()), title, 'ratio to no mirror',
+    table(['', 'median (range)', ratio, 'least copied'], rows)
+    plot(''.join(letter if letter.isalnum() else '-' for letter in title.lower()), title, ratio,
          [(contender.name, results[contender.name]['ratio']) for contender in contenders
           if contender.name != contender.base])
 
@@ -70,7 +71,9 @@ def forwarding(kinds, quick):
     """Figures by load, shown; each kind of contender takes its turns."""
     rounds, seconds = (2, 0.2) if quick else (11, 0.6)
     figures = {}
+    own_bpf_file_system()
     with Lab(machines=2) as lab, tempfile.TemporaryDirectory() as folder:
+        lab.host.ip('link add ids1 type veth peer name seen1', 'link set ids1 up', 'link set seen1 up')
         contenders = [kind(lab, folder) for kind in kinds]
         one, two = lab.machines
         for title, load, a, b in (
