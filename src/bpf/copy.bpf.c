@@ -81,29 +81,34 @@ static __always_inline __u32 measure(const struct __sk_buff *skb, const __u8 *he
 	return ip >= IP_HEAD && ETH_HLEN + ip < len ? ETH_HLEN + ip : len;
 }
 
-/* What tells this frame from others: its first bytes, its length, and where it entered the host. 0:
- * it can't be told. */
-static __always_inline __u64 identify(struct __sk_buff *skb)
+/* Loads the first bytes of a frame, as many as it has of them, behind which is nothing. */
+static __always_inline int load_head(struct __sk_buff *skb, __u64 *words, __u32 len)
 {
-	__u64 words[HEAD_LEN / 8] = {};
-	__u8 *head = (__u8 *)words;
-	__u32 len = skb->len;
+	for (int i = 0; i < HEAD_LEN / 8; i++)
+		words[i] = 0;
+	if (len >= HEAD_LEN)
+		return bpf_skb_load_bytes(skb, 0, words, HEAD_LEN);
+	barrier_var(len); /* or clang leaves out what tells the verifier of Linux 6.1 the bounds */
+	len &= HEAD_LEN - 1;
+	if (len == 0)
+		return -1;
+	return bpf_skb_load_bytes(skb, 0, words, len);
+}
+
+/* What tells this frame from others: its first bytes, its length, and where it entered the host. 0:
+ * it can't be told. (Global functions are verified once, wherever they are called from.) */
+__noinline __u64 identify(struct __sk_buff *skb)
+{
+	__u64 words[HEAD_LEN / 8];
+	__u32 len;
 	__u64 hash;
 
-	if (len >= HEAD_LEN) {
-		if (bpf_skb_load_bytes(skb, 0, head, HEAD_LEN) < 0)
-			return 0;
-	} else if (len < 1 || bpf_skb_load_bytes(skb, 0, head, len) < 0) {
+	if (load_head(skb, words, skb->len) < 0)
 		return 0;
-	}
-	len = measure(skb, head);
-	/* Padding is no part of it. */
-#pragma unroll
-	for (__u32 i = ETH_HLEN + IP_HEAD; i < HEAD_LEN; i++)
-		if (i >= len)
-			head[i] = 0;
+	len = measure(skb, (const __u8 *)words);
+	if (len != skb->len && len < HEAD_LEN && load_head(skb, words, len) < 0)
+		return 0;
 	hash = (__u64)skb->ingress_ifindex << 32 ^ len;
-#pragma unroll
 	for (int i = 0; i < HEAD_LEN / 8; i++) {
 		hash = (hash ^ words[i]) * HASH_MULTIPLIER;
 		hash ^= hash >> 32;
@@ -112,17 +117,17 @@ static __always_inline __u64 identify(struct __sk_buff *skb)
 }
 
 /* True where another hook copied this frame a moment ago; otherwise this hook has from now on. */
-static __always_inline int copied_elsewhere(const struct copy_once_key *key, __u64 frame,
-					    __u64 place)
+__noinline int copied_elsewhere(__u32 to, __u32 session, __u64 frame, __u64 place)
 {
-	struct copy_once *last = bpf_map_lookup_elem(&once, key), first = {};
+	struct copy_once_key key = {.to = to, .session = session};
+	struct copy_once *last = bpf_map_lookup_elem(&once, &key), first = {};
 	__u64 now = bpf_ktime_get_ns();
 
 	if (!last) {
 		first.frame = frame;
 		first.place = place;
 		first.time = now;
-		bpf_map_update_elem(&once, key, &first, BPF_ANY);
+		bpf_map_update_elem(&once, &key, &first, BPF_ANY);
 		return 0;
 	}
 	if (last->frame == frame && last->place != place && now - last->time <= SAME_FRAME_NS)
@@ -133,25 +138,32 @@ static __always_inline int copied_elsewhere(const struct copy_once_key *key, __u
 	return 0;
 }
 
+__noinline __u64 flow_number(struct __sk_buff *skb)
+{
+	return flow_of(skb);
+}
+
 static __always_inline int sampled(struct __sk_buff *skb, const struct copy_config *c)
 {
-	__u32 number = c->flags & COPY_SAMPLE_FLOWS ? (__u32)(mix(flow_of(skb) ^ SAMPLE_SEED) >> 32)
-						    : bpf_get_prandom_u32();
+	__u32 number = c->flags & COPY_SAMPLE_FLOWS
+			       ? (__u32)(mix(flow_number(skb) ^ SAMPLE_SEED) >> 32)
+			       : bpf_get_prandom_u32();
 
 	return number < c->sample;
 }
 
 /* A budget that fills as time goes by, shared by all CPUs. */
-static __always_inline int affordable(__u32 rate, __u32 bytes)
+__noinline int affordable(__u32 rate, __u32 bytes)
 {
-	__u64 price = (__u64)bytes * 8000 / rate;
-	__u64 depth = (__u64)LARGEST * 8000 / rate;
+	__u64 price, depth;
 	__u64 now = bpf_ktime_get_ns();
 	__u32 zero = 0;
 	__u64 *spent = bpf_map_lookup_elem(&budget, &zero);
 
-	if (!spent)
+	if (!spent || !rate)
 		return 0;
+	price = (__u64)bytes * 8000 / rate;
+	depth = (__u64)LARGEST * 8000 / rate;
 	if (depth < BURST_NS)
 		depth = BURST_NS;
 #pragma unroll
@@ -166,46 +178,54 @@ static __always_inline int affordable(__u32 rate, __u32 bytes)
 	return 0; /* four other CPUs were quicker */
 }
 
-/* The number of the flow's destination among those that are there: the one with the highest score
- * of its own, so that one that goes or comes moves no flow between the others. */
-static __always_inline __u32 balanced(struct __sk_buff *skb, const struct copy_config *c)
+/* The flow's destination, of those that are there: the one with the highest score of its own, so
+ * that one that goes or comes moves no flow between the others. 0: none. (Unrolled: without
+ * CAP_PERFMON nobody may add a variable to a pointer into a map, kernel/bpf/verifier.c,
+ * sanitize_ptr_alu.) */
+__noinline __u32 balanced(struct __sk_buff *skb)
 {
-	__u64 flow = flow_of(skb), best = 0;
-	__u32 chosen = COPY_TO_MAX;
+	__u64 flow = flow_number(skb), best = 0;
+	__u32 chosen = 0, zero = 0;
+	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
 
+	if (!c)
+		return 0;
+#pragma unroll
 	for (__u32 i = 0; i < COPY_TO_MAX; i++) {
 		__u64 score = mix(flow ^ (__u64)c->to[i].seed << 32 ^ c->to[i].seed);
 
 		if (i >= c->to_count)
 			break;
-		if (c->to[i].ifindex == 0 || (chosen != COPY_TO_MAX && score <= best))
+		if (c->to[i].ifindex == 0 || (chosen && score <= best))
 			continue;
 		best = score;
-		chosen = i;
+		chosen = c->to[i].ifindex;
 	}
 	return chosen;
 }
 
-static __always_inline void send(struct __sk_buff *skb, const struct copy_config *c, __u32 to,
-				 struct copy_count *count)
+__noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 {
 	__u32 zero = 0, bytes = skb->len + (skb->vlan_present ? VLAN_TAG : 0);
+	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
 	struct copy_cut *cutting = NULL, outer = {};
 
+	if (!c || !count)
+		return 0;
 	if (c->snap != 0 && c->snap < bytes) {
 		bytes = c->snap;
 		cutting = bpf_map_lookup_elem(&cut, &zero);
 	}
 	if (c->rate != 0 && !affordable(c->rate, bytes)) {
 		count->shed++;
-		return;
+		return 0;
 	}
 	if (cutting) {
 		outer = *cutting;
 		cutting->to = to;
 		cutting->snap = c->snap;
 	}
-	if (bpf_clone_redirect(skb, to, 0) == 0) {
+	if (to && bpf_clone_redirect(skb, to, 0) == 0) {
 		count->frames++;
 		count->bytes += bytes;
 	} else {
@@ -213,6 +233,7 @@ static __always_inline void send(struct __sk_buff *skb, const struct copy_config
 	}
 	if (cutting)
 		*cutting = outer;
+	return 0;
 }
 
 static __always_inline struct copy_count *counters(__u32 ifindex, __u32 received)
@@ -226,10 +247,25 @@ static __always_inline struct copy_count *counters(__u32 ifindex, __u32 received
 	return bpf_map_lookup_elem(&ports, &port);
 }
 
+/* To all destinations, but where another hook was quicker. */
+static __always_inline void send_all(struct __sk_buff *skb, const struct copy_config *c,
+				     __u64 frame, __u64 place, struct copy_count *count)
+{
+#pragma unroll
+	for (__u32 i = 0; i < COPY_TO_MAX; i++) {
+		__u32 to = c->to[i].ifindex;
+
+		if (i >= c->to_count)
+			break;
+		if (!frame || !to || !copied_elsewhere(to, 0, frame, place))
+			send(skb, to, count);
+	}
+}
+
 static __always_inline int copy(struct __sk_buff *skb, __u32 received)
 {
-	__u32 zero = 0, only = COPY_TO_MAX;
-	struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
+	__u32 zero = 0, only;
+	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
 	struct copy_count *count;
 	__u64 frame = 0, place = 0;
 
@@ -240,39 +276,22 @@ static __always_inline int copy(struct __sk_buff *skb, __u32 received)
 		place = (__u64)c->session << 32 | skb->ifindex << 1 | received;
 	}
 	if (frame && (c->flags & COPY_ALONE)) {
-		struct copy_once_key key = {.session = c->session};
-
-		if (copied_elsewhere(&key, frame, place))
+		if (copied_elsewhere(0, c->session, frame, place))
 			return TCX_NEXT;
+		frame = 0;
 	}
 	if (c->sample && !sampled(skb, c))
 		return TCX_NEXT;
 	count = counters(skb->ifindex, received);
 	if (!count)
 		return TCX_NEXT;
-	if (c->flags & COPY_BALANCE) {
-		only = balanced(skb, c);
-		if (only == COPY_TO_MAX) {
-			count->lost++;
-			return TCX_NEXT;
-		}
+	if (!(c->flags & COPY_BALANCE)) {
+		send_all(skb, c, frame, place, count);
+		return TCX_NEXT;
 	}
-	for (__u32 i = 0; i < COPY_TO_MAX; i++) {
-		struct copy_once_key key = {};
-
-		if (i >= c->to_count)
-			break;
-		if (only != COPY_TO_MAX && i != only)
-			continue;
-		key.to = c->to[i].ifindex;
-		if (frame && key.to && !(c->flags & COPY_ALONE) &&
-		    copied_elsewhere(&key, frame, place))
-			continue;
-		if (key.to)
-			send(skb, c, key.to, count);
-		else
-			count->lost++;
-	}
+	only = balanced(skb);
+	if (!frame || !only || !copied_elsewhere(only, 0, frame, place))
+		send(skb, only, count);
 	return TCX_NEXT;
 }
 

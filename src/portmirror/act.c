@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "netlink/nl.h"
+#include "portmirror/copier.h"
 #include "portmirror/engine.h"
 #include "portmirror/op.h"
 
@@ -114,6 +115,13 @@ static int put(struct nl_batch *batch, const struct plan *plan, const struct op 
 	case OP_ACTION_DEL:
 		tc_put_mirred_del(batch, op->action);
 		return 0;
+	case OP_COPY_MAPS:
+	case OP_COPY_PROGRAMS:
+	case OP_CUT_LINK:
+	case OP_COPY_CONFIG:
+	case OP_COPY_LINK:
+	case OP_UNLINK:
+	case OP_UNPIN:
 	default:
 		return -EINVAL;
 	}
@@ -124,6 +132,7 @@ struct answers {
 	struct engine *engine;
 	const struct plan *plan;
 	struct outcome *outcome;
+	size_t first;  /* the operation that the first message of a batch is for */
 	bool *refused; /* for each operation */
 	bool failed;   /* out of memory */
 };
@@ -134,10 +143,14 @@ static bool gone(int code)
 }
 
 /* The kernel lacks a part that it could have: remember it, and plan without. */
-static bool learn(struct lacks *lacks, const struct op *op, int code)
+static bool learn(struct lacks *lacks, const struct op *op, int code, const char *words)
 {
 	bool *lack = NULL;
 
+	if ((op->kind == OP_COPY_MAPS || op->kind == OP_COPY_PROGRAMS) && code != -ENOMEM) {
+		snprintf(lacks->copy, sizeof(lacks->copy), "%s", words);
+		return true;
+	}
 	if (op->kind == OP_QDISC_ADD && strcmp(op->qdisc, "prio") == 0)
 		lack = &lacks->prio;
 	else if (op->kind == OP_FILTER_PUT && op->rule.match == TC_MATCH_ALL)
@@ -161,12 +174,22 @@ static bool passing(const struct op *op, int code)
 	case OP_QDISC_DEL:
 	case OP_FILTER_DEL:
 	case OP_RESTORE:
+	case OP_COPY_CONFIG: /* its pin is gone */
 		return gone(code);
 	case OP_QDISC_ADD:
 		return code == -ENODEV || code == -EEXIST || code == -EBUSY;
+	case OP_COPY_LINK:
+	case OP_CUT_LINK:
+		/* -EEXIST: one that a crash has left half pinned goes first. */
+		return code == -ENODEV || code == -ENOENT || code == -ENOLINK || code == -EEXIST;
+	case OP_UNLINK:
+	case OP_UNPIN:
+		return false;
 	case OP_ACTION_PUT:
 	case OP_ISOLATE:
 	case OP_FILTER_PUT:
+	case OP_COPY_MAPS:
+	case OP_COPY_PROGRAMS:
 	default:
 		return code == -ENODEV || code == -EEXIST;
 	}
@@ -185,24 +208,31 @@ static int refuse(struct answers *a, const struct op *op, int code, const char *
 		       sizeof(*outcome->refusals)) < 0)
 		return -ENOMEM;
 	op_text(op, what, sizeof(what));
-	if (asprintf(&refusal.text, "the kernel refuses to %s: %s%s%s%s", what,
-		     *words ? words : strerror(-code), *words ? " (" : "",
-		     *words ? strerror(-code) : "", *words ? ")" : "") < 0)
+	/* (A failure of the engine bpf is a sentence that has the system's words in it.) */
+	if (copier_does(op) ? asprintf(&refusal.text, "can't %s: %s", what, words) < 0
+			    : asprintf(&refusal.text, "the kernel refuses to %s: %s%s%s%s", what,
+				       *words ? words : strerror(-code), *words ? " (" : "",
+				       *words ? strerror(-code) : "", *words ? ")" : "") < 0)
 		return -ENOMEM;
 	snprintf(refusal.session, sizeof(refusal.session), "%s", session);
 	outcome->refusals[outcome->nrefusals++] = refusal;
 	return 0;
 }
 
-/* A filter without its qdisc, or without its action, is refused for their sake: theirs counts. */
+/* A filter without its qdisc, or without its action, is refused for their sake: theirs counts. So
+ * it is with a link without its program, and with all that the engine bpf does for a session. */
 static bool follows(const struct answers *a, size_t number)
 {
 	const struct op *op = &a->plan->ops[number];
 
-	for (size_t i = 0; op->kind == OP_FILTER_PUT && i < number; i++) {
+	for (size_t i = 0; i < number; i++) {
 		const struct op *before = &a->plan->ops[i];
 
 		if (!a->refused[i])
+			continue;
+		if (copier_does(op) && copier_does(before) && before->session == op->session)
+			return true;
+		if (op->kind != OP_FILTER_PUT)
 			continue;
 		if (before->kind == OP_QDISC_ADD && before->ifindex == op->ifindex)
 			return true;
@@ -215,26 +245,50 @@ static bool follows(const struct answers *a, size_t number)
 static void refused(size_t message, int code, const char *words, void *data)
 {
 	struct answers *a = data;
-	const struct op *op = &a->plan->ops[message];
+	size_t number = a->first + message;
+	const struct op *op = &a->plan->ops[number];
 
-	a->refused[message] = true;
-	if (follows(a, message) || passing(op, code) || learn(&a->engine->lacks, op, code))
+	a->refused[number] = true;
+	if (follows(a, number) || passing(op, code) || learn(&a->engine->lacks, op, code, words))
 		return;
 	if (refuse(a, op, code, words) < 0)
 		a->failed = true;
 }
 
-static int send_all(struct answers *a, struct programs *programs, struct err *e)
+/* The messages of neighbours, sent together. Returns the number of the operation behind them. */
+static int send_some(struct answers *a, size_t *number, struct programs *programs, struct err *e)
 {
 	struct nl_batch batch cleanup(nl_batch_free) = {0};
+	size_t i = *number;
 	int r;
 
-	for (size_t i = 0; i < a->plan->nops; i++) {
+	a->first = i;
+	for (; i < a->plan->nops && !copier_does(&a->plan->ops[i]); i++) {
 		r = put(&batch, a->plan, &a->plan->ops[i], programs, e);
 		if (r < 0)
 			return r;
 	}
-	r = nl_batch_send(a->engine->nl, &batch, refused, a, e);
+	*number = i;
+	return nl_batch_send(a->engine->nl, &batch, refused, a, e);
+}
+
+static int do_all(struct answers *a, const struct view *view, struct programs *programs,
+		  struct err *e)
+{
+	size_t i = 0;
+	int r = 0;
+
+	while (r == 0 && i < a->plan->nops) {
+		struct err why = {0};
+
+		if (!copier_does(&a->plan->ops[i])) {
+			r = send_some(a, &i, programs, e);
+			continue;
+		}
+		a->first = i++;
+		if (copier_act(a->engine, view, &a->plan->ops[a->first], &why) < 0)
+			refused(0, why.code, why.text, a);
+	}
 	if (r < 0)
 		return r;
 	return a->failed ? err_set(e, -ENOMEM, "out of memory") : 0;
@@ -269,7 +323,7 @@ int act(struct engine *engine, const struct view *view, struct outcome *outcome,
 
 	if (!refused_ones || programs_init(&programs, &engine->hold, plan->nprograms) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = send_all(&a, &programs, e);
+	r = do_all(&a, view, &programs, e);
 	if (r == 0 && remember(&a) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (!engine->hold.lasting)

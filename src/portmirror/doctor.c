@@ -125,7 +125,7 @@ char *doctor_isolate(struct work *w, const struct session *s)
 		quote(&b, s->from[i].text);
 	}
 	buf_str(&b, " --to ");
-	quote(&b, s->to.text);
+	quote(&b, s->to[0].text);
 	if (s->direction != DIRECTION_BOTH)
 		buf_fmt(&b, " --direction %s", direction_name(s->direction));
 	if (s->filter) {

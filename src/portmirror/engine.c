@@ -26,7 +26,9 @@ int engine_open(const char *root, struct engine *engine, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = nl_open(&made.nl, e);
+	r = pin_house(made.store.house, made.house, e);
+	if (r == 0)
+		r = nl_open(&made.nl, e);
 	if (r < 0) {
 		store_close(&made.store);
 		return r;
@@ -85,6 +87,14 @@ int engine_compile(struct sessions *sessions, struct compiled *old, struct bytec
 	return 0;
 }
 
+static bool any_vm(const struct selector *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (items[i].kind == SELECTOR_VM || items[i].kind == SELECTOR_MAC)
+			return true;
+	return false;
+}
+
 static bool needs_vms(const struct sessions *sessions)
 {
 	for (size_t i = 0; i < sessions->count; i++) {
@@ -92,11 +102,8 @@ static bool needs_vms(const struct sessions *sessions)
 
 		if (sessions->items[i].broken)
 			continue;
-		if (s->to.kind == SELECTOR_VM || s->to.kind == SELECTOR_MAC)
+		if (any_vm(s->to, s->nto) || any_vm(s->from, s->nfrom))
 			return true;
-		for (size_t j = 0; j < s->nfrom; j++)
-			if (s->from[j].kind == SELECTOR_VM || s->from[j].kind == SELECTOR_MAC)
-				return true;
 	}
 	return false;
 }
@@ -112,6 +119,7 @@ int engine_plan(struct engine *engine, const char *newest, struct view *view, st
 		.notes = &view->notes,
 		.lacks = engine->lacks,
 		.house = engine->store.house,
+		.preferred = engine->preferred,
 	};
 	struct plan made;
 	int r;
@@ -131,7 +139,8 @@ static int look_at_host(struct engine *engine, struct view *view, struct err *e)
 {
 	if (engine->picture)
 		return engine->picture(&view->host, engine->picture_data, e);
-	return host_look(engine->nl, &engine->hold, needs_vms(view->sessions), &view->host, e);
+	return host_look(engine->nl, &engine->hold, engine->house, needs_vms(view->sessions),
+			 &view->host, e);
 }
 
 static int look(struct engine *engine, const char *newest, struct view *view, struct err *e)

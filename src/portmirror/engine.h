@@ -22,6 +22,8 @@ struct engine {
 	struct nl *nl;
 	struct lacks lacks; /* learned from what the kernel refuses */
 	struct once_hold hold;
+	char house[PIN_PATH];	    /* where its programs and maps are pinned */
+	enum engine_kind preferred; /* see plan_input */
 	/* Where somebody keeps the host's picture up to date: a copy of it, with the virtual
 	 * machines. NULL: each look takes its own. */
 	int (*picture)(struct host *copy, void *data, struct err *e);

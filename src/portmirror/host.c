@@ -102,8 +102,8 @@ int host_read_programs(struct once_hold *hold, struct host *host, const struct t
 	return 0;
 }
 
-static int read_all(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
-		    struct err *e)
+static int read_all(struct nl *nl, struct once_hold *hold, const char *house, bool with_vms,
+		    struct host *host, struct err *e)
 {
 	int r = nl_links(nl, &host->links, e);
 
@@ -118,16 +118,18 @@ static int read_all(struct nl *nl, struct once_hold *hold, bool with_vms, struct
 		r = host_read_hooks(nl, &host->qdiscs.items[i], &host->filters, e);
 	if (r == 0 && host_read_programs(hold, host, &host->filters) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = host_look_at_copiers(house, host, e);
 	if (r == 0 && with_vms)
 		r = vms_find("/proc", &host->vms, e);
 	return r;
 }
 
-int host_look(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
-	      struct err *e)
+int host_look(struct nl *nl, struct once_hold *hold, const char *house, bool with_vms,
+	      struct host *host, struct err *e)
 {
 	struct host found = {0};
-	int r = read_all(nl, hold, with_vms, &found, e);
+	int r = read_all(nl, hold, house, with_vms, &found, e);
 
 	if (r < 0) {
 		host_free(&found);
@@ -145,6 +147,7 @@ void host_free(struct host *host)
 	tc_actions_free(&host->actions);
 	vms_free(&host->vms);
 	free(host->programs);
+	host_free_copiers(host);
 	*host = (struct host){0};
 }
 

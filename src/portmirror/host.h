@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bpf/copy.h"
+#include "bpf/pin.h"
 #include "netlink/link.h"
 #include "netlink/tc.h"
 #include "portmirror/selector.h"
@@ -23,6 +25,17 @@ struct host_program {
 	uint32_t map_id; /* 0: none, or not ours to see */
 };
 
+/* The copying programs of a session: what they have been told, and what they have counted. */
+struct copier {
+	char session[PIN_NAME];
+	struct copy_config config;
+};
+struct copier_count {
+	size_t copier; /* its number in host.copiers */
+	struct copy_port port;
+	struct copy_count count; /* of all CPUs together */
+};
+
 struct host {
 	struct nl_links links;	       /* by index */
 	struct tc_qdiscs qdiscs;       /* by ifindex */
@@ -31,11 +44,20 @@ struct host {
 	struct vms vms;		       /* empty unless asked for */
 	struct host_program *programs; /* by id; maybe more than filters refer to now */
 	size_t nprograms, programs_room;
+	bool tcx;		/* the kernel has it */
+	char no_pins[200];	/* why nothing can be pinned; "": it can */
+	struct pins pins;	/* of this house */
+	struct copier *copiers; /* of the sessions that have a config there, by name */
+	size_t ncopiers, copiers_room;
+	struct copier_count *counts; /* by copier */
+	size_t ncounts, counts_room;
 };
 
-/* Takes the picture. with_vms: looks through /proc too. */
-int host_look(struct nl *nl, struct once_hold *hold, bool with_vms, struct host *host,
-	      struct err *e);
+/* Takes the picture. house: bpf/pin.h's folder. with_vms: looks through /proc too. */
+int host_look(struct nl *nl, struct once_hold *hold, const char *house, bool with_vms,
+	      struct host *host, struct err *e);
+/* Reads what concerns eBPF again: nobody tells when that changes. */
+int host_look_at_copiers(const char *house, struct host *host, struct err *e);
 void host_free(struct host *host); /* also for cleanup() */
 
 /* The qdiscs or filters of one device: the first in *items, their number returned. */
@@ -45,6 +67,7 @@ size_t host_filters(const struct host *host, int ifindex, const struct tc_filter
 const struct tc_qdisc *host_qdisc_at(const struct host *host, int ifindex, uint32_t parent);
 /* The map of a loaded program; 0: none. */
 uint32_t host_map_of(const struct host *host, uint32_t program_id);
+const struct copier *host_copier(const struct host *host, const char *session);
 
 /* True for a qdisc whose filters only choose a class: those that we may add a filter to. */
 bool qdisc_classful(const char *kind);
@@ -78,5 +101,6 @@ int host_copy(const struct host *host, struct host *copy, struct err *e);
 int host_read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
 		    struct err *e);
 int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of);
+void host_free_copiers(struct host *host);
 
 #endif

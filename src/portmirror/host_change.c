@@ -366,7 +366,16 @@ int host_copy(const struct host *host, struct host *copy, struct err *e)
 			    .actions.count = host->actions.count,
 			    .actions.room = host->actions.count,
 			    .nprograms = host->nprograms,
-			    .programs_room = host->nprograms};
+			    .programs_room = host->nprograms,
+			    .tcx = host->tcx,
+			    .pins.count = host->pins.count,
+			    .pins.room = host->pins.count,
+			    .ncopiers = host->ncopiers,
+			    .copiers_room = host->ncopiers,
+			    .ncounts = host->ncounts,
+			    .counts_room = host->ncounts};
+
+	memcpy(made.no_pins, host->no_pins, sizeof(made.no_pins));
 
 	if (copy_rows(host->links.items, host->links.count, sizeof(*host->links.items),
 		      &made.links.items) < 0 ||
@@ -378,6 +387,10 @@ int host_copy(const struct host *host, struct host *copy, struct err *e)
 		      &made.actions.items) < 0 ||
 	    copy_rows(host->programs, host->nprograms, sizeof(*host->programs), &made.programs) <
 		    0 ||
+	    copy_rows(host->pins.items, host->pins.count, sizeof(*host->pins.items),
+		      &made.pins.items) < 0 ||
+	    copy_rows(host->copiers, host->ncopiers, sizeof(*host->copiers), &made.copiers) < 0 ||
+	    copy_rows(host->counts, host->ncounts, sizeof(*host->counts), &made.counts) < 0 ||
 	    vms_copy(&host->vms, &made.vms) < 0) {
 		host_free(&made);
 		return err_set(e, -ENOMEM, "out of memory");

@@ -340,31 +340,73 @@ static size_t once_half(struct insns *p, uint32_t hook)
 	return map_load;
 }
 
-int once_build(const struct bytecode *filter, uint32_t action, bool received,
-	       struct once_program *out, struct err *e)
+/* A tail call comes back only where it fails: then, as for a frame that is not taken, go on. */
+static size_t front_half(struct insns *p, uint32_t received)
+{
+	size_t map_load;
+
+	insn_label(p, LABEL_ACCEPT);
+	insn_copy(p, BPF_REG_1, CTX);
+	map_load = p->count;
+	insn_wide(p, BPF_REG_2, BPF_PSEUDO_MAP_FD, 0);
+	insn_move32(p, BPF_REG_3, (int32_t)received);
+	insn_call(p, BPF_FUNC_tail_call);
+	insn_label(p, LABEL_REJECT);
+	insn_move32(p, BPF_REG_0, -1);
+	insn_emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	return map_load;
+}
+
+/* The filter, then what half appends to it. */
+static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, uint32_t data),
+		 uint32_t data, struct once_program *out, struct err *e)
 {
 	struct insns p = {0};
 	size_t map_load;
-	uint64_t hash;
-	int r;
+	int r = filter_half(&p, filter);
 
-	r = filter_half(&p, filter);
 	if (r < 0) {
 		insns_free(&p);
 		return err_set(e, r,
 			       "the filter asks for something that a classifier can't see "
 			       "(only a packet socket can)");
 	}
-	map_load = once_half(&p, action << 1 | received);
+	map_load = half(&p, data);
 	r = insns_link(&p);
 	if (r < 0) {
 		insns_free(&p);
 		return err_set(e, r, r == -ENOMEM ? "out of memory" : "the filter is too long");
 	}
 	*out = (struct once_program){.code = p.code, .count = p.count, .map_load = map_load};
+	return 0;
+}
+
+int once_build(const struct bytecode *filter, uint32_t action, bool received,
+	       struct once_program *out, struct err *e)
+{
+	struct once_program p = {0};
+	uint64_t hash;
+	int r = build(filter, once_half, action << 1 | received, &p, e);
+
+	if (r < 0)
+		return r;
+	p.what = "the program that keeps frames from being copied twice";
 	hash = hash_bytes(HASH_START, p.code, p.count * sizeof(*p.code));
-	snprintf(out->name, sizeof(out->name), "pm_%s_%08x", received ? "out" : "in",
+	snprintf(p.name, sizeof(p.name), "pm_%s_%08x", received ? "out" : "in",
 		 (uint32_t)(hash ^ hash >> 32));
+	*out = p;
+	return 0;
+}
+
+int once_build_front(const struct bytecode *filter, bool received, struct once_program *out,
+		     struct err *e)
+{
+	int r = build(filter, front_half, received, out, e);
+
+	if (r < 0)
+		return r;
+	out->what = "the program that filters frames";
+	snprintf(out->name, sizeof(out->name), "pm_filter_%s", received ? "out" : "in");
 	return 0;
 }
 

@@ -33,8 +33,9 @@ struct once_cell {
 struct once_program {
 	struct bpf_insn *code; /* owned */
 	size_t count;
-	size_t map_load; /* the instruction whose imm takes the map's descriptor */
-	char name[16];	 /* "pm_in_0123abcd": tells direction and content */
+	size_t map_load;  /* the instruction whose imm takes the map's descriptor */
+	char name[16];	  /* "pm_in_0123abcd": tells direction and content */
+	const char *what; /* for sentences */
 };
 
 /*
@@ -44,6 +45,10 @@ struct once_program {
  */
 int once_build(const struct bytecode *filter, uint32_t action, bool received,
 	       struct once_program *out, struct err *e);
+/* A filter alone, in front of other programs: frames that it takes go on to number received of the
+ * program array that is its map; for others it returns TC_ACT_UNSPEC, which is TCX_NEXT. */
+int once_build_front(const struct bytecode *filter, bool received, struct once_program *out,
+		     struct err *e);
 void once_free(struct once_program *program); /* also for cleanup() */
 
 /* Into the kernel (BPF_MAP_CREATE, BPF_PROG_LOAD): descriptors, or a negative errno. See

@@ -37,7 +37,6 @@ int once_load(const struct once_program *program, int map_fd, struct err *e)
 	fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, program->name, "MIT", code, program->count,
 			   &opts);
 	if (fd < 0)
-		return load_refused(e, fd, "the program that keeps frames from being copied twice",
-				    load_last_words(log));
+		return load_refused(e, fd, program->what, load_last_words(log));
 	return fd;
 }

@@ -65,6 +65,30 @@ void op_text(const struct op *op, char *text, size_t size)
 	case OP_ACTION_DEL:
 		snprintf(text, size, "remove action %u", op->action);
 		break;
+	case OP_COPY_MAPS:
+		snprintf(text, size, "make the maps of its programs");
+		break;
+	case OP_COPY_PROGRAMS:
+		snprintf(text, size, "load the programs that copy frames");
+		break;
+	case OP_COPY_CONFIG:
+		snprintf(text, size, "tell its programs what to copy, and where to");
+		break;
+	case OP_COPY_LINK:
+		snprintf(text, size, "%s program on %s for %s",
+			 op->replace ? "exchange the" : "attach a", op->port,
+			 op->received ? "what it receives" : "what it sends");
+		break;
+	case OP_CUT_LINK:
+		snprintf(text, size, "%s program on %s that shortens copies",
+			 op->replace ? "exchange the" : "attach a", op->port);
+		break;
+	case OP_UNLINK:
+		snprintf(text, size, "detach %s", op->pin);
+		break;
+	case OP_UNPIN:
+		snprintf(text, size, "remove %s", op->pin);
+		break;
 	}
 }
 
@@ -83,6 +107,19 @@ static const char *kind_name(const struct op *op)
 		return "filter.remove";
 	case OP_RESTORE:
 		return "bridge-port.restore";
+	case OP_COPY_MAPS:
+		return "maps.add";
+	case OP_COPY_PROGRAMS:
+		return "programs.load";
+	case OP_COPY_CONFIG:
+		return "config.replace";
+	case OP_COPY_LINK:
+	case OP_CUT_LINK:
+		return op->replace ? "link.replace" : "link.add";
+	case OP_UNLINK:
+		return "link.remove";
+	case OP_UNPIN:
+		return "pin.remove";
 	case OP_QDISC_CLEAR:
 	case OP_QDISC_DEL:
 		return "qdisc.remove";
@@ -90,6 +127,18 @@ static const char *kind_name(const struct op *op)
 	default:
 		return "action.remove";
 	}
+}
+
+/* What the engine bpf's operations have. */
+static int add_pin(const struct op *op, json_t *o)
+{
+	bool directed = op->kind == OP_COPY_LINK || op->kind == OP_UNLINK;
+
+	if (op->pin[0] && json_object_set_new(o, "pin", json_string(op->pin)) < 0)
+		return -1;
+	if (!directed)
+		return 0;
+	return json_object_set_new(o, "direction", json_string(op->received ? "received" : "sent"));
 }
 
 json_t *op_object(const struct op *op, const char *session)
@@ -114,6 +163,8 @@ json_t *op_object(const struct op *op, const char *session)
 		r |= json_object_set_new(o, "action", json_integer(op->rule.mirred));
 	if (r == 0 && op->action)
 		r |= json_object_set_new(o, "action", json_integer(op->action));
+	if (r == 0)
+		r = add_pin(op, o);
 	if (r == 0 && op->to[0])
 		r |= json_object_set_new(o, "to", json_string(op->to));
 	if (r == 0)

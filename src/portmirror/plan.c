@@ -107,15 +107,18 @@ int plan_owner(const struct work *w, uint32_t action)
 static bool keeps_action(const struct work *w, const struct tc_action *action)
 {
 	int owner = plan_owner(w, action->index);
-	const struct session_state *st;
 
-	if (owner < 0)
-		return false;
-	st = &w->plan->states[owner];
-	if (w->in->sessions->items[owner].broken)
+	return owner >= 0 && plan_rests(w, owner) &&
+	       (w->in->sessions->items[owner].broken || action->to_ifindex == 0);
+}
+
+bool plan_rests(const struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+
+	if (w->in->sessions->items[state].broken)
 		return true;
-	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED && st->to_ifindex == 0 &&
-	       action->to_ifindex == 0;
+	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED && st->to_ifindex == 0;
 }
 
 static const struct tc_action *action_by_index(const struct host *host, uint32_t index)
@@ -136,9 +139,10 @@ bool plan_keeps(const struct work *w, const struct tc_filter *filter)
 	return filter->nactions == 1 && keeps_action(w, action ? action : &filter->actions[0]);
 }
 
-static bool usable(const struct session_state *st)
+/* An action is what the engine tc has of a session. */
+static bool wants_action(const struct session_state *st)
 {
-	return st->state != STATE_FAILED && st->to_ifindex != 0;
+	return st->engine == ENGINE_TC && st->state != STATE_FAILED && st->to_ifindex != 0;
 }
 
 static bool index_used(const struct work *w, uint32_t index)
@@ -154,7 +158,7 @@ static void choose_indexes(struct work *w)
 	uint32_t next = OURS_FIRST_INDEX;
 
 	for (size_t i = 0; i < w->plan->nstates; i++) {
-		if (!usable(&w->plan->states[i]) || w->plan->states[i].action != 0)
+		if (!wants_action(&w->plan->states[i]) || w->plan->states[i].action != 0)
 			continue;
 		while (index_used(w, next))
 			next++;
@@ -203,7 +207,7 @@ static void plan_actions(struct work *w)
 		const struct nl_link *to = nl_link_by_index(&host->links, st->to_ifindex);
 		struct op *op;
 
-		if (!usable(st) || !to)
+		if (!wants_action(st) || !to)
 			continue;
 		if (have && have->to_ifindex == st->to_ifindex &&
 		    have->mirred == TCA_EGRESS_MIRROR && have->control == TC_ACT_UNSPEC)
@@ -220,7 +224,7 @@ static void plan_actions(struct work *w)
 		int owner = plan_owner(w, a->index);
 
 		if (!ours_action(a, w->in->house) || keeps_action(w, a) ||
-		    (owner >= 0 && usable(&w->plan->states[owner])))
+		    (owner >= 0 && wants_action(&w->plan->states[owner])))
 			continue;
 		plan_op(w, OP_ACTION_DEL, owner, 0, &scrap)->action = a->index;
 	}
@@ -276,10 +280,15 @@ static void plan_isolation(struct work *w)
 
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		const struct session_state *st = &w->plan->states[i];
-		const struct nl_link *link = nl_link_by_index(links, st->to_ifindex);
+		size_t nto =
+			st->state != STATE_FAILED && st->session->isolate ? st->session->nto : 0;
 
-		if (usable(st) && st->session->isolate && bridge_port(link))
-			isolate(w, (int)i, link);
+		for (size_t j = 0; j < nto; j++) {
+			const struct nl_link *link = nl_link_by_index(links, st->to[j]);
+
+			if (bridge_port(link))
+				isolate(w, (int)i, link);
+		}
 	}
 	for (size_t i = 0; i < w->in->notes->count; i++) {
 		const struct note *n = &w->in->notes->items[i];
@@ -334,7 +343,7 @@ static void sort_ops(struct work *w)
 		w->failed = true;
 		return;
 	}
-	for (int kind = OP_ACTION_PUT; kind <= OP_ACTION_DEL; kind++)
+	for (int kind = OP_ACTION_PUT; kind <= OP_UNPIN; kind++)
 		for (size_t i = 0; i < plan->nops; i++)
 			if ((int)plan->ops[i].kind == kind)
 				sorted[count++] = plan->ops[i];
@@ -381,14 +390,17 @@ int plan_make(const struct plan_input *in, struct plan *plan, struct err *e)
 		plan_resolve(&w);
 		choose_indexes(&w);
 		plan_once(&w);
+		plan_split(&w);
 		check_wants(&w);
 		plan_actions(&w);
 		plan_isolation(&w);
 		plan_ports(&w);
+		plan_copies(&w);
 		sort_ops(&w);
 		count_pending(&made);
 	}
 	free(w.wants);
+	free(w.copies);
 	free(w.program_of);
 	if (w.failed) {
 		plan_free(&made);

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bpf/copy.h"
+#include "bpf/pin.h"
 #include "netlink/tc.h"
 #include "portmirror/filter.h"
 #include "portmirror/notes.h"
@@ -27,6 +29,8 @@ struct lacks {
 	bool bpf;      /* cls_bpf */
 	bool matchall; /* cls_matchall */
 	bool prio;     /* sch_prio */
+	/* Why the engine bpf can't be had, as it turned out when it was tried. "": it wasn't. */
+	char copy[300];
 };
 
 /* What it lacks, as far as what of ours stands there tells: another run has learned it before. */
@@ -34,15 +38,22 @@ struct lacks lacks_shown(const struct host *host, const struct notes *notes, uin
 
 /* In the order in which they are carried out. */
 enum op_kind {
-	OP_ACTION_PUT,	/* the session's mirred action: made, or moved to another device */
-	OP_ISOLATE,	/* a destination's bridge-port flags */
+	OP_ACTION_PUT, /* the session's mirred action: made, or moved to another device */
+	OP_ISOLATE,    /* a destination's bridge-port flags */
+	OP_COPY_MAPS, /* the maps of a session's programs, those that are missing; and its config */
+	OP_COPY_PROGRAMS,
+	OP_CUT_LINK,	/* a destination's, which shortens copies */
+	OP_COPY_CONFIG, /* exchanged in one step */
+	OP_COPY_LINK,	/* a port's; made, or its program exchanged in one step */
 	OP_QDISC_CLEAR, /* a qdisc of ours that is in the way of the next */
 	OP_QDISC_ADD,
 	OP_FILTER_PUT, /* added, or replaced in one step */
 	OP_FILTER_DEL,
+	OP_UNLINK,
 	OP_RESTORE, /* a destination's bridge-port flags, as they were */
 	OP_QDISC_DEL,
-	OP_ACTION_DEL
+	OP_ACTION_DEL,
+	OP_UNPIN /* maps and programs that no link needs any more */
 };
 
 struct op {
@@ -66,6 +77,11 @@ struct op {
 	char to[IFNAMSIZ];
 	/* bridge ports */
 	unsigned mask, flags;
+	/* the engine bpf: the pin that is made or removed, and what of */
+	char owner[PIN_NAME]; /* the session's name; "": all sessions' */
+	char pin[PIN_NAME];
+	bool received;
+	struct copy_config config;
 };
 
 /* A once-program to be loaded for a session and a direction. */
@@ -86,12 +102,14 @@ struct session_state {
 	enum state state;
 	char *reasons; /* sentences, one a line; NULL: none. Owned */
 	struct ifindexes from;
-	int to_ifindex;	 /* 0: not there */
-	uint32_t action; /* its mirred index; 0: none yet */
-	bool in_kernel;	 /* an action of it is there now */
-	size_t pending;	 /* operations that would change something for it */
-	size_t waiting;	 /* selectors that match nothing now */
-	bool stuck;	 /* something of it can't be done on this host as it stands */
+	int to[SESSION_TO_MAX];	 /* of each destination; 0: not there */
+	int to_ifindex;		 /* the first that is there; 0: none is */
+	enum engine_kind engine; /* tc or bpf */
+	uint32_t action;	 /* its mirred index; 0: none yet */
+	bool in_kernel;		 /* an action of it is there now */
+	size_t pending;		 /* operations that would change something for it */
+	size_t waiting;		 /* selectors that match nothing now */
+	bool stuck;		 /* something of it can't be done on this host as it stands */
 };
 
 struct plan {
@@ -113,6 +131,8 @@ struct plan_input {
 	const struct notes *notes;
 	struct lacks lacks;
 	uint32_t house;
+	enum engine_kind
+		preferred; /* what a session's engine auto means here, where it can be had */
 };
 
 int plan_make(const struct plan_input *in, struct plan *plan, struct err *e);

@@ -16,25 +16,25 @@ static const char *name_of(const struct work *w, int ifindex)
 	return link ? link->name : "?";
 }
 
-/* The one device that the destination means, or 0 and a reason. */
-static int resolve_to(struct work *w, int state, const struct session *s)
+/* The one device that a destination means, or 0 and a reason. */
+static int resolve_one(struct work *w, int state, const struct selector *to)
 {
 	struct ifindexes found cleanup(ifindexes_free) = {0};
 	const struct nl_link *link;
 	struct err why = {0};
-	int r = selector_resolve(&s->to, &w->in->host->links, &w->in->host->vms, &found, &why);
+	int r = selector_resolve(to, &w->in->host->links, &w->in->host->vms, &found, &why);
 
 	if (r == -ENOMEM) {
 		w->failed = true;
 	} else if (r < 0) {
 		plan_say(w, state, STATE_FAILED, "to: %s", why.text);
 	} else if (found.count == 0) {
-		plan_wait(w, state, STATE_WAITING, "waiting for the destination %s", s->to.text);
+		plan_wait(w, state, STATE_PARTIAL, "waiting for the destination %s", to->text);
 	} else if (found.count > 1) {
 		plan_say(w, state, STATE_FAILED,
 			 "to: %s means %zu devices (%s, %s, …); a destination is one: name its "
 			 "NIC, or the port",
-			 s->to.text, found.count, name_of(w, found.items[0]),
+			 to->text, found.count, name_of(w, found.items[0]),
 			 name_of(w, found.items[1]));
 	} else {
 		link = nl_link_by_index(&w->in->host->links, found.items[0]);
@@ -46,22 +46,51 @@ static int resolve_to(struct work *w, int state, const struct session *s)
 	return 0;
 }
 
+static void resolve_to(struct work *w, int state, const struct session *s)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	for (size_t i = 0; i < s->nto; i++) {
+		st->to[i] = resolve_one(w, state, &s->to[i]);
+		for (size_t j = 0; st->to[i] && j < i; j++)
+			if (st->to[j] == st->to[i])
+				plan_say(w, state, STATE_FAILED,
+					 "to: %s and %s are the same device, %s", s->to[j].text,
+					 s->to[i].text, name_of(w, st->to[i]));
+		if (st->to_ifindex == 0)
+			st->to_ifindex = st->to[i];
+	}
+	if (st->to_ifindex == 0 && st->state < STATE_WAITING)
+		st->state = STATE_WAITING;
+}
+
+/* The number of the destination that this device is; -1: it is none. */
+static int destination(const struct session_state *st, int ifindex)
+{
+	for (size_t i = 0; i < st->session->nto; i++)
+		if (st->to[i] == ifindex)
+			return (int)i;
+	return -1;
+}
+
 /* Adds what a source means now; a device that can't be mirrored is left out, with a reason. */
 static void add_source(struct work *w, int state, const struct selector *source,
-		       const struct ifindexes *found, int to)
+		       const struct ifindexes *found)
 {
 	struct session_state *st = &w->plan->states[state];
 
 	for (size_t i = 0; i < found->count; i++) {
 		const struct nl_link *link = nl_link_by_index(&w->in->host->links, found->items[i]);
+		int to = destination(st, found->items[i]);
 
-		if (found->items[i] == to) {
+		if (to >= 0) {
 			/* Left out of what names many; a loop where it is all that is named. */
 			if (found->count == 1)
 				plan_say(w, state, STATE_FAILED,
 					 "a loop: %s is the source %s and the destination %s at "
 					 "once",
-					 name_of(w, to), source->text, st->session->to.text);
+					 name_of(w, found->items[i]), source->text,
+					 st->session->to[to].text);
 		} else if (!link || link->type != ARPHRD_ETHER) {
 			plan_stuck(w, state, "%s is no Ethernet device",
 				   name_of(w, found->items[i]));
@@ -71,7 +100,7 @@ static void add_source(struct work *w, int state, const struct selector *source,
 	}
 }
 
-static void resolve_from(struct work *w, int state, const struct session *s, int to)
+static void resolve_from(struct work *w, int state, const struct session *s)
 {
 	size_t waiting = 0;
 
@@ -89,7 +118,7 @@ static void resolve_from(struct work *w, int state, const struct session *s, int
 			plan_wait(w, state, STATE_PARTIAL, "waiting for the source %s",
 				  s->from[i].text);
 		else
-			add_source(w, state, &s->from[i], &found, to);
+			add_source(w, state, &s->from[i], &found);
 	}
 	if (w->plan->states[state].from.count == 0 &&
 	    w->plan->states[state].state != STATE_FAILED) {
@@ -99,6 +128,38 @@ static void resolve_from(struct work *w, int state, const struct session *s, int
 		else if (w->plan->states[state].state < STATE_WAITING)
 			w->plan->states[state].state = STATE_WAITING;
 	}
+}
+
+/* Why this host can't do with eBPF; NULL: it can. */
+static const char *no_bpf(const struct work *w)
+{
+	if (*w->in->lacks.copy)
+		return w->in->lacks.copy;
+	if (!w->in->host->tcx)
+		return "this kernel has no tcx, which came with Linux 6.6";
+	return *w->in->host->no_pins ? w->in->host->no_pins : NULL;
+}
+
+/* auto takes bpf for what tc can't do; a session that says which qdiscs to use is tc's. */
+static enum engine_kind choose_engine(struct work *w, int state, const struct session *s)
+{
+	const char *only = session_needs_bpf(s), *why = no_bpf(w);
+	bool automatic = s->engine == ENGINE_AUTO && !only;
+
+	if (s->engine == ENGINE_TC ||
+	    (automatic && (s->attach != ATTACH_AUTO || w->in->preferred != ENGINE_BPF)))
+		return ENGINE_TC;
+	if (!why)
+		return ENGINE_BPF;
+	if (!automatic) {
+		plan_say(w, state, STATE_FAILED, "the engine bpf%s%s%s can't be had: %s",
+			 only ? " (for " : "", only ? only : "", only ? ")" : "", why);
+		return ENGINE_BPF;
+	}
+	if (w->in->host->tcx)
+		plan_say(w, state, STATE_WHOLE, "by the engine tc, because bpf can't be had: %s",
+			 why);
+	return ENGINE_TC;
 }
 
 /* The action that the session has in the kernel; NULL: none. */
@@ -116,12 +177,16 @@ static const struct tc_action *find_action(const struct work *w, const struct se
 	return NULL;
 }
 
-/* Copies to state a's destination go out of that device: does session b mirror what goes there? */
-static bool feeds(const struct session_state *a, const struct session_state *b)
+/* Copies to state a's destinations go out of these devices: which of them does session b mirror
+ * what goes there? 0: none. */
+static int feeds(const struct session_state *a, const struct session_state *b)
 {
-	return a->to_ifindex != 0 && b->to_ifindex != 0 &&
-	       (b->session->direction & DIRECTION_RECEIVED) &&
-	       ifindexes_have(&b->from, a->to_ifindex);
+	if (b->to_ifindex == 0 || !(b->session->direction & DIRECTION_RECEIVED))
+		return 0;
+	for (size_t i = 0; i < a->session->nto; i++)
+		if (a->to[i] != 0 && ifindexes_have(&b->from, a->to[i]))
+			return a->to[i];
+	return 0;
 }
 
 /* Looks for a way from at back to start; path gets the sessions on it. */
@@ -160,9 +225,10 @@ static void refuse_loop(struct work *w, size_t state)
 		return;
 	plan_say(w, (int)state, STATE_FAILED,
 		 "a loop: %s copies to %s, which %s mirrors to %s, and so on back to %s",
-		 s->session->name, name_of(w, s->to_ifindex), next->session->name,
+		 s->session->name, name_of(w, feeds(s, next)), next->session->name,
 		 name_of(w, next->to_ifindex), s->session->name);
 	s->to_ifindex = 0;
+	memset(s->to, 0, sizeof(s->to));
 }
 
 /* The newest of the sessions in a loop is refused, else the first by name. */
@@ -181,7 +247,7 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 	const struct tc_action *action = find_action(w, &saved->session);
 
 	st->session = &saved->session;
-	st->in_kernel = action != NULL;
+	st->in_kernel = action || host_copier(w->in->host, saved->session.name);
 	st->action = action ? action->index : 0;
 	if (saved->broken) {
 		plan_say(w, state, STATE_FAILED, "%s", saved->broken);
@@ -192,8 +258,9 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 			 "suspended: nothing is copied until it is restored");
 		return;
 	}
-	st->to_ifindex = resolve_to(w, state, &saved->session);
-	resolve_from(w, state, &saved->session, st->to_ifindex);
+	st->engine = choose_engine(w, state, &saved->session);
+	resolve_to(w, state, &saved->session);
+	resolve_from(w, state, &saved->session);
 }
 
 static int group_of(const struct work *w, int ifindex)

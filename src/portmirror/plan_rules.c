@@ -8,34 +8,46 @@
 #include "base/mem.h"
 #include "portmirror/plan_work.h"
 
-static int by_destination_and_group(const void *a, const void *b, void *data)
+/* A want, and one of the places where its copies are told apart: a destination; or, of a session
+ * that leaves something out, only the session, so that others' copies of that are not suppressed.
+ */
+struct account {
+	int number; /* of the device; or below 0: of the session */
+	size_t want;
+};
+
+bool plan_alone(const struct session *s)
+{
+	return s->snap || s->sample || s->rate;
+}
+
+static int by_account_and_group(const void *a, const void *b, void *data)
 {
 	const struct work *w = data;
-	const struct want *x = &w->wants[*(const size_t *)a], *y = &w->wants[*(const size_t *)b];
-	int to_x = w->plan->states[x->state].to_ifindex,
-	    to_y = w->plan->states[y->state].to_ifindex;
+	const struct account *i = a, *j = b;
+	const struct want *x = &w->wants[i->want], *y = &w->wants[j->want];
 
-	if (to_x != to_y)
-		return to_x < to_y ? -1 : 1;
+	if (i->number != j->number)
+		return i->number < j->number ? -1 : 1;
 	if (x->group != y->group)
 		return x->group < y->group ? -1 : 1;
 	return x < y ? -1 : x > y;
 }
 
 /*
- * Of the wants of one destination on one bridge: could two of them see one frame? Two sessions on
+ * Of the wants of one account on one bridge: could two of them see one frame? Two sessions on
  * the same port can; two ports can unless both look only at frames that enter.
  */
-static bool overlap(const struct work *w, const size_t *order, size_t count)
+static bool overlap(const struct work *w, const struct account *order, size_t count)
 {
 	bool received = false, two_ports = false;
 	unsigned seen = 0; /* directions that sessions before this one want of the same port */
 
 	for (size_t i = 0; i < count; i++) {
-		const struct want *a = &w->wants[order[i]];
+		const struct want *a = &w->wants[order[i].want];
 
 		/* The order is that of the wants, in which those of one port are neighbours. */
-		if (i > 0 && w->wants[order[i - 1]].ifindex != a->ifindex) {
+		if (i > 0 && w->wants[order[i - 1].want].ifindex != a->ifindex) {
 			two_ports = true;
 			seen = 0;
 		}
@@ -47,33 +59,47 @@ static bool overlap(const struct work *w, const size_t *order, size_t count)
 	return two_ports && received;
 }
 
+static size_t list_accounts(const struct work *w, struct account *list)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->nwants; i++) {
+		const struct session_state *st = &w->plan->states[w->wants[i].state];
+
+		if (plan_alone(st->session)) {
+			list[count++] = (struct account){-1 - w->wants[i].state, i};
+			continue;
+		}
+		for (size_t j = 0; j < st->session->nto; j++)
+			if (st->to[j])
+				list[count++] = (struct account){st->to[j], i};
+	}
+	return count;
+}
+
 void plan_once(struct work *w)
 {
-	size_t *order cleanup(free_at) = calloc(w->nwants + 1, sizeof(*order));
-	size_t end;
+	struct account *order cleanup(free_at) =
+		calloc(w->nwants * SESSION_TO_MAX + 1, sizeof(*order));
+	size_t end, count;
 
 	if (!order) {
 		w->failed = true;
 		return;
 	}
-	for (size_t i = 0; i < w->nwants; i++)
-		order[i] = i;
-	qsort_r(order, w->nwants, sizeof(*order), by_destination_and_group, w);
-	for (size_t start = 0; start < w->nwants; start = end) {
-		const struct want *first = &w->wants[order[start]];
-		int to = w->plan->states[first->state].to_ifindex;
+	count = list_accounts(w, order);
+	qsort_r(order, count, sizeof(*order), by_account_and_group, w);
+	for (size_t start = 0; start < count; start = end) {
+		const struct want *first = &w->wants[order[start].want];
 
-		for (end = start; end < w->nwants; end++) {
-			const struct want *other = &w->wants[order[end]];
-
-			if (other->group != first->group ||
-			    w->plan->states[other->state].to_ifindex != to)
+		for (end = start; end < count; end++)
+			if (w->wants[order[end].want].group != first->group ||
+			    order[end].number != order[start].number)
 				break;
-		}
 		if (!overlap(w, &order[start], end - start))
 			continue;
 		for (size_t i = start; i < end; i++)
-			w->wants[order[i]].once = true;
+			w->wants[order[i].want].once = true;
 	}
 }
 

@@ -20,8 +20,10 @@ struct want {
 struct work {
 	const struct plan_input *in;
 	struct plan *plan;
-	struct want *wants; /* by ifindex, then state */
+	struct want *wants; /* by ifindex, then state; those of the engine tc after plan_split() */
 	size_t nwants, wants_room;
+	struct want *copies; /* the engine bpf's, likewise */
+	size_t ncopies;
 	int *program_of; /* by 2 * state + received: the number of its program, plus 1; 0: none yet
 			  */
 	bool failed;	 /* out of memory */
@@ -32,7 +34,12 @@ void plan_resolve(struct work *w);
 /* plan_rules.c: which wants need a once-program, and the programs. Returns the program's number,
  * or -1. */
 void plan_once(struct work *w);
+/* It leaves out some of what it could copy: others copy that all the same. */
+bool plan_alone(const struct session *s);
 int plan_program(struct work *w, int state, bool received);
+/* plan_copy.c: the operations of the engine bpf. */
+void plan_split(struct work *w);
+void plan_copies(struct work *w);
 /* plan_port.c: the operations of one port. */
 void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants);
 
@@ -49,6 +56,10 @@ void plan_stuck(struct work *w, int state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void plan_wait(struct work *w, int state, enum state at_least, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* A session whose kernel state stays as it is: its file can't be read, or it waits for its
+ * destination. */
+bool plan_rests(const struct work *w, int state);
 
 /* The session that has this action; -1: none. */
 int plan_owner(const struct work *w, uint32_t action);

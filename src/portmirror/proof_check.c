@@ -40,12 +40,30 @@ const char *proof_check_port(const struct proof_check *c, size_t number)
 	return link ? link->name : "?";
 }
 
+/* The option by which it leaves something out, on purpose; NULL: none. */
+static const char *partial(const struct session *s)
+{
+	return s->snap	    ? "snap"
+	       : s->sample  ? "sample"
+	       : s->rate    ? "rate"
+	       : s->balance ? "balance"
+			    : NULL;
+}
+
 /* Why the session can't be checked as it stands; empty: it can. */
 static void objection(const struct session_state *st, struct buf *why)
 {
 	enum state state = show_state(st);
 	const char *reasons = st->reasons ? st->reasons : "";
+	const char *partly = partial(st->session);
 
+	if (partly) {
+		buf_fmt(why,
+			"%s is not meant to copy every frame to one place, and whole (%s): there "
+			"is nothing to prove",
+			st->session->name, partly);
+		return;
+	}
 	if (state == STATE_WHOLE)
 		return;
 	buf_fmt(why, "%s is %s", st->session->name, state_name(state));
@@ -69,7 +87,7 @@ int proof_check_find(struct proof_check *c, const char *name, struct err *e)
 	c->to = nl_link_by_index(&c->view->host.links, c->st->to_ifindex);
 	if (!c->to)
 		return err_set(e, -EAGAIN, "the destination %s is not there",
-			       c->st->session->to.text);
+			       c->st->session->to[0].text);
 	return 0;
 }
 

@@ -104,6 +104,13 @@ static void carry_out(struct host *host, const struct op *op)
 	case OP_QDISC_CLEAR:
 	case OP_QDISC_ADD:
 	case OP_FILTER_PUT:
+	case OP_COPY_MAPS:
+	case OP_COPY_PROGRAMS:
+	case OP_CUT_LINK:
+	case OP_COPY_CONFIG:
+	case OP_COPY_LINK:
+	case OP_UNLINK:
+	case OP_UNPIN:
 	default:
 		break; /* not where nothing is wanted */
 	}
@@ -153,6 +160,7 @@ int script_plan(struct view *view, const char *name, uint32_t house, struct plan
 	one.items = &view->sessions->items[number];
 	in.filters = &view->filters[number];
 	in.lacks = lacks_shown(&view->host, &view->notes, house);
+	in.preferred = ENGINE_TC; /* whatever copies them: this is how tc would */
 	r = host_without_ours(&view->host, &view->notes, house, e);
 	if (r < 0)
 		return r;
@@ -406,6 +414,13 @@ static const char *about(enum op_kind kind)
 	case OP_RESTORE:
 	case OP_QDISC_DEL:
 	case OP_ACTION_DEL:
+	case OP_COPY_MAPS:
+	case OP_COPY_PROGRAMS:
+	case OP_CUT_LINK:
+	case OP_COPY_CONFIG:
+	case OP_COPY_LINK:
+	case OP_UNLINK:
+	case OP_UNPIN:
 	default:
 		return NULL;
 	}
@@ -431,6 +446,13 @@ static void put(struct writer *w, const struct op *op)
 	case OP_RESTORE:
 	case OP_QDISC_DEL:
 	case OP_ACTION_DEL:
+	case OP_COPY_MAPS:
+	case OP_COPY_PROGRAMS:
+	case OP_CUT_LINK:
+	case OP_COPY_CONFIG:
+	case OP_COPY_LINK:
+	case OP_UNLINK:
+	case OP_UNPIN:
 	default:
 		break;
 	}

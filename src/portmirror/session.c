@@ -27,12 +27,20 @@ static const char *const attaches[] = {
 	[ATTACH_CLASSIC] = "classic",
 };
 
+static const char *const engines[] = {
+	[ENGINE_AUTO] = "auto",
+	[ENGINE_TC] = "tc",
+	[ENGINE_BPF] = "bpf",
+};
+
 void session_free(struct session *s)
 {
 	for (size_t i = 0; i < s->nfrom; i++)
 		selector_free(&s->from[i]);
+	for (size_t i = 0; i < s->nto; i++)
+		selector_free(&s->to[i]);
 	free(s->from);
-	selector_free(&s->to);
+	free(s->to);
 	free(s->filter);
 	*s = (struct session){0};
 }
@@ -99,6 +107,36 @@ const char *attach_name(enum attach attach)
 	return attaches[attach];
 }
 
+int engine_kind_parse(const char *text, enum engine_kind *engine, struct err *e)
+{
+	char shown[TEXT_SHOWN];
+
+	for (size_t i = 0; i < COUNT(engines); i++) {
+		if (strcmp(text, engines[i]) == 0) {
+			*engine = (enum engine_kind)i;
+			return 0;
+		}
+	}
+	return err_set(e, -EINVAL, "\"%s\" is no engine; it is auto, tc or bpf",
+		       text_shown(shown, text));
+}
+
+const char *engine_kind_name(enum engine_kind engine)
+{
+	return engines[engine];
+}
+
+const char *session_needs_bpf(const struct session *s)
+{
+	return s->snap		 ? "snap"
+	       : s->sample_flows ? "sample-flows"
+	       : s->sample	 ? "sample"
+	       : s->rate	 ? "rate"
+	       : s->balance	 ? "balance"
+	       : s->nto > 1	 ? "more than one destination"
+				 : NULL;
+}
+
 struct reader {
 	struct session s; /* what is read so far */
 	const char *fallback;
@@ -151,57 +189,56 @@ static int read_name(struct reader *r, const json_t *value)
 	return 0;
 }
 
-static int add_from(struct reader *r, const json_t *value)
+/* One of a list of selectors, which has room for it. */
+static int add_selector(struct reader *r, const char *key, const json_t *value,
+			struct selector *items, size_t *count)
 {
-	struct session *s = &r->s;
 	const char *text = text_of(r, value);
-	int ret = text ? selector_parse(text, &s->from[s->nfrom], r->e) : -EINVAL;
+	int ret = text ? selector_parse(text, &items[*count], r->e) : -EINVAL;
 
 	if (ret < 0)
 		return ret;
-	s->nfrom++;
-	for (size_t i = 0; i + 1 < s->nfrom; i++)
-		if (selector_equal(&s->from[i], &s->from[s->nfrom - 1]))
-			return err_set(r->e, -EINVAL, "\"%s\" is there already, as from[%zu]", text,
-				       i);
+	(*count)++;
+	for (size_t i = 0; i + 1 < *count; i++)
+		if (selector_equal(&items[i], &items[*count - 1]))
+			return err_set(r->e, -EINVAL, "\"%s\" is there already, as %s[%zu]", text,
+				       key, i);
 	return 0;
 }
 
-static int read_from(struct reader *r, const json_t *value)
+/* An array, or one: what are they called, and how many may there be? */
+static int read_selectors(struct reader *r, const char *key, const char *what, size_t most,
+			  const json_t *value, struct selector **items, size_t *found)
 {
 	size_t count = json_is_array(value) ? json_array_size(value) : 1;
 	int ret = 0;
 
 	if (count == 0)
-		return err_set(r->e, -EINVAL, "at least one source is wanted");
-	if (count > SESSION_FROM_MAX)
-		return err_set(r->e, -E2BIG, "%zu sources, more than a session may have (%d)",
-			       count, SESSION_FROM_MAX);
-	r->s.from = calloc(count, sizeof(*r->s.from));
-	if (!r->s.from)
+		return err_set(r->e, -EINVAL, "at least one %s is wanted", what);
+	if (count > most)
+		return err_set(r->e, -E2BIG, "%zu %ss, more than a session may have (%zu)", count,
+			       what, most);
+	*items = calloc(count, sizeof(**items));
+	if (!*items)
 		return err_set(r->e, -ENOMEM, "out of memory");
 	if (!json_is_array(value))
-		return add_from(r, value);
+		return add_selector(r, key, value, *items, found);
 	for (size_t i = 0; i < count && ret == 0; i++) {
-		snprintf(r->field, sizeof(r->field), "from[%zu]", i);
-		ret = add_from(r, json_array_get(value, i));
+		snprintf(r->field, sizeof(r->field), "%s[%zu]", key, i);
+		ret = add_selector(r, key, json_array_get(value, i), *items, found);
 	}
 	return ret;
 }
 
+static int read_from(struct reader *r, const json_t *value)
+{
+	return read_selectors(r, "from", "source", SESSION_FROM_MAX, value, &r->s.from,
+			      &r->s.nfrom);
+}
+
 static int read_to(struct reader *r, const json_t *value)
 {
-	const char *text;
-
-	if (json_is_array(value)) {
-		if (json_array_size(value) != 1)
-			return err_set(r->e, -EINVAL, "one destination is wanted, not %zu",
-				       json_array_size(value));
-		value = json_array_get(value, 0);
-		snprintf(r->field, sizeof(r->field), "to[0]");
-	}
-	text = text_of(r, value);
-	return text ? selector_parse(text, &r->s.to, r->e) : -EINVAL;
+	return read_selectors(r, "to", "destination", SESSION_TO_MAX, value, &r->s.to, &r->s.nto);
 }
 
 static int read_direction(struct reader *r, const json_t *value)
@@ -216,6 +253,50 @@ static int read_attach(struct reader *r, const json_t *value)
 	const char *text = text_of(r, value);
 
 	return text ? attach_parse(text, &r->s.attach, r->e) : -EINVAL;
+}
+
+static int read_engine(struct reader *r, const json_t *value)
+{
+	const char *text = text_of(r, value);
+
+	return text ? engine_kind_parse(text, &r->s.engine, r->e) : -EINVAL;
+}
+
+static int read_number(const struct reader *r, const json_t *value, unsigned least, unsigned most,
+		       unsigned *number)
+{
+	json_int_t n = json_integer_value(value);
+
+	if (!json_is_integer(value) || n < (json_int_t)least || n > (json_int_t)most)
+		return err_set(r->e, -EINVAL, "a whole number from %u to %u is wanted here", least,
+			       most);
+	*number = (unsigned)n;
+	return 0;
+}
+
+static int read_snap(struct reader *r, const json_t *value)
+{
+	return read_number(r, value, SESSION_SNAP_MIN, SESSION_SNAP_MAX, &r->s.snap);
+}
+
+static int read_sample(struct reader *r, const json_t *value)
+{
+	return read_number(r, value, 2, SESSION_SAMPLE_MAX, &r->s.sample);
+}
+
+static int read_sample_flows(struct reader *r, const json_t *value)
+{
+	return read_bool(r, value, &r->s.sample_flows);
+}
+
+static int read_rate(struct reader *r, const json_t *value)
+{
+	return read_number(r, value, 1, SESSION_RATE_MAX, &r->s.rate);
+}
+
+static int read_balance(struct reader *r, const json_t *value)
+{
+	return read_bool(r, value, &r->s.balance);
 }
 
 static int read_filter(struct reader *r, const json_t *value)
@@ -256,10 +337,15 @@ static const struct {
 	const char *name;
 	int (*read)(struct reader *r, const json_t *value);
 } keys[] = {
-	{"_type", read_mirror},	       {"name", read_name},	  {"mode", read_mirror},
-	{"from", read_from},	       {"to", read_to},		  {"direction", read_direction},
-	{"filter", read_filter},       {"attach", read_attach},	  {"isolate", read_isolate},
-	{"suspended", read_suspended}, {"runtime", read_runtime},
+	{"_type", read_mirror},	   {"name", read_name},
+	{"mode", read_mirror},	   {"from", read_from},
+	{"to", read_to},	   {"direction", read_direction},
+	{"filter", read_filter},   {"attach", read_attach},
+	{"engine", read_engine},   {"snap", read_snap},
+	{"sample", read_sample},   {"sample-flows", read_sample_flows},
+	{"rate", read_rate},	   {"balance", read_balance},
+	{"isolate", read_isolate}, {"suspended", read_suspended},
+	{"runtime", read_runtime},
 };
 
 static int unknown_key(const struct reader *r, const char *key)
@@ -290,27 +376,64 @@ static int read_key(struct reader *r, const char *key, const json_t *value)
 	return err_where(r->e, "%s", r->field); /* the code as it was set */
 }
 
+/* A source that is a destination too. */
+static int check_loop(struct reader *r)
+{
+	const struct session *s = &r->s;
+
+	for (size_t i = 0; i < s->nto; i++) {
+		for (size_t j = 0; j < s->nfrom; j++) {
+			if (!selector_equal(&s->from[j], &s->to[i]))
+				continue;
+			snprintf(r->field, sizeof(r->field), s->nto > 1 ? "to[%zu]" : "to", i);
+			return err_set(r->e, -ELOOP,
+				       "%s: a loop: \"%s\" is a source too (from[%zu])", r->field,
+				       s->to[i].text, j);
+		}
+	}
+	return 0;
+}
+
+/* Options that mean something only together. */
+static int check_options(struct reader *r)
+{
+	const struct session *s = &r->s;
+	const char *only = session_needs_bpf(s);
+
+	if (s->sample_flows && s->sample == 0) {
+		snprintf(r->field, sizeof(r->field), "sample-flows");
+		return err_set(r->e, -EINVAL,
+			       "sample-flows: sample is missing: one flow in how many?");
+	}
+	if (s->balance && s->nto < 2) {
+		snprintf(r->field, sizeof(r->field), "balance");
+		return err_set(r->e, -EINVAL,
+			       "balance: at least two destinations are wanted to spread copies "
+			       "over");
+	}
+	if (only && s->engine == ENGINE_TC) {
+		snprintf(r->field, sizeof(r->field), "engine");
+		return err_set(r->e, -EINVAL, "engine: tc can't do what is asked for (%s); bpf can",
+			       only);
+	}
+	return 0;
+}
+
 /* What only the whole can tell. */
 static int check_whole(struct reader *r)
 {
 	const struct session *s = &r->s;
+	int ret;
 
 	r->field[0] = '\0';
 	if (*s->name == '\0')
 		return err_set(r->e, -EINVAL, "the session has no name");
 	if (s->nfrom == 0)
 		return err_set(r->e, -EINVAL, "from is missing: what is to be mirrored?");
-	if (!s->to.text)
+	if (s->nto == 0)
 		return err_set(r->e, -EINVAL, "to is missing: where are the copies to go?");
-	for (size_t i = 0; i < s->nfrom; i++) {
-		if (selector_equal(&s->from[i], &s->to)) {
-			snprintf(r->field, sizeof(r->field), "to");
-			return err_set(r->e, -ELOOP,
-				       "to: a loop: \"%s\" is a source too (from[%zu])", s->to.text,
-				       i);
-		}
-	}
-	return 0;
+	ret = check_loop(r);
+	return ret < 0 ? ret : check_options(r);
 }
 
 static int read_object(struct reader *r, json_t *object)
@@ -354,12 +477,12 @@ int session_read(const json_t *object, const char *fallback, struct session *s, 
 	return 0;
 }
 
-static json_t *from_array(const struct session *s)
+static json_t *array_of(const struct selector *items, size_t count)
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; array && i < s->nfrom; i++) {
-		if (json_array_append_new(array, json_string(s->from[i].text)) < 0) {
+	for (size_t i = 0; array && i < count; i++) {
+		if (json_array_append_new(array, json_string(items[i].text)) < 0) {
 			json_decref(array);
 			return NULL;
 		}
@@ -376,6 +499,13 @@ static void put(json_t **object, const char *key, json_t *value)
 	}
 }
 
+/* 0: not set. */
+static void put_number(json_t **object, const char *key, unsigned number, bool all)
+{
+	if (number || all)
+		put(object, key, number ? json_integer(number) : json_null());
+}
+
 json_t *session_object(const struct session *s, bool all)
 {
 	json_t *object = json_object();
@@ -385,14 +515,23 @@ json_t *session_object(const struct session *s, bool all)
 	put(&object, "name", json_string(s->name));
 	if (all)
 		put(&object, "mode", json_string("mirror"));
-	put(&object, "from", from_array(s));
-	put(&object, "to", json_string(s->to.text));
+	put(&object, "from", array_of(s->from, s->nfrom));
+	put(&object, "to", s->nto > 1 ? array_of(s->to, s->nto) : json_string(s->to[0].text));
 	if (all || s->direction != DIRECTION_BOTH)
 		put(&object, "direction", json_string(direction_name(s->direction)));
 	if (all || s->filter)
 		put(&object, "filter", s->filter ? json_string(s->filter) : json_null());
 	if (all || s->attach != ATTACH_AUTO)
 		put(&object, "attach", json_string(attach_name(s->attach)));
+	if (all || s->engine != ENGINE_AUTO)
+		put(&object, "engine", json_string(engine_kind_name(s->engine)));
+	put_number(&object, "snap", s->snap, all);
+	put_number(&object, "sample", s->sample, all);
+	if (all || s->sample_flows)
+		put(&object, "sample-flows", json_boolean(s->sample_flows));
+	put_number(&object, "rate", s->rate, all);
+	if (all || s->balance)
+		put(&object, "balance", json_boolean(s->balance));
 	if (all || s->isolate)
 		put(&object, "isolate", json_boolean(s->isolate));
 	if (all || s->suspended)
@@ -412,24 +551,31 @@ int session_copy(const struct session *s, struct session *copy, struct err *e)
 	return session_read(object, NULL, copy, field, e);
 }
 
-static bool has_from(const struct session *s, const struct selector *wanted)
+static bool all_among(const struct selector *items, size_t count, const struct selector *others,
+		      size_t nothers)
 {
-	for (size_t i = 0; i < s->nfrom; i++)
-		if (selector_equal(&s->from[i], wanted))
-			return true;
-	return false;
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < nothers; j++)
+			found += selector_equal(&items[i], &others[j]);
+	return found == count;
+}
+
+/* All but what is named by selectors, and the filter. */
+static bool same_options(const struct session *a, const struct session *b)
+{
+	return a->direction == b->direction && a->attach == b->attach && a->engine == b->engine &&
+	       a->snap == b->snap && a->sample == b->sample && a->sample_flows == b->sample_flows &&
+	       a->rate == b->rate && a->balance == b->balance && a->isolate == b->isolate &&
+	       a->suspended == b->suspended && a->runtime == b->runtime;
 }
 
 bool session_equal(const struct session *a, const struct session *b)
 {
-	if (strcmp(a->name, b->name) != 0 || a->nfrom != b->nfrom ||
-	    !selector_equal(&a->to, &b->to) || a->direction != b->direction ||
-	    a->attach != b->attach || a->isolate != b->isolate || a->suspended != b->suspended ||
-	    a->runtime != b->runtime || !a->filter != !b->filter ||
-	    (a->filter && strcmp(a->filter, b->filter) != 0))
-		return false;
-	for (size_t i = 0; i < a->nfrom; i++)
-		if (!has_from(b, &a->from[i]))
-			return false;
-	return true;
+	return strcmp(a->name, b->name) == 0 && a->nfrom == b->nfrom && a->nto == b->nto &&
+	       same_options(a, b) && !a->filter == !b->filter &&
+	       (!a->filter || strcmp(a->filter, b->filter) == 0) &&
+	       all_among(a->from, a->nfrom, b->from, b->nfrom) &&
+	       all_among(a->to, a->nto, b->to, b->nto);
 }

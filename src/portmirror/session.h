@@ -19,18 +19,32 @@ struct err;
 #define SESSION_NAME_MAX   63
 #define SESSION_FROM_MAX   256
 #define SESSION_FILTER_MAX 4096
+#define SESSION_TO_MAX	   16
+#define SESSION_SNAP_MIN   64 /* bytes: the headers that a flow is told by */
+#define SESSION_SNAP_MAX   65535
+#define SESSION_SAMPLE_MAX 1000000
+#define SESSION_RATE_MAX   1000000 /* Mbit/s */
 
 enum direction { DIRECTION_SENT = 1, DIRECTION_RECEIVED = 2, DIRECTION_BOTH = 3 };
 enum attach { ATTACH_AUTO, ATTACH_CLSACT, ATTACH_CLASSIC };
+enum engine_kind { ENGINE_AUTO, ENGINE_TC, ENGINE_BPF };
 
 struct session {
 	char name[SESSION_NAME_MAX + 1];
 	struct selector *from;
 	size_t nfrom;
-	struct selector to;
+	struct selector *to;
+	size_t nto;
 	enum direction direction;
 	enum attach attach;
-	char *filter; /* pcap-filter(7), NULL for all frames */
+	enum engine_kind engine;
+	/* What only the engine bpf can; 0 or false: not asked for. */
+	unsigned snap;	   /* bytes of each frame that are copied */
+	unsigned sample;   /* one frame in so many */
+	bool sample_flows; /* or one flow in so many */
+	unsigned rate;	   /* Mbit/s of copies */
+	bool balance;	   /* each flow to one of the destinations */
+	char *filter;	   /* pcap-filter(7), NULL for all frames */
 	bool isolate;
 	bool suspended; /* saved, but copies nothing now */
 	bool runtime;	/* where it is kept: /run instead of /etc */
@@ -46,15 +60,21 @@ int direction_parse(const char *text, enum direction *direction, struct err *e);
 const char *direction_name(enum direction direction);
 int attach_parse(const char *text, enum attach *attach, struct err *e);
 const char *attach_name(enum attach attach);
+int engine_kind_parse(const char *text, enum engine_kind *engine, struct err *e);
+const char *engine_kind_name(enum engine_kind engine);
+/* The first of its options, as a person writes it, that only the engine bpf can carry out; NULL:
+ * there is none. */
+const char *session_needs_bpf(const struct session *s);
 
 /*
  * Reads a mirror object; field (at least SESSION_FIELD bytes) gets the path of the value that an
  * error is about ("from[1]"), so that the caller can find its line. The name may be absent where
  * fallback is given (a file's name); where both are there they must be equal.
  * Keys: _type ("mirror"), name, mode ("mirror"), from (an array of selectors, or one selector),
- * to (a selector, or an array of one), direction, filter, attach, isolate, suspended, runtime. Any
- * other is refused, with a hint at the key that was probably meant. null is as good as an absent
- * key. No source may be there twice, or be the destination.
+ * to (a selector, or an array), direction, filter, attach, engine, snap, sample, sample-flows,
+ * rate, balance, isolate, suspended, runtime. Any other is refused, with a hint at the key that was
+ * probably meant. null is as good as an absent key. No source may be there twice, or be a
+ * destination.
  */
 #define SESSION_FIELD 64
 int session_read(const json_t *object, const char *fallback, struct session *s, char *field,
@@ -65,7 +85,7 @@ int session_read(const json_t *object, const char *fallback, struct session *s, 
  * where that is kept). NULL: out of memory. */
 json_t *session_object(const struct session *s, bool all);
 
-/* The same in all; the order of the sources doesn't matter. */
+/* The same in all; the order of the sources, and of the destinations, doesn't matter. */
 bool session_equal(const struct session *a, const struct session *b);
 
 #endif

@@ -38,6 +38,52 @@ static void take_action(const struct host *host, struct stats_session *s)
 	}
 }
 
+static struct stats_source *source_of(struct stats_session *s, uint32_t ifindex)
+{
+	for (size_t i = 0; i < s->nsources; i++)
+		if (s->sources[i].ifindex == (int)ifindex)
+			return &s->sources[i];
+	return NULL;
+}
+
+/* What the programs count, port by port; the sum has those too that the session has lost since. */
+static void take_copies(const struct host *host, struct stats_session *s)
+{
+	const struct copier *copier = host_copier(host, s->name);
+
+	s->counts = copier != NULL;
+	for (size_t i = 0; copier && i < host->ncounts; i++) {
+		const struct copier_count *c = &host->counts[i];
+		struct stats_source *source = source_of(s, c->port.ifindex);
+
+		if (&host->copiers[c->copier] != copier)
+			continue;
+		s->copied.frames += c->count.frames;
+		s->copied.bytes += c->count.bytes;
+		s->lost_before += c->count.lost;
+		s->shed += c->count.shed;
+		if (!source)
+			continue;
+		source->copies.frames += c->count.frames;
+		source->copies.bytes += c->count.bytes;
+		source->copies.lost += c->count.lost;
+		source->copies.shed += c->count.shed;
+	}
+}
+
+/* Of all destinations that are there. */
+static uint64_t dropped_at(const struct session_state *st, const struct host *host)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < st->session->nto; i++) {
+		const struct nl_link *to = nl_link_by_index(&host->links, st->to[i]);
+
+		sum += to ? to->tx_dropped : 0;
+	}
+	return sum;
+}
+
 static int take_session(const struct session_state *st, const struct host *host,
 			struct stats_session *s)
 {
@@ -51,7 +97,7 @@ static int take_session(const struct session_state *st, const struct host *host,
 	if (to) {
 		s->to_ifindex = to->index;
 		memcpy(s->to, to->name, sizeof(s->to));
-		s->lost_at = to->tx_dropped;
+		s->lost_at = dropped_at(st, host);
 	}
 	s->sources = calloc(st->from.count + 1, sizeof(*s->sources));
 	if (!s->sources)
@@ -62,6 +108,7 @@ static int take_session(const struct session_state *st, const struct host *host,
 		if (link)
 			take_source(link, st->session->direction, &s->sources[s->nsources++]);
 	}
+	take_copies(host, s);
 	return 0;
 }
 
@@ -128,10 +175,11 @@ static void source_rates(struct stats_source *now, const struct stats_session *b
 static void session_rates(struct stats_session *now, const struct stats_session *before,
 			  double seconds)
 {
-	if (now->action && now->action == before->action) {
+	if ((now->action && now->action == before->action) || (now->counts && before->counts)) {
 		count_rates(&now->copied, &before->copied, seconds);
 		now->lost_before_per_second =
 			(double)more(now->lost_before, before->lost_before) / seconds;
+		now->shed_per_second = (double)more(now->shed, before->shed) / seconds;
 	}
 	if (now->to_ifindex && now->to_ifindex == before->to_ifindex)
 		now->lost_at_per_second = (double)more(now->lost_at, before->lost_at) / seconds;

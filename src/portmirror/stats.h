@@ -21,10 +21,14 @@ struct stats_count {
 	double frames_per_second, bits_per_second; /* 0 before stats_rates() */
 };
 
-/* The device's own counters: all of its frames since it came up, whatever the session's filter. */
+/* The device's own counters: all of its frames since it came up, whatever the session's filter. And
+ * what the engine bpf has copied of them. */
 struct stats_source {
 	int ifindex;
 	char port[IFNAMSIZ];
+	struct stats_copies {
+		uint64_t frames, bytes, lost, shed;
+	} copies;
 	struct stats_count sent, received; /* zero for a direction that the session doesn't have */
 	struct stats_count sum;
 };
@@ -35,15 +39,18 @@ struct stats_session {
 	enum state state;
 	int to_ifindex; /* 0: not there */
 	char to[IFNAMSIZ];
-	/* The session's action, which all its filters share: since it was made. Of frames that
-	 * machines send, the kernel counts the bytes behind the Ethernet header. */
+	/* Since the session's action was made, which all its filters share; of frames that machines
+	 * send, the kernel counts the bytes behind the Ethernet header. By the engine bpf: since
+	 * its maps were made, whole frames, or as much as snap leaves of them. */
 	uint32_t action; /* 0: none in the kernel */
+	bool counts;	 /* the engine bpf's programs count */
 	struct stats_count copied;
-	uint64_t lost_before; /* copies that the destination did not take (overlimits) */
+	uint64_t lost_before; /* copies that a destination did not take */
+	uint64_t shed;	      /* copies beyond the session's rate */
 	/* Frames that its driver dropped (tx_dropped), whoever sent them, since the device came up.
 	 * Depending on its queueing discipline such a frame is in lost_before too. */
 	uint64_t lost_at;
-	double lost_before_per_second, lost_at_per_second;
+	double lost_before_per_second, lost_at_per_second, shed_per_second;
 	struct stats_source *sources;
 	size_t nsources;
 };

@@ -7,6 +7,7 @@
 #include "data/json.h"
 #include "portmirror/op.h"
 #include "portmirror/show.h"
+#include "portmirror/stats.h"
 #include "portmirrord/api_private.h"
 
 static const struct view *view_of(const struct rest_call *call)
@@ -73,6 +74,40 @@ static void find(const struct host *host, uint32_t action, struct found *found)
 	}
 }
 
+/* The same from the links of the engine bpf. */
+static void find_links(const struct host *host, const char *session, struct found *found)
+{
+	int last = 0;
+
+	for (size_t i = 0; i < host->pins.count; i++) {
+		const struct pin *pin = &host->pins.items[i];
+		const struct nl_link *link = nl_link_by_index(&host->links, pin->ifindex);
+
+		if (pin->kind != PIN_LINK || strcmp(pin->session, session) != 0 || !link)
+			continue;
+		found->sent |= !pin->egress;
+		found->received |= pin->egress;
+		if (pin->ifindex != last) /* IFINDEX-received, IFINDEX-sent: neighbours */
+			json_array_append_new(found->from, json_sprintf("port:%s", link->name));
+		last = pin->ifindex;
+	}
+}
+
+/* Where its copies go, as its programs have been told. */
+static json_t *to_found(const struct host *host, const struct copier *copier)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; list && i < copier->config.to_count && i < COPY_TO_MAX; i++) {
+		const struct nl_link *link =
+			nl_link_by_index(&host->links, (int)copier->config.to[i].ifindex);
+
+		if (link)
+			json_array_append_new(list, json_sprintf("port:%s", link->name));
+	}
+	return list;
+}
+
 static const char *direction_found(const struct found *found)
 {
 	if (found->sent == found->received)
@@ -88,6 +123,22 @@ static const struct tc_action *action_of(const struct host *host, const struct s
 	return NULL;
 }
 
+/* What the engine bpf has been told. */
+static void add_found(const struct host *host, const struct copier *copier, json_t *object)
+{
+	const struct copy_config *c = &copier->config;
+	bool flows = c->flags & COPY_SAMPLE_FLOWS, balance = c->flags & COPY_BALANCE;
+
+	json_object_set_new(object, "to", to_found(host, copier));
+	json_object_set_new(object, "engine", json_string("bpf"));
+	json_object_set_new(object, "snap", c->snap ? json_integer(c->snap) : json_null());
+	json_object_set_new(object, "sample",
+			    c->sample ? json_integer(UINT32_MAX / c->sample + 1) : json_null());
+	json_object_set_new(object, "sample-flows", json_boolean(flows));
+	json_object_set_new(object, "rate", c->rate ? json_integer(c->rate) : json_null());
+	json_object_set_new(object, "balance", json_boolean(balance));
+}
+
 /*
  * The kernel has no expression, but a program: the saved expression is told only where all is as it
  * would be made from that.
@@ -95,27 +146,34 @@ static const struct tc_action *action_of(const struct host *host, const struct s
 static json_t *current_object(const struct view *view, const struct session_state *st)
 {
 	const struct host *host = &view->host;
+	const struct copier *copier = host_copier(host, st->session->name);
 	const struct tc_action *action = action_of(host, st);
 	const struct nl_link *to =
 		action ? nl_link_by_index(&host->links, action->to_ifindex) : NULL;
-	bool same = action && st->pending == 0;
+	bool same = (action || copier) && st->pending == 0;
 	struct found found = {.from = json_array()};
+	json_t *object;
 
 	if (!found.from)
 		return NULL;
 	if (action)
 		find(host, action->index, &found);
-	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:b, s:b, s:b}", "id",
-			 st->session->name, "name", st->session->name, "mode",
-			 action ? "mirror" : NULL, "from", found.from, "to",
-			 to ? json_sprintf("port:%s", to->name) : json_null(), "direction",
-			 direction_found(&found), "filter", same ? st->session->filter : NULL,
-			 "attach",
-			 !direction_found(&found) ? NULL
-			 : found.clsact		  ? "clsact"
-						  : "classic",
-			 "isolate", to && notes_isolate(&view->notes, to->index) != NULL,
-			 "suspended", st->session->suspended, "runtime", st->session->runtime);
+	else if (copier)
+		find_links(host, st->session->name, &found);
+	object = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:b, s:b, s:b}", "id",
+			   st->session->name, "name", st->session->name, "mode",
+			   action || copier ? "mirror" : NULL, "from", found.from, "to",
+			   to ? json_sprintf("port:%s", to->name) : json_null(), "direction",
+			   direction_found(&found), "filter", same ? st->session->filter : NULL,
+			   "attach",
+			   !action || !direction_found(&found) ? NULL
+			   : found.clsact		       ? "clsact"
+							       : "classic",
+			   "isolate", to && notes_isolate(&view->notes, to->index) != NULL,
+			   "suspended", st->session->suspended, "runtime", st->session->runtime);
+	if (object && !action && copier)
+		add_found(host, copier, object);
+	return object;
 }
 
 static json_t *planned(const struct view *view, const struct session_state *st)
@@ -140,16 +198,21 @@ static json_t *state_object(const struct rest_call *call, const struct view *vie
 {
 	const struct tc_action *action = action_of(&view->host, st);
 	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
+	struct stats stats cleanup(stats_free) = {0};
+	struct stats_session none = {0}, *s = &none;
 
-	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:I}", "state",
+	if (stats_take(&view->plan, &view->host, st->session->name, &stats, NULL) == 0 &&
+	    stats.count > 0)
+		s = &stats.items[0];
+	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:s?, s:o, s:I, s:I, s:I, s:I, s:I}", "state",
 			 state_name(show_state(st)), "reasons", show_reasons(st), "planned",
 			 planned(view, st), "ports", (json_int_t)st->from.count, "destination",
-			 api_port_link(call, to), "action",
+			 api_port_link(call, to), "by",
+			 st->engine == ENGINE_AUTO ? NULL : engine_kind_name(st->engine), "action",
 			 action ? json_integer(action->index) : json_null(), "copied_frames",
-			 (json_int_t)(action ? action->frames : 0), "copied_bytes",
-			 (json_int_t)(action ? action->bytes : 0), "lost_before",
-			 (json_int_t)(action ? action->overlimits : 0), "lost_at",
-			 (json_int_t)(to ? to->tx_dropped : 0));
+			 (json_int_t)s->copied.frames, "copied_bytes", (json_int_t)s->copied.bytes,
+			 "lost_before", (json_int_t)s->lost_before, "lost_at",
+			 (json_int_t)s->lost_at, "shed", (json_int_t)s->shed);
 }
 
 static json_t *mirror_object(const struct rest_call *call, const struct session_state *st)
@@ -194,6 +257,7 @@ static int get_mirror(const struct rest_call *call, json_t **resource, struct re
 static const char *const modes[] = {"mirror", NULL};
 static const char *const directions[] = {"both", "sent", "received", NULL};
 static const char *const attaches[] = {"auto", "clsact", "classic", NULL};
+static const char *const engines[] = {"auto", "tc", "bpf", NULL};
 
 static const struct rest_field fields[] = {
 	{.name = "name",
@@ -226,12 +290,14 @@ static const struct rest_field fields[] = {
 	 .help = "What is mirrored, as selectors: vm:NAME, vm:NAME/N, port:DEVICE (globs select "
 		 "many), bridge:BRIDGE, mac:ADDRESS."},
 	{.name = "to",
+	 .multiple = true,
 	 .use = GIVEN | REST_BRIEF,
 	 .mandatory = true,
 	 .minlen = 1,
 	 .maxlen = SELECTOR_MAX,
-	 .sample = "\"port:ids0\"",
-	 .help = "Where the copies go: a selector that means one device."},
+	 .most = SESSION_TO_MAX,
+	 .sample = "[\"port:ids0\"]",
+	 .help = "Where the copies go: a selector that means one device, or several of them."},
 	{.name = "direction",
 	 .use = GIVEN | REST_BRIEF,
 	 .choices = directions,
@@ -250,6 +316,48 @@ static const struct rest_field fields[] = {
 	 .fallback = "\"auto\"",
 	 .sample = "\"auto\"",
 	 .help = "Which queueing disciplines its filters hang on."},
+	{.name = "engine",
+	 .use = GIVEN | REST_BRIEF,
+	 .choices = engines,
+	 .fallback = "\"auto\"",
+	 .sample = "\"auto\"",
+	 .help = "What copies: traffic control, or eBPF."},
+	{.name = "snap",
+	 .kind = REST_NUMBER,
+	 .use = GIVEN,
+	 .has_limits = true,
+	 .min = SESSION_SNAP_MIN,
+	 .max = SESSION_SNAP_MAX,
+	 .sample = "128",
+	 .help = "How many bytes of each frame are copied, at most. Engine bpf."},
+	{.name = "sample",
+	 .kind = REST_NUMBER,
+	 .use = GIVEN,
+	 .has_limits = true,
+	 .min = 2,
+	 .max = SESSION_SAMPLE_MAX,
+	 .sample = "100",
+	 .help = "One frame in so many is copied. Engine bpf."},
+	{.name = "sample-flows",
+	 .kind = REST_BOOLEAN,
+	 .use = GIVEN,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "With sample: one flow in so many, both directions of it."},
+	{.name = "rate",
+	 .kind = REST_NUMBER,
+	 .use = GIVEN,
+	 .has_limits = true,
+	 .min = 1,
+	 .max = SESSION_RATE_MAX,
+	 .sample = "1000",
+	 .help = "Mbit/s of copies; those beyond it are shed. Engine bpf."},
+	{.name = "balance",
+	 .kind = REST_BOOLEAN,
+	 .use = GIVEN,
+	 .fallback = "false",
+	 .sample = "false",
+	 .help = "Each flow goes to one of the destinations, not all to each. Engine bpf."},
 	{.name = "isolate",
 	 .kind = REST_BOOLEAN,
 	 .use = GIVEN,
@@ -299,6 +407,10 @@ static const struct rest_field fields[] = {
 	 .kind = REST_LINK,
 	 .use = REST_LIVE,
 	 .help = "The device that gets the copies now."},
+	{.name = "by",
+	 .use = REST_LIVE,
+	 .sample = "\"tc\"",
+	 .help = "The engine that carries it out on this host."},
 	{.name = "action",
 	 .kind = REST_NUMBER,
 	 .use = REST_LIVE,
@@ -308,6 +420,7 @@ static const struct rest_field fields[] = {
 	API_COUNTER("copied_bytes", 0,
 		    "Their bytes; of frames that machines send, those behind the Ethernet header."),
 	API_COUNTER("lost_before", 0, "Copies that the destination didn't take."),
+	API_COUNTER("shed", 0, "Copies beyond its rate."),
 	API_COUNTER("lost_at", 0,
 		    "Frames that the destination's driver dropped, whoever sent them."),
 	{0},

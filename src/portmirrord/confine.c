@@ -96,7 +96,7 @@ static const char *const calls[] = {
 	"close_range", "open", "openat", "fcntl", "flock", "lseek", "stat", "lstat", "fstat",
 	"newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2",
 	"readlink", "readlinkat", "getdents64", "getcwd", "rename", "renameat", "renameat2",
-	"unlink", "unlinkat", "mkdir", "mkdirat", "chmod", "fchmod", "fchmodat", "ftruncate",
+	"unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "chmod", "fchmod", "fchmodat", "ftruncate",
 	"fsync", "fdatasync", "fadvise64", "sendfile", "umask", "inotify_init1",
 	"inotify_add_watch", "inotify_rm_watch",
 	/* waiting */

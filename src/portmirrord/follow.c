@@ -126,7 +126,7 @@ static int all_anew(struct follow *f, struct err *e)
 	struct host *host = f->config.host;
 	struct engine *engine = f->config.engine;
 	struct host fresh = {0};
-	int r = host_look(engine->nl, &engine->hold, false, &fresh, e);
+	int r = host_look(engine->nl, &engine->hold, engine->house, false, &fresh, e);
 
 	if (r < 0)
 		return r;

@@ -150,6 +150,9 @@ static int look(struct keeper *k, struct err *e)
 	k->sessions_stale |= files_take(k->files);
 	if (r < 0 || (!k->sessions_stale && !k->plan_stale))
 		return r;
+	r = host_look_at_copiers(k->engine.house, &k->view.host, e);
+	if (r < 0)
+		return r;
 	r = k->sessions_stale ? load_sessions(k, e) : engine_plan(&k->engine, NULL, &k->view, e);
 	if (r < 0)
 		return r;
@@ -228,7 +231,8 @@ static int carry_out(struct keeper *k, struct err *e)
 	keep_refusals(k, &outcome);
 	keeper_say_held_back(k);
 	keeper_tell_repairs(k, &outcome);
-	return take_news(k, follow_take, e);
+	r = take_news(k, follow_take, e);
+	return r < 0 ? r : host_look_at_copiers(k->engine.house, &k->view.host, e);
 }
 
 static int reconcile_locked(struct keeper *k, struct err *e)
@@ -336,15 +340,16 @@ static void machines_changed(void *data)
 	keeper_look_again(k);
 }
 
+/* Nobody tells when a program of ours is detached by force, or a pin removed; nor when what kept
+ * the engine bpf from being had is there now. */
 static void poll_files(void *data)
 {
 	struct keeper *k = data;
 
 	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
-	if (!files_poll(k->files))
-		return;
-	k->sessions_stale = true;
-	pass(k);
+	k->engine.lacks.copy[0] = '\0';
+	k->sessions_stale |= files_poll(k->files);
+	keeper_look_again(k);
 }
 
 /* For looks that edits make (engine.h). */
@@ -353,6 +358,8 @@ static int copy_picture(struct host *copy, void *data, struct err *e)
 	struct keeper *k = data;
 	int r = take_news(k, follow_take, e);
 
+	if (r == 0)
+		r = host_look_at_copiers(k->engine.house, &k->view.host, e);
 	return r < 0 ? r : host_copy(&k->view.host, copy, e);
 }
 
@@ -401,6 +408,7 @@ int keeper_new(const struct keeper_config *config, struct keeper **keeper, struc
 		return err_set(e, -ENOMEM, "out of memory");
 	k->config = *config;
 	r = engine_open(config->root, &k->engine, e);
+	k->engine.preferred = config->preferred;
 	if (r < 0) {
 		free(k);
 		return r;
@@ -549,6 +557,9 @@ int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
 		return r;
 	copy_link_counters(&k->view.host.links, &links);
 	copy_action_counters(&k->view.host.actions, &actions);
+	r = host_look_at_copiers(k->engine.house, &k->view.host, e);
+	if (r < 0)
+		return r;
 	k->refreshed = loop_now();
 	k->generation++;
 	return 0;

@@ -32,7 +32,8 @@ enum keeper_change {
 
 struct keeper_config {
 	struct loop *loop;
-	const char *root; /* "": the system's own places */
+	const char *root;	    /* "": the system's own places */
+	enum engine_kind preferred; /* what a session's engine auto means on this host */
 	void (*changed)(unsigned changes, void *data);
 	/* For the journal: what becomes an event, and errors. */
 	void (*log)(int priority, const char *sentence, void *data);

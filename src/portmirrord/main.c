@@ -184,12 +184,25 @@ static struct front_config front_options(const struct cli_call *call, const char
 	};
 }
 
+/* What auto means on this host, if somebody has said so. */
+static int preferred(enum engine_kind *engine, struct err *e)
+{
+	const char *text = getenv("PORTMIRROR_ENGINE");
+
+	if (!text || !*text || engine_kind_parse(text, engine, e) == 0)
+		return 0;
+	return err_where(e, "PORTMIRROR_ENGINE");
+}
+
 /* All that takes privileges, before anything is changed. */
 static int open_all(struct program *p, const char *root, struct front_config *front, struct err *e)
 {
 	struct keeper_config config = {
 		.root = root, .changed = changed, .log = say, .data = p, .held = held};
-	int r = meet_systemd(p, e);
+	int r = preferred(&config.preferred, e);
+
+	if (r == 0)
+		r = meet_systemd(p, e);
 
 	if (r == 0 && take_handed(p) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
@@ -345,7 +358,8 @@ static const struct cli_program program = {
 		"  /run/portmirror/events                 what has happened, see portmirror "
 		"events\n\n"
 		"Environment:\n"
-		"  PORTMIRROR_ROOT   the same as --root\n",
+		"  PORTMIRROR_ROOT   the same as --root\n"
+		"  PORTMIRROR_ENGINE tc or bpf: what the engine auto means on this host\n",
 	.verbs = verbs,
 };
 

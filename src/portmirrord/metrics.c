@@ -98,6 +98,11 @@ static uint64_t lost_at(const struct stats_session *s)
 	return s->lost_at;
 }
 
+static uint64_t shed(const struct stats_session *s)
+{
+	return s->shed;
+}
+
 static void write_sessions(struct buf *out, const struct stats *stats)
 {
 	static const struct {
@@ -112,6 +117,7 @@ static void write_sessions(struct buf *out, const struct stats *stats)
 		 "Copies that the destination did not take.", lost_before},
 		{"portmirror_session_lost_at_total",
 		 "Frames that the destination's driver dropped, whoever sent them.", lost_at},
+		{"portmirror_session_shed_total", "Copies beyond the session's rate.", shed},
 	};
 
 	for (size_t i = 0; i < COUNT(families); i++) {

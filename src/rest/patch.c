@@ -196,14 +196,16 @@ static bool is_set(const json_t *value)
 	return value && !json_is_null(value);
 }
 
-/* The array of an attribute that can have several values, made where it has none yet. */
+/* The array of an attribute that can have several values, made where it has none yet, or one that
+ * is told without an array. */
 static json_t *array_at(const struct place *at)
 {
-	json_t *array = json_object_get(at->parent, at->key);
+	json_t *value = json_object_get(at->parent, at->key);
+	json_t *array;
 
-	if (is_set(array))
-		return array;
-	array = json_array();
+	if (is_set(value) && json_is_array(value))
+		return value;
+	array = is_set(value) ? json_pack("[O]", value) : json_array();
 	return json_object_set_new(at->parent, at->key, array) == 0 ? array : NULL;
 }
 

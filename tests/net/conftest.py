@@ -7,13 +7,19 @@ import time
 
 import pytest
 
-from lab import Lab
+from lab import Lab, own_bpf_file_system
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 
 
+ENGINES = os.environ.get('ENGINES', 'tc bpf').split()
+
+
 def pytest_configure(config):
+    if os.geteuid() == 0:
+        own_bpf_file_system()
+    config.addinivalue_line('markers', 'engine(name): runs with this engine only')
     config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
     config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
                                        'sanitizers too')
@@ -29,6 +35,13 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason='only root can make network namespaces'))
 
 
+def pytest_generate_tests(metafunc):
+    """All that portmirror does by itself it does with both engines."""
+    if 'engine' in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker('engine')
+        metafunc.parametrize('engine', [marker.args[0]] if marker else ENGINES)
+
+
 @pytest.fixture
 def lab(request):
     marker = request.node.get_closest_marker('lab')
@@ -39,11 +52,14 @@ def lab(request):
 class Portmirror:
     """The program under test, run in a namespace, with its files below a folder of its own."""
 
-    def __init__(self, namespace, root):
-        self.namespace, self.root = namespace, root
+    def __init__(self, namespace, root, engine=''):
+        self.namespace, self.root, self.engine = namespace, root, engine
         self.sessions = root / 'etc/portmirror/sessions.d'
         self.runtime_sessions = root / 'run/portmirror/sessions.d'
         self.program = os.environ.get('PORTMIRROR', BUILD / 'src/portmirror/portmirror')
+
+    def pins(self, pattern):
+        return sorted(self.namespace.pins(pattern))
 
     def command(self, *arguments):
         return [self.program, *arguments]
@@ -61,7 +77,8 @@ class Portmirror:
 
     @property
     def env(self):
-        return {'PORTMIRROR_ROOT': str(self.root), 'NO_COLOR': '1'}
+        return {'PORTMIRROR_ROOT': str(self.root), 'PORTMIRROR_ENGINE': self.engine,
+                'NO_COLOR': '1'}
 
     def json(self, *arguments, **options):
         return json.loads(self(*arguments, '--json', **options).stdout)
@@ -91,12 +108,12 @@ class Portmirror:
 
 
 @pytest.fixture
-def pm(lab, tmp_path):
+def pm(lab, tmp_path, engine):
     root = tmp_path / 'root'
     root.mkdir()
     with tempfile.TemporaryDirectory(dir='/dev/shm') as run:  # in memory, as /run is
         (root / 'run').symlink_to(run)
-        yield Portmirror(lab.host, root)
+        yield Portmirror(lab.host, root, engine)
 
 
 @pytest.fixture

@@ -18,13 +18,15 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import socket
 import struct
 import subprocess
 import threading
 import time
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x20000
+MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 SO_RCVBUFFORCE = 33
@@ -36,6 +38,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _must(result):
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def own_bpf_file_system():
+    """For portmirror's engine bpf: one at its place, for this process and those that it starts."""
+    _must(_libc.unshare(CLONE_NEWNS))
+    _must(_libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None))
+    _must(_libc.mount(b'bpf', b'/sys/fs/bpf', b'bpf', 0, None))
 
 
 def _in_thread(function):
@@ -73,6 +82,8 @@ class Namespace:
 
     def close(self):
         if self.fd >= 0:
+            for pin in self.pins(''):
+                shutil.rmtree(pin)
             os.close(self.fd)
             self.fd = -1
 
@@ -141,7 +152,7 @@ class Namespace:
 
     def state(self):
         """All that tc, bridge and ip tell of this namespace's devices, without what changes by
-        itself: two of these are equal if and only if the configuration is."""
+        itself, and what is pinned: two of these are equal if and only if the configuration is."""
         devices = [link['ifname'] for link in self.json('ip', '-j', 'link')]
         qdiscs = self.json('tc', '-j', 'qdisc', 'show')
         shows = ['actions list action mirred']
@@ -162,7 +173,13 @@ class Namespace:
         state['ip link'] = _steady(self.json('ip', '-j', '-d', 'link'))
         state['bridge link'] = _steady(self.json('bridge', '-j', '-d', 'link'))
         state['bridge vlan'] = self.json('bridge', '-j', 'vlan')
+        state['pins'] = sorted(map(str, self.pins('**/*')))
         return state
+
+    def pins(self, pattern):
+        """What portmirror has pinned for this namespace, by names below the folder of its house."""
+        namespace = os.fstat(self.fd).st_ino
+        return list(pathlib.Path('/sys/fs/bpf').glob(f'portmirror/*-{namespace}/{pattern}'))
 
     def back_to(self, state, seconds=2.0):
         """True as soon as state() equals an earlier one. (The kernel lets go of a deleted filter's

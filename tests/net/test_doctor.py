@@ -13,6 +13,8 @@ BPF = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
 BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_TYPE_SCHED_CLS = 5, 8, 3
 TCX = {'ingress': 46, 'egress': 47}
 
+pytestmark = pytest.mark.engine('tc')
+
 
 def mirror(pm, *options, source='port:vnet1', to='port:ids0', name='ids'):
     pm('add', name, '--from', source, '--to', to, *options)

@@ -5,6 +5,7 @@ import pytest
 from lab import ethernet, ipv4
 
 FRAMES = 10
+pytestmark = pytest.mark.engine('tc')  # the engine bpf touches no qdisc: test_bpf.py
 
 
 def hello(lab, number=0):

@@ -4,6 +4,8 @@ import pytest
 
 from lab import ethernet
 
+pytestmark = pytest.mark.engine('tc')
+
 
 def add(pm, lacks, *arguments, **options):
     return pm('add', 'ids', *arguments, '--to', 'port:ids0',

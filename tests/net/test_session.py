@@ -93,8 +93,13 @@ def test_saved_form_is_yaml_and_apply_is_idempotent(lab, pm):
 
 def test_apply_makes_good_what_is_missing(lab, pm):
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
-    lab.host.tc('qdisc del dev vnet1 clsact')
-    lab.host.tc('filter del dev vnet2 egress')
+    if pm.engine == 'bpf':
+        port, = lab.host.json('ip', '-j', 'link', 'show', 'vnet1')
+        for pin in pm.pins(f'ids/{port["ifindex"]}-*') + pm.pins('ids/received-*'):
+            pin.unlink()
+    else:
+        lab.host.tc('qdisc del dev vnet1 clsact')
+        lab.host.tc('filter del dev vnet2 egress')
     assert pm.json('list')[0]['state'] == 'partial'
     assert 'vnet1' in pm('apply').stdout
     assert pm.json('list')[0]['state'] == 'whole'
@@ -176,7 +181,9 @@ def test_dry_run_changes_nothing_and_tells_what_would(lab, pm):
     before = lab.host.state()
     arguments = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
     planned = pm.json(*arguments, '--dry-run')['planned']
-    assert [op['op'] for op in planned] == ['action.add', 'qdisc.add', 'filter.add', 'filter.add']
+    assert [op['op'] for op in planned] == {
+        'tc': ['action.add', 'qdisc.add', 'filter.add', 'filter.add'],
+        'bpf': ['maps.add', 'programs.load', 'link.add', 'link.add']}[pm.engine]
     assert lab.host.state() == before and pm.json('list') == []
     assert pm.json(*arguments)['done'] == planned
     assert pm.json('apply', '--dry-run')['planned'] == []

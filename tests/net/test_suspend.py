@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """bypass and restore: a session that stays saved and copies nothing meanwhile."""
+import pytest
+
 from lab import ethernet, ipv4
 
 
@@ -68,6 +70,7 @@ def test_what_cannot_be_restored_stays_as_it_is(lab, pm):
     assert lab.host.state() == state and (pm.sessions / 'two.yaml').read_text() == text
 
 
+@pytest.mark.engine('tc')
 def test_what_the_kernel_refuses_is_taken_back(lab, pm):
     """A kernel without mirred: found out only when the session is carried out."""
     text = '# a remark\nfrom: port:vnet1\nto: port:ids0\nsuspended: true\n'

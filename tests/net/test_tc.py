@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-pytestmark = pytest.mark.lab(machines=3)
+pytestmark = [pytest.mark.lab(machines=3), pytest.mark.engine('tc')]
 
 needs_bpftool = pytest.mark.skipif(not shutil.which('bpftool'), reason='needs bpftool(8)')
 

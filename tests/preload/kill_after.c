@@ -3,7 +3,8 @@
  * For LD_PRELOAD: a program under test dies between two of its changes to the kernel's network
  * state. Each rtnetlink message that changes something is counted; dumps and look-ups pass. A
  * batch goes to the kernel as single messages, with their own flags, so that the answers are those
- * that the program waits for.
+ * that the program waits for. So is each call of bpf(2) that makes or changes something that others
+ * can see (links, pins, the content of maps), and each change of a name in the BPF file system.
  *
  *   KILL_AT=N            SIGKILL at the Nth such message; 0 or unset: never
  *   KILL_WHEN=before     instead of sending it (or "after": as soon as it is sent; the default)
@@ -12,15 +13,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 typedef ssize_t sendto_fn(int fd, const void *data, size_t len, int flags,
@@ -78,20 +83,99 @@ static void record(void)
 	close(fd);
 }
 
+/* Counts one more; true: it is the last, so die behind it. */
+static bool another(void)
+{
+	const char *at = getenv("KILL_AT"), *when = getenv("KILL_WHEN");
+	bool last;
+
+	count++;
+	record();
+	last = at && strtoul(at, NULL, 10) == count;
+	if (last && when && strcmp(when, "before") == 0)
+		raise(SIGKILL);
+	return last;
+}
+
+static bool bpf_changes(long command)
+{
+	return command == BPF_MAP_UPDATE_ELEM || command == BPF_OBJ_PIN ||
+	       command == BPF_LINK_CREATE || command == BPF_LINK_UPDATE ||
+	       command == BPF_LINK_DETACH;
+}
+
+/* libbpf has no other way to bpf(2). */
+long syscall(long number, ...)
+{
+	long (*next)(long number, ...);
+	long a[6], result;
+	bool last = false;
+	va_list args;
+
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	*(void **)&next = dlsym(RTLD_NEXT, "syscall");
+	if (number == SYS_bpf && bpf_changes(a[0]))
+		last = another();
+	result = next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (last)
+		raise(SIGKILL);
+	return result;
+}
+
+static bool is_bpf_file(const char *path)
+{
+	return strncmp(path, "/sys/fs/bpf/", 12) == 0;
+}
+
+int rename(const char *from, const char *to)
+{
+	int (*next)(const char *from, const char *to);
+	bool last = is_bpf_file(to) && another();
+	int result;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "rename");
+	result = next(from, to);
+	if (last)
+		raise(SIGKILL);
+	return result;
+}
+
+/* (Most are for names that aren't there: only those that were count.) */
+int unlink(const char *path)
+{
+	int (*next)(const char *path);
+	bool last = is_bpf_file(path) && access(path, F_OK) == 0 && another();
+	int result;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "unlink");
+	result = next(path);
+	if (last)
+		raise(SIGKILL);
+	return result;
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+	int (*next)(const char *path, mode_t mode);
+	bool last = is_bpf_file(path) && access(path, F_OK) != 0 && another();
+	int result;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "mkdir");
+	result = next(path, mode);
+	if (last)
+		raise(SIGKILL);
+	return result;
+}
+
 static ssize_t send_one(int fd, const struct nlmsghdr *message, int flags,
 			const struct sockaddr *to, socklen_t tolen)
 {
-	const char *at = getenv("KILL_AT"), *when = getenv("KILL_WHEN");
-	bool last = false;
+	bool last = changes_state(message) && another();
 	ssize_t sent;
 
-	if (changes_state(message)) {
-		count++;
-		record();
-		last = at && strtoul(at, NULL, 10) == count;
-	}
-	if (last && when && strcmp(when, "before") == 0)
-		raise(SIGKILL);
 	sent = next_sendto()(fd, message, message->nlmsg_len, flags, to, tolen);
 	if (last)
 		raise(SIGKILL);

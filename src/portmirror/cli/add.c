@@ -20,33 +20,59 @@ static int set(json_t *object, const char *key, const char *text)
 	return value ? json_object_set_new(object, key, value) : -EILSEQ;
 }
 
+static int set_list(const struct cli_call *call, json_t *object, const char *key)
+{
+	json_t *list = json_array();
+	int r = list ? json_object_set_new(object, key, list) : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < cli_count(call, key); i++) {
+		json_t *text = json_string(cli_nth(call, key, i));
+
+		r = text ? json_array_append_new(list, text) : -EILSEQ;
+	}
+	return r;
+}
+
 /* The options as a mirror object, so that the command line and the files have the same rules. */
 static int object_of(const struct cli_call *call, json_t *object)
 {
-	json_t *from = json_array();
-	int r = from ? json_object_set(object, "from", from) : -ENOMEM;
+	static const char *const lists[] = {"from", "to"};
+	static const char *const texts[] = {"direction", "filter", "attach", "engine"};
+	static const char *const switches[] = {"sample-flows", "balance", "isolate", "runtime"};
+	int r = set(object, "name", call->args[0]);
 
-	for (size_t i = 0; r == 0 && i < cli_count(call, "from"); i++) {
-		json_t *text = json_string(cli_nth(call, "from", i));
-
-		r = text ? json_array_append_new(from, text) : -EILSEQ;
-	}
-	json_decref(from);
-	if (r == 0)
-		r = set(object, "name", call->args[0]);
-	if (r == 0)
-		r = set(object, "to", cli_get(call, "to"));
-	if (r == 0)
-		r = set(object, "direction", cli_get(call, "direction"));
-	if (r == 0)
-		r = set(object, "filter", cli_get(call, "filter"));
-	if (r == 0)
-		r = set(object, "attach", cli_get(call, "attach"));
-	if (r == 0 && cli_has(call, "isolate"))
-		r = json_object_set_new(object, "isolate", json_true());
-	if (r == 0 && cli_has(call, "runtime"))
-		r = json_object_set_new(object, "runtime", json_true());
+	for (size_t i = 0; r == 0 && i < COUNT(lists); i++)
+		r = set_list(call, object, lists[i]);
+	for (size_t i = 0; r == 0 && i < COUNT(texts); i++)
+		r = set(object, texts[i], cli_get(call, texts[i]));
+	for (size_t i = 0; r == 0 && i < COUNT(switches); i++)
+		if (cli_has(call, switches[i]))
+			r = json_object_set_new(object, switches[i], json_true());
 	return r;
+}
+
+static const struct {
+	const char *name;
+	long least, most;
+} numbers[] = {
+	{"snap", SESSION_SNAP_MIN, SESSION_SNAP_MAX},
+	{"sample", 2, SESSION_SAMPLE_MAX},
+	{"rate", 1, SESSION_RATE_MAX},
+};
+
+/* False: it was told what is wrong. */
+static bool set_numbers(const struct cli_call *call, json_t *object)
+{
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		const char *name = numbers[i].name;
+		long number = 0;
+
+		if (!cli_number(call, name, numbers[i].least, numbers[i].most, &number))
+			return false;
+		if (number && json_object_set_new(object, name, json_integer(number)) < 0)
+			return false;
+	}
+	return true;
 }
 
 static int read_options(const struct cli_call *call, struct session *session)
@@ -67,6 +93,8 @@ static int read_options(const struct cli_call *call, struct session *session)
 		return cli_misused(call, "--from is missing: what is to be mirrored?");
 	if (!cli_has(call, "to"))
 		return cli_misused(call, "--to is missing: where do the copies go?");
+	if (!set_numbers(call, object))
+		return EXIT_USAGE;
 	if (session_read(object, NULL, session, field, &e) < 0)
 		return cli_misused(call, "%s", e.text);
 	if (filter_compile(session->filter, &code, &e) < 0) {

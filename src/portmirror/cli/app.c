@@ -84,6 +84,17 @@ static bool may_administer(void)
 	return data[0].effective & (1u << CAP_NET_ADMIN);
 }
 
+/* What auto means on this host, if somebody has said so. */
+static bool prefer(struct engine *engine, struct err *e)
+{
+	const char *text = getenv("PORTMIRROR_ENGINE");
+
+	if (!text || !*text || engine_kind_parse(text, &engine->preferred, e) == 0)
+		return true;
+	err_where(e, "PORTMIRROR_ENGINE");
+	return false;
+}
+
 bool app_open(const struct cli_call *call, struct engine *engine)
 {
 	struct err e = {0};
@@ -95,7 +106,7 @@ bool app_open(const struct cli_call *call, struct engine *engine)
 			     call->verb->name);
 		return false;
 	}
-	if (engine_open(app_root(call), engine, &e) < 0) {
+	if (engine_open(app_root(call), engine, &e) < 0 || !prefer(engine, &e)) {
 		app_fail(call, &e);
 		return false;
 	}
@@ -169,12 +180,13 @@ int app_print_json(const struct cli_call *call, json_t *value)
 	return r < 0 ? app_fail(call, &e) : EXIT_OK;
 }
 
-static json_t *ports_of(const struct view *view, const struct session_state *st)
+/* The names of those that are there. */
+static json_t *devices(const struct view *view, const int *indexes, size_t count)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < st->from.count; i++) {
-		const struct nl_link *link = nl_link_by_index(&view->host.links, st->from.items[i]);
+	for (size_t i = 0; list && i < count; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, indexes[i]);
 
 		if (link)
 			json_array_append_new(list, json_string(link->name));
@@ -189,11 +201,15 @@ json_t *app_session_object(const struct view *view, const struct session_state *
 	json_t *o = broken ? json_pack("{s:s, s:b}", "name", st->session->name, "runtime",
 				       st->session->runtime)
 			   : session_object(st->session, true);
-	json_t *more = json_pack("{s:s, s:o, s:o, s:s?}", "state", state_name(show_state(st)),
-				 "reasons", show_reasons(st), "ports", ports_of(view, st),
-				 "destination", to ? to->name : NULL);
+	json_t *more = json_pack("{s:s, s:o, s:o, s:s?, s:o}", "state", state_name(show_state(st)),
+				 "reasons", show_reasons(st), "ports",
+				 devices(view, st->from.items, st->from.count), "destination",
+				 to ? to->name : NULL, "destinations",
+				 devices(view, st->to, st->session->nto));
 
 	if (!o || !more || json_object_update(o, more) < 0 ||
+	    (st->engine != ENGINE_AUTO &&
+	     json_object_set_new(o, "by", json_string(engine_kind_name(st->engine))) < 0) ||
 	    (st->action && json_object_set_new(o, "action", json_integer(st->action)) < 0)) {
 		json_decref(o);
 		o = NULL;
@@ -279,6 +295,16 @@ int app_print_plan(const struct cli_call *call, const struct plan *plan)
 	return EXIT_OK;
 }
 
+static void print_more_destinations(const struct view *view, const struct session_state *st)
+{
+	for (size_t i = 0; i < st->session->nto; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, st->to[i]);
+
+		if (link && link->index != st->to_ifindex)
+			printf(", %s", link->name);
+	}
+}
+
 int app_report(const struct cli_call *call, const struct outcome *outcome, const char *name)
 {
 	const struct session_state *st = plan_state(&outcome->view.plan, name);
@@ -295,9 +321,11 @@ int app_report(const struct cli_call *call, const struct outcome *outcome, const
 				  app_ops(&outcome->view.plan, outcome->done, outcome->ndone)));
 	to = nl_link_by_index(&outcome->view.host.links, st->to_ifindex);
 	printf("%s: %s", name, state_name(show_state(st)));
-	if (to && st->from.count > 0)
+	if (to && st->from.count > 0) {
 		printf(", %zu port%s mirrored to %s", st->from.count,
 		       st->from.count == 1 ? "" : "s", to->name);
+		print_more_destinations(&outcome->view, st);
+	}
 	printf("\n");
 	return EXIT_OK;
 }

@@ -30,10 +30,10 @@ static bool look(const struct cli_call *call, struct engine *engine, struct sess
 	return true;
 }
 
-static void from_text(const struct session *s, struct buf *b)
+static void selectors_text(const struct selector *items, size_t count, struct buf *b)
 {
-	for (size_t i = 0; i < s->nfrom; i++)
-		buf_fmt(b, "%s%s", i ? " " : "", s->from[i].text);
+	for (size_t i = 0; i < count; i++)
+		buf_fmt(b, "%s%s", i ? " " : "", items[i].text);
 }
 
 static int print_table(const struct view *view)
@@ -46,13 +46,15 @@ static int print_table(const struct view *view)
 		const struct session_state *st = &view->plan.states[i];
 		const struct session *s = st->session;
 		struct buf from cleanup(buf_free) = {0};
+		struct buf to cleanup(buf_free) = {0};
 
-		from_text(s, &from);
+		selectors_text(s->from, s->nfrom, &from);
+		selectors_text(s->to, s->nto, &to);
 		table_cell(t, PAINT_BOLD, "%s", s->name);
 		table_cell(t, paint_of(show_state(st)), "%s", state_name(show_state(st)));
 		table_cell(t, PAINT_NONE, "%zu", st->from.count);
 		table_cell(t, PAINT_NONE, "%s", s->nfrom ? direction_name(s->direction) : "");
-		table_cell(t, PAINT_NONE, "%s", s->to.text ? s->to.text : "");
+		table_cell(t, PAINT_NONE, "%s", buf_text(&to));
 		table_cell(t, PAINT_NONE, "%s", buf_text(&from));
 		table_cell(t, PAINT_NONE, "%s", s->filter ? s->filter : "");
 	}
@@ -109,13 +111,39 @@ static void print_reasons(const struct session_state *st)
 		       "");
 }
 
+/* The names of devices, those that are there. */
+static void devices_text(const struct view *view, const int *indexes, size_t count, struct buf *b)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, indexes[i]);
+
+		if (link)
+			buf_fmt(b, "%s%s", b->len ? " " : "", link->name);
+	}
+}
+
+/* What is off is not told. */
+static void print_options(const struct session *s)
+{
+	if (s->snap)
+		printf("%-12s %u bytes\n", "snap", s->snap);
+	if (s->sample)
+		printf("%-12s one %s in %u\n", "sample", s->sample_flows ? "flow" : "frame",
+		       s->sample);
+	if (s->rate)
+		printf("%-12s %u Mbit/s\n", "rate", s->rate);
+	if (s->balance)
+		line("balance", "yes");
+}
+
 static void print_one(const struct view *view, const struct session_state *st, const char *path)
 {
-	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
 	const struct session *s = st->session;
 	bool colour = term_colour(stdout);
 	struct buf ports cleanup(buf_free) = {0};
 	struct buf from cleanup(buf_free) = {0};
+	struct buf to cleanup(buf_free) = {0};
+	struct buf destinations cleanup(buf_free) = {0};
 
 	line("name", s->name);
 	printf("%-12s %s%s%s\n", "state", term_on(paint_of(show_state(st)), colour),
@@ -124,22 +152,22 @@ static void print_one(const struct view *view, const struct session_state *st, c
 	line("file", path);
 	if (s->nfrom == 0)
 		return; /* a broken one: there is nothing more to tell */
-	from_text(s, &from);
-	for (size_t i = 0; i < st->from.count; i++) {
-		const struct nl_link *link = nl_link_by_index(&view->host.links, st->from.items[i]);
-
-		buf_fmt(&ports, "%s%s", i ? " " : "", link ? link->name : "?");
-	}
+	selectors_text(s->from, s->nfrom, &from);
+	selectors_text(s->to, s->nto, &to);
+	devices_text(view, st->from.items, st->from.count, &ports);
+	devices_text(view, st->to, s->nto, &destinations);
 	line("from", buf_text(&from));
-	line("to", s->to.text);
+	line("to", buf_text(&to));
 	line("direction", direction_name(s->direction));
 	line("filter", s->filter ? s->filter : "(all frames)");
 	line("attach", attach_name(s->attach));
+	line("engine", engine_kind_name(st->engine == ENGINE_AUTO ? s->engine : st->engine));
+	print_options(s);
 	line("isolate", s->isolate ? "yes" : "no");
 	line("suspended", s->suspended ? "yes" : "no");
 	line("ports", st->from.count ? buf_text(&ports) : "(none now)");
-	line("destination", to ? to->name : "(none now)");
-	if (st->in_kernel)
+	line("destination", destinations.len ? buf_text(&destinations) : "(none now)");
+	if (st->action && st->in_kernel)
 		printf("%-12s mirred %u\n", "action", st->action);
 }
 

@@ -29,7 +29,10 @@ static const struct cli_option add_options[] = {
 	 .value = "SEL",
 	 .repeat = true,
 	 .help = "what is mirrored; may be repeated"},
-	{.name = "to", .value = "SEL", .help = "where the copies go: one device"},
+	{.name = "to",
+	 .value = "SEL",
+	 .repeat = true,
+	 .help = "where the copies go: one device; may be repeated"},
 	{.name = "direction",
 	 .value = "both|sent|received",
 	 .help = "as the machine sees it (default: both)"},
@@ -37,6 +40,14 @@ static const struct cli_option add_options[] = {
 	{.name = "attach",
 	 .value = "auto|clsact|classic",
 	 .help = "the qdiscs to use (default: auto)"},
+	{.name = "engine",
+	 .value = "auto|tc|bpf",
+	 .help = "what copies: traffic control, or eBPF (default: auto)"},
+	{.name = "snap", .value = "BYTES", .help = "copy no more than this of each frame (bpf)"},
+	{.name = "sample", .value = "N", .help = "copy one frame in N (bpf)"},
+	{.name = "sample-flows", .help = "with --sample: one flow in N, both directions of it"},
+	{.name = "rate", .value = "MBIT", .help = "copy no more than this a second (bpf)"},
+	{.name = "balance", .help = "each flow to one of the destinations, not all to each (bpf)"},
 	{.name = "isolate",
 	 .help = "the destination, a port of a bridge, gets nothing but the mirror"},
 	{.name = "runtime", .help = "forget the session at the next boot"},
@@ -277,7 +288,8 @@ static const struct cli_program program = {
 		"  /etc/portmirror/sessions.d/NAME.yaml   what is wanted\n"
 		"  /run/portmirror                        sessions of --runtime, the lock\n\n"
 		"Environment:\n"
-		"  PORTMIRROR_ROOT   the same as --root\n\n"
+		"  PORTMIRROR_ROOT     the same as --root\n"
+		"  PORTMIRROR_ENGINE   tc or bpf: what --engine auto means on this host\n\n"
 		"Exit status: 0, or 1 (it failed, nothing half done), or 2 (wrong usage).\n",
 	.options = common_options,
 	.verbs = verbs,

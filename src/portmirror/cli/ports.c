@@ -16,7 +16,7 @@ static bool look(const struct cli_call *call, struct engine *engine, struct host
 
 	if (!app_open(call, engine))
 		return false;
-	if (host_look(engine->nl, &engine->hold, true, host, &e) < 0) {
+	if (host_look(engine->nl, &engine->hold, engine->house, true, host, &e) < 0) {
 		app_fail(call, &e);
 		return false;
 	}

@@ -52,6 +52,13 @@ static json_t *source_object(const struct stats_session *s, const struct stats_s
 {
 	json_t *o = json_pack("{s:s}", "port", source->port);
 
+	if (o && s->counts)
+		json_object_set_new(o, "copies",
+				    json_pack("{s:I, s:I, s:I, s:I}", "frames",
+					      (json_int_t)source->copies.frames, "bytes",
+					      (json_int_t)source->copies.bytes, "lost",
+					      (json_int_t)source->copies.lost, "shed",
+					      (json_int_t)source->copies.shed));
 	if (o && (s->direction & DIRECTION_SENT))
 		json_object_set_new(o, "sent", count_object(&source->sent, rates));
 	if (o && (s->direction & DIRECTION_RECEIVED))
@@ -66,14 +73,16 @@ static json_t *session_object_of(const struct stats_session *s, bool rates)
 
 	for (size_t i = 0; sources && i < s->nsources; i++)
 		json_array_append_new(sources, source_object(s, &s->sources[i], rates));
-	o = json_pack("{s:s, s:s, s:s?, s:o, s:I, s:I, s:o}", "name", s->name, "state",
+	o = json_pack("{s:s, s:s, s:s?, s:o, s:I, s:I, s:I, s:o}", "name", s->name, "state",
 		      state_name(s->state), "destination", *s->to ? s->to : NULL, "copied",
 		      count_object(&s->copied, rates), "lost_before", (json_int_t)s->lost_before,
-		      "lost_at", (json_int_t)s->lost_at, "sources", sources);
+		      "lost_at", (json_int_t)s->lost_at, "shed", (json_int_t)s->shed, "sources",
+		      sources);
 	if (o && rates) {
 		json_object_set_new(o, "lost_before_per_second",
 				    json_real(s->lost_before_per_second));
 		json_object_set_new(o, "lost_at_per_second", json_real(s->lost_at_per_second));
+		json_object_set_new(o, "shed_per_second", json_real(s->shed_per_second));
 	}
 	return o;
 }

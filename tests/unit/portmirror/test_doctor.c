@@ -29,6 +29,7 @@ struct world {
 	struct tc_filter filters[2];
 	struct tc_action actions[1];
 	struct selector from[1];
+	struct selector to;
 	int ports[1];
 	struct saved saved[2];
 	struct session_state states[2];
@@ -79,14 +80,18 @@ static void make(struct world *w)
 	strcpy(w->text[0], "port:vnet1");
 	strcpy(w->text[1], "port:ids0");
 	w->from[0].text = w->text[0];
+	w->to.text = w->text[1];
 	w->saved[0].session = (struct session){.name = "ids",
 					       .from = w->from,
 					       .nfrom = 1,
-					       .to.text = w->text[1],
+					       .to = &w->to,
+					       .nto = 1,
 					       .direction = DIRECTION_BOTH};
 	w->states[0] = (struct session_state){.session = &w->saved[0].session,
 					      .from = {.items = w->ports, .count = 1},
+					      .to = {IDS0},
 					      .to_ifindex = IDS0,
+					      .engine = ENGINE_TC,
 					      .action = ACTION,
 					      .in_kernel = true};
 	w->sessions = (struct sessions){.items = w->saved, .count = 1};

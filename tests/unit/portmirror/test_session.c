@@ -48,7 +48,8 @@ static void a_session_is_read(void **state)
 	assert_string_equal(s.name, "ids");
 	assert_int_equal(s.nfrom, 2);
 	assert_string_equal(s.from[1].name, "vnet*");
-	assert_string_equal(s.to.name, "ids0");
+	assert_int_equal(s.nto, 1);
+	assert_string_equal(s.to[0].name, "ids0");
 	assert_int_equal(s.direction, DIRECTION_SENT);
 	assert_int_equal(s.attach, ATTACH_CLASSIC);
 	assert_string_equal(s.filter, "tcp[13] & 2 != 0");
@@ -103,8 +104,26 @@ static void errors_name_their_field(void **state)
 		{"{\"from\":[]}", "from", "from: at least one source is wanted"},
 		{"{\"from\":[1]}", "from[0]", "from[0]: a string is wanted here"},
 		{"{\"from\":{}}", "from", "from: a string is wanted here"},
-		{"{\"to\":[\"port:a\",\"port:b\"]}", "to", "to: one destination is wanted, not 2"},
-		{"{\"to\":[]}", "to", "to: one destination is wanted, not 0"},
+		{"{\"to\":[\"port:a\",\"port:b\",\"port:a\"]}", "to[2]",
+		 "to[2]: \"port:a\" is there already, as to[0]"},
+		{"{\"to\":[]}", "to", "to: at least one destination is wanted"},
+		{"{\"engine\":\"ebpf\"}", "engine",
+		 "engine: \"ebpf\" is no engine; it is auto, tc or bpf"},
+		{"{\"snap\":63}", "snap", "snap: a whole number from 64 to 65535 is wanted here"},
+		{"{\"sample\":1}", "sample",
+		 "sample: a whole number from 2 to 1000000 is wanted here"},
+		{"{\"rate\":\"10\"}", "rate",
+		 "rate: a whole number from 1 to 1000000 is wanted here"},
+		{"{\"name\":\"a\",\"from\":\"vm:a\",\"to\":\"port:b\",\"sample-flows\":true}",
+		 "sample-flows", "sample-flows: sample is missing: one flow in how many?"},
+		{"{\"name\":\"a\",\"from\":\"vm:a\",\"to\":\"port:b\",\"balance\":true}", "balance",
+		 "balance: at least two destinations are wanted to spread copies over"},
+		{"{\"name\":\"a\",\"from\":\"vm:a\",\"to\":[\"port:b\",\"port:c\"],\"engine\":"
+		 "\"tc\"}",
+		 "engine",
+		 "engine: tc can't do what is asked for (more than one destination); bpf can"},
+		{"{\"name\":\"a\",\"from\":[\"vm:a\",\"vm:c\"],\"to\":[\"port:b\",\"vm:c\"]}",
+		 "to[1]", "to[1]: a loop: \"vm:c\" is a source too (from[1])"},
 		{"{\"to\":[\"port:\"]}", "to[0]",
 		 "to[0]: \"port:\" names no device: a name has 1 to 15 bytes, without '/', ':' and "
 		 "blanks"},
@@ -228,7 +247,9 @@ static void the_object_keeps_its_order(void **state)
 	assert_yaml(&plain, false, "name: ids\nfrom:\n  - vm:web1\nto: port:ids0\n");
 	assert_yaml(&plain, true,
 		    "!mirror\nname: ids\nmode: mirror\nfrom:\n  - vm:web1\nto: port:ids0\n"
-		    "direction: both\nfilter: null\nattach: auto\nisolate: false\n"
+		    "direction: both\nfilter: null\nattach: auto\nengine: auto\n"
+		    "snap: null\nsample: null\nsample-flows: false\nrate: null\n"
+		    "balance: false\nisolate: false\n"
 		    "suspended: false\nruntime: false\n");
 	read_session("{\"runtime\":true,\"suspended\":true,\"isolate\":true,"
 		     "\"attach\":\"clsact\",\"filter\":\"arp\","

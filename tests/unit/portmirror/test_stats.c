@@ -44,11 +44,12 @@ static void make(struct world *w)
 			     .bytes = 5000,
 			     .overlimits = 2}},
 		.from = {VNET1, VNET2},
-		.session = {.name = "ids", .direction = DIRECTION_BOTH},
+		.session = {.name = "ids", .direction = DIRECTION_BOTH, .nto = 1},
 	};
 	w->states[0] = (struct session_state){
 		.session = &w->session,
 		.from = {.items = w->from, .count = 2},
+		.to = {IDS0},
 		.to_ifindex = IDS0,
 		.action = ACTION,
 		.in_kernel = true,
@@ -129,7 +130,7 @@ static void what_is_not_there(void **state)
 
 	(void)state;
 	make(&w);
-	w.states[0].to_ifindex = 99;
+	w.states[0].to[0] = w.states[0].to_ifindex = 99;
 	w.states[0].in_kernel = false;
 	w.states[0].pending = 3;
 	w.from[1] = 98;
@@ -186,7 +187,7 @@ static void counters_that_began_anew(void **state)
 	w.links[1] = renamed;
 	w.links[1].index = w.from[0] = IDS0 + 1;
 	w.links[1].rx_frames += 5;
-	w.links[2].index = w.states[0].to_ifindex = IDS0 + 2;
+	w.links[2].index = w.states[0].to[0] = w.states[0].to_ifindex = IDS0 + 2;
 	w.links[2].tx_dropped += 5;
 	now = look(&w);
 	stats_rates(&now, &before, 1);

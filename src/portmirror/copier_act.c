@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* The engine bpf's operations, carried out. Each may be cut short at any step: what is there is
+ * seen by the next look, and a link that isn't pinned yet ends with this process. */
+#include <errno.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bpf/tcx.h"
+#include "portmirror/copier.h"
+#include "portmirror/engine.h"
+
+static int open_pin(const struct engine *engine, const char *session, const char *name,
+		    struct err *e)
+{
+	char path[PIN_PATH];
+	int fd;
+
+	pin_path(engine->house, session, name, path);
+	fd = pin_open(path, e);
+	return fd == -ENOENT ? err_sys(e, fd, "%s", path) : fd;
+}
+
+static int put_pin(const struct engine *engine, const char *session, const char *name, int fd,
+		   struct err *e)
+{
+	char path[PIN_PATH];
+
+	pin_path(engine->house, session, name, path);
+	return pin_put(fd, path, e);
+}
+
+static int update_config(int map, const struct copy_config *config, struct err *e)
+{
+	uint32_t zero = 0;
+	int r = bpf_map_update_elem(map, &zero, config, BPF_ANY);
+
+	return r < 0 ? err_sys(e, r, "can't set what is to be copied where") : 0;
+}
+
+static const char *owner_of(const struct op *op, enum copy_map which)
+{
+	return copier_map_shared(which) ? "" : op->owner;
+}
+
+/* One that is there stays: the shared ones are used by others. */
+static int put_map(const struct engine *engine, const struct op *op, enum copy_map which,
+		   struct err *e)
+{
+	int fd cleanup(fd_close_at) =
+		open_pin(engine, owner_of(op, which), copy_map_name(which), NULL);
+	bool made = fd == -ENOENT;
+	int r = 0;
+
+	if (made)
+		fd = copy_map_make(which, e);
+	if (fd < 0)
+		return made ? fd : open_pin(engine, owner_of(op, which), copy_map_name(which), e);
+	if (which == COPY_MAP_CONFIG)
+		r = update_config(fd, &op->config, e);
+	if (r == 0 && made)
+		r = put_pin(engine, owner_of(op, which), copy_map_name(which), fd, e);
+	return r;
+}
+
+/* The config last: a session that has one has all its maps. */
+static int put_maps(const struct engine *engine, const struct view *view, const struct op *op,
+		    struct err *e)
+{
+	int r = 0;
+
+	(void)view;
+	for (int i = COPY_MAPS - 1; i >= 0 && r == 0; i--)
+		r = put_map(engine, op, (enum copy_map)i, e);
+	return r;
+}
+
+static int load_pair(const struct engine *engine, const struct op *op, int programs[2],
+		     struct err *e)
+{
+	int maps[COPY_MAPS], opened = 0, r = 0;
+
+	for (; opened < COPY_MAPS && r >= 0; opened++)
+		r = maps[opened] = open_pin(engine, owner_of(op, (enum copy_map)opened),
+					    copy_map_name((enum copy_map)opened), e);
+	if (r >= 0)
+		r = copy_load(maps, programs, e);
+	for (int i = 0; i < opened; i++)
+		fd_close_at(&maps[i]);
+	return r;
+}
+
+/* Loads what stands in front of one of the pair. */
+static int put_filter(const struct engine *engine, const struct op *op,
+		      const struct bytecode *filter, bool received, int chain, struct err *e)
+{
+	struct once_program front cleanup(once_free) = {0};
+	char name[PIN_NAME];
+	int r = once_build_front(filter, received, &front, e);
+	int fd cleanup(fd_close_at) = r < 0 ? r : once_load(&front, chain, e);
+
+	if (fd < 0)
+		return fd;
+	copier_filter_name(filter, received, name);
+	return put_pin(engine, op->owner, name, fd, e);
+}
+
+static int put_filters(const struct engine *engine, const struct op *op,
+		       const struct bytecode *filter, const int programs[2], struct err *e)
+{
+	int chain cleanup(fd_close_at) = bpf_map_create(
+		BPF_MAP_TYPE_PROG_ARRAY, "chain", sizeof(uint32_t), sizeof(uint32_t), 2, NULL);
+	char name[PIN_NAME];
+	int r = 0;
+
+	if (chain < 0)
+		return err_sys(e, chain, "can't make the map that leads from filter to copy");
+	for (uint32_t i = 0; i < 2 && r == 0; i++)
+		r = bpf_map_update_elem(chain, &i, &programs[i], BPF_ANY);
+	if (r < 0)
+		return err_sys(e, r, "can't lead from filter to copy");
+	/* Pinned before its users: the kernel empties it when nobody holds it
+	 * (kernel/bpf/arraymap.c, prog_array_map_clear). */
+	copier_chain_name(filter, name);
+	r = put_pin(engine, op->owner, name, chain, e);
+	for (int i = 0; i < 2 && r == 0; i++)
+		r = put_filter(engine, op, filter, i == 1, chain, e);
+	return r;
+}
+
+static int put_programs(const struct engine *engine, const struct view *view, const struct op *op,
+			struct err *e)
+{
+	const struct bytecode *filter = &view->filters[op->session];
+	int programs[2], r = load_pair(engine, op, programs, e);
+	char name[PIN_NAME];
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < 2 && r == 0; i++) {
+		copier_program_name(i == 1, name);
+		r = put_pin(engine, op->owner, name, programs[i], e);
+	}
+	if (r == 0 && copier_filters(filter))
+		r = put_filters(engine, op, filter, programs, e);
+	close(programs[0]);
+	close(programs[1]);
+	return r;
+}
+
+/* Exchanges the program of a link that is there, or makes one. */
+static int put_link(const struct engine *engine, const struct op *op, int program, bool egress,
+		    struct err *e)
+{
+	int link cleanup(fd_close_at) = -1;
+
+	if (op->replace) {
+		link = open_pin(engine, op->owner, op->pin, e);
+		return link < 0 ? link : tcx_replace(link, program, e);
+	}
+	link = tcx_attach(program, op->ifindex, egress, e);
+	return link < 0 ? link : put_pin(engine, op->owner, op->pin, link, e);
+}
+
+static int put_copy_link(const struct engine *engine, const struct view *view, const struct op *op,
+			 struct err *e)
+{
+	const struct bytecode *filter = &view->filters[op->session];
+	int program cleanup(fd_close_at) = -1;
+	char name[PIN_NAME];
+
+	if (copier_filters(filter))
+		copier_filter_name(filter, op->received, name);
+	else
+		copier_program_name(op->received, name);
+	program = open_pin(engine, op->owner, name, e);
+	return program < 0 ? program : put_link(engine, op, program, op->received, e);
+}
+
+/* The only map of a program, by its id; 0: it can't be told. */
+static uint32_t map_of(int program)
+{
+	uint32_t map = 0;
+	struct bpf_prog_info info = {.nr_map_ids = 1, .map_ids = (uintptr_t)&map};
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(program, &info, &len) == 0 ? map : 0;
+}
+
+static uint32_t id_of_map(int map)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(map, &info, &len) == 0 ? info.id : 0;
+}
+
+/* The program that shortens copies: the one that is pinned, if it works with that map. */
+static int cut_program(const struct engine *engine, int map, struct err *e)
+{
+	char name[PIN_NAME];
+	int fd, r;
+
+	copier_cut_name(name);
+	fd = open_pin(engine, "", name, NULL);
+	if (fd >= 0 && map_of(fd) == id_of_map(map))
+		return fd;
+	fd_close_at(&fd);
+	fd = cut_load(map, e);
+	r = fd < 0 ? fd : put_pin(engine, "", name, fd, e);
+	if (r == 0)
+		return fd;
+	fd_close_at(&fd);
+	return r;
+}
+
+static int put_cut_link(const struct engine *engine, const struct view *view, const struct op *op,
+			struct err *e)
+{
+	int map cleanup(fd_close_at) = open_pin(engine, "", copy_map_name(COPY_MAP_CUT), e);
+	int program cleanup(fd_close_at) = map < 0 ? map : cut_program(engine, map, e);
+
+	(void)view;
+	return program < 0 ? program : put_link(engine, op, program, true, e);
+}
+
+static int put_config(const struct engine *engine, const struct view *view, const struct op *op,
+		      struct err *e)
+{
+	int map cleanup(fd_close_at) = open_pin(engine, op->owner, op->pin, e);
+
+	(void)view;
+	return map < 0 ? map : update_config(map, &op->config, e);
+}
+
+static int drop_link(const struct engine *engine, const struct view *view, const struct op *op,
+		     struct err *e)
+{
+	char path[PIN_PATH];
+
+	(void)view;
+	pin_path(engine->house, op->owner, op->pin, path);
+	return pin_drop_link(path, e);
+}
+
+static int drop_pin(const struct engine *engine, const struct view *view, const struct op *op,
+		    struct err *e)
+{
+	char path[PIN_PATH];
+
+	(void)view;
+	pin_path(engine->house, op->owner, op->pin, path);
+	return pin_drop(path, e);
+}
+
+static const struct deed {
+	enum op_kind kind;
+	int (*act)(const struct engine *engine, const struct view *view, const struct op *op,
+		   struct err *e);
+} deeds[] = {
+	{OP_COPY_MAPS, put_maps},     {OP_COPY_PROGRAMS, put_programs},
+	{OP_COPY_CONFIG, put_config}, {OP_COPY_LINK, put_copy_link},
+	{OP_CUT_LINK, put_cut_link},  {OP_UNLINK, drop_link},
+	{OP_UNPIN, drop_pin},
+};
+
+static const struct deed *deed_of(const struct op *op)
+{
+	for (size_t i = 0; i < COUNT(deeds); i++)
+		if (deeds[i].kind == op->kind)
+			return &deeds[i];
+	return NULL;
+}
+
+bool copier_does(const struct op *op)
+{
+	return deed_of(op) != NULL;
+}
+
+int copier_act(const struct engine *engine, const struct view *view, const struct op *op,
+	       struct err *e)
+{
+	const struct deed *deed = deed_of(op);
+
+	return deed ? deed->act(engine, view, op, e) : err_set(e, -EINVAL, "no such operation");
+}

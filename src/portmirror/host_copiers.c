@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* What of the host concerns eBPF: what is pinned, and what the copying programs have counted. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "bpf/copy_load.h"
+#include "bpf/tcx.h"
+#include "portmirror/host.h"
+
+#define BATCH 256 /* ports whose counters are read at a time */
+
+static int add_count(struct host *host, const struct copy_port *port,
+		     const struct copy_count *of_cpus, size_t cpus)
+{
+	struct copier_count sum = {.copier = host->ncopiers, .port = *port};
+
+	for (size_t i = 0; i < cpus; i++) {
+		sum.count.frames += of_cpus[i].frames;
+		sum.count.bytes += of_cpus[i].bytes;
+		sum.count.lost += of_cpus[i].lost;
+		sum.count.shed += of_cpus[i].shed;
+	}
+	if (array_room(&host->counts, &host->counts_room, host->ncounts, sizeof(sum)) < 0)
+		return -ENOMEM;
+	host->counts[host->ncounts++] = sum;
+	return 0;
+}
+
+/* A hash table's cursor is of the kernel's own making, 4 bytes (kernel/bpf/hashtab.c). */
+static int read_counts(int map, struct host *host, size_t cpus)
+{
+	struct copy_port *ports cleanup(free_at) = calloc(BATCH, sizeof(*ports));
+	struct copy_count *counts cleanup(free_at) = calloc(BATCH * cpus, sizeof(*counts));
+	uint32_t cursor = 0;
+	bool begun = false;
+	int r = 0;
+
+	if (!ports || !counts)
+		return -ENOMEM;
+	while (r == 0) {
+		uint32_t found = BATCH;
+
+		r = bpf_map_lookup_batch(map, begun ? &cursor : NULL, &cursor, ports, counts,
+					 &found, NULL);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		begun = true;
+		for (size_t i = 0; i < found; i++)
+			if (add_count(host, &ports[i], &counts[i * cpus], cpus) < 0)
+				return -ENOMEM;
+	}
+	return 0; /* -ENOENT: those were the last */
+}
+
+static int open_map(const char *house, const char *session, enum copy_map which, struct err *e)
+{
+	char path[PIN_PATH];
+
+	pin_path(house, session, copy_map_name(which), path);
+	return pin_open(path, e);
+}
+
+/* Appends the session's, if it has a config. */
+static int add_copier(const char *house, const char *session, struct host *host, size_t cpus,
+		      struct err *e)
+{
+	int config cleanup(fd_close_at) = open_map(house, session, COPY_MAP_CONFIG, e);
+	int ports cleanup(fd_close_at) = open_map(house, session, COPY_MAP_PORTS, e);
+	struct copier *copier;
+	uint32_t zero = 0;
+	int r = 0;
+
+	if (config == -ENOENT)
+		return 0;
+	if (config < 0 || (ports < 0 && ports != -ENOENT))
+		return config < 0 ? config : ports;
+	if (array_room(&host->copiers, &host->copiers_room, host->ncopiers, sizeof(*copier)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	copier = &host->copiers[host->ncopiers];
+	*copier = (struct copier){0};
+	memcpy(copier->session, session, strnlen(session, PIN_NAME - 1));
+	r = bpf_map_lookup_elem(config, &zero, &copier->config);
+	if (r == 0 && ports >= 0)
+		r = read_counts(ports, host, cpus);
+	if (r < 0)
+		return err_sys(e, r, "can't read the maps of the session %s", session);
+	host->ncopiers++;
+	return 0;
+}
+
+int host_look_at_copiers(const char *house, struct host *host, struct err *e)
+{
+	struct host found = {.tcx = tcx_known()};
+	struct err why = {0};
+	int cpus = libbpf_num_possible_cpus();
+	int r = cpus < 0 ? err_sys(e, cpus, "can't tell the number of CPUs") : 0;
+
+	if (pin_check(&why) < 0)
+		memcpy(found.no_pins, why.text, strnlen(why.text, sizeof(found.no_pins) - 1));
+	if (r == 0)
+		r = pins_look(house, &found.pins, e);
+	for (size_t i = 0; r == 0 && i < found.pins.count; i++)
+		if (*found.pins.items[i].session &&
+		    strcmp(found.pins.items[i].name, copy_map_name(COPY_MAP_CONFIG)) == 0)
+			r = add_copier(house, found.pins.items[i].session, &found, (size_t)cpus, e);
+	if (r < 0) {
+		host_free_copiers(&found);
+		return r;
+	}
+	host_free_copiers(host);
+	host->tcx = found.tcx;
+	memcpy(host->no_pins, found.no_pins, sizeof(host->no_pins));
+	host->pins = found.pins;
+	host->copiers = found.copiers;
+	host->ncopiers = found.ncopiers;
+	host->copiers_room = found.copiers_room;
+	host->counts = found.counts;
+	host->ncounts = found.ncounts;
+	host->counts_room = found.counts_room;
+	return 0;
+}
+
+void host_free_copiers(struct host *host)
+{
+	pins_free(&host->pins);
+	free(host->copiers);
+	free(host->counts);
+	host->copiers = NULL;
+	host->counts = NULL;
+	host->ncopiers = host->copiers_room = host->ncounts = host->counts_room = 0;
+}
+
+const struct copier *host_copier(const struct host *host, const char *session)
+{
+	for (size_t i = 0; i < host->ncopiers; i++)
+		if (strcmp(host->copiers[i].session, session) == 0)
+			return &host->copiers[i];
+	return NULL;
+}

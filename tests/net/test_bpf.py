@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""What only the engine bpf can, and what it does without."""
+import collections
+import contextlib
+import os
+import socket
+import struct
+
+import pytest
+
+from lab import bulk, ethernet, frames_of_every_kind, ipv4
+
+pytestmark = pytest.mark.engine('bpf')
+
+
+@pytest.fixture
+def sensors(lab):
+    """Makes so many sensors beside the lab's own: a device ids1, ids2, … each, and its other end."""
+    def make(count):
+        for n in range(1, count + 1):
+            lab.host.ip(f'link add ids{n} type veth peer name seen{n}', f'link set ids{n} up',
+                        f'link set seen{n} up')
+        return [f'ids{n}' for n in range(1, count + 1)]
+    return make
+
+
+@contextlib.contextmanager
+def captures(lab, count):
+    """The lab's sensor, and so many of those beside it."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(lab.sensor.capture())] + [
+            stack.enter_context(lab.host.capture(f'seen{n}')) for n in range(1, count + 1)]
+
+
+def to(*devices):
+    return [word for device in devices for word in ('--to', f'port:{device}')]
+
+
+def numbered(lab, count, size=100):
+    a, b = lab.machines[:2]
+    return [ethernet(b.mac, a.mac, 0x88b5, struct.pack('!I', i).ljust(size - 14, b'.'))
+            for i in range(count)]
+
+
+def udp(sender, receiver, port, to_port=53, text=b'?', kind=0x0800, tags=(), fragment=0):
+    """A datagram; fragment: the IPv4 header's flags and offset."""
+    data = struct.pack('!HHHH', port, to_port, 8 + len(text), 0) + text
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(data), 7, fragment, 64,
+                       socket.IPPROTO_UDP, 0, socket.inet_aton(sender.ipv4),
+                       socket.inet_aton(receiver.ipv4))
+    return ethernet(receiver.mac, sender.mac, kind, head + data, *tags)
+
+
+def copied(pm, name='ids'):
+    """The session's counters."""
+    return next(s for s in pm.json('stats') if s['name'] == name)
+
+
+def test_no_qdisc_is_touched_and_foreign_filters_go_on(lab, pm):
+    a, b = lab.machines
+    lab.host.ip('link add other0 type veth peer name other1', 'link set other0 up',
+                'link set other1 up')
+    lab.host.tc('qdisc add dev vnet1 root handle 1: htb', 'qdisc add dev vnet1 ingress',
+                'filter add dev vnet1 parent ffff: protocol all pref 1 u32 match u32 0 0 '
+                'action mirred egress mirror dev other0')
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    state = lab.host.state()
+    assert state.pop('pins') and state == {key: value for key, value in before.items()
+                                           if key != 'pins'}
+    frames = frames_of_every_kind(a, b)
+    with lab.sensor.capture() as ours, lab.host.capture('other1') as theirs:
+        a.send(frames.values())
+        once = collections.Counter(frames.values())
+        assert ours.counts(len(frames)) == once and theirs.counts(len(frames)) == once
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+def test_the_engine_of_a_session(lab, pm):
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'tc')
+    assert pm.json('show', 'ids')['by'] == 'tc' and not pm.pins('*')
+    text = pm('export', 'ids').stdout
+    assert 'engine: tc' in text
+    pm('apply', '-', stdin=text.replace('tc', 'bpf'))
+    shown = pm.json('show', 'ids')
+    assert (shown['by'], shown['engine'], shown['state']) == ('bpf', 'bpf', 'whole')
+    assert lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']
+    frames = numbered(lab, 3)
+    with lab.sensor.capture() as sensor:
+        lab.machines[0].send(frames)
+        assert sensor.counts(3) == collections.Counter(frames)
+    pm('apply', '-', stdin=text)
+    assert not pm.pins('*') and 'nothing to do' in pm('apply').stdout
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+def test_snap_cuts_the_copy_only(lab, pm):
+    a, b = lab.machines
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0', '--snap', '96')
+    frames = frames_of_every_kind(a, b)
+    with lab.sensor.capture() as copies, b.capture() as own:
+        a.send(frames.values())
+        assert own.counts(len(frames)) == collections.Counter(frames.values())
+        cut = [frame[:96] for frame in frames.values()]
+        assert copies.counts(len(frames)) == collections.Counter(cut)
+    assert copied(pm)['copied'] == {'frames': len(frames), 'bytes': sum(map(len, cut))}
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+def test_snap_of_super_frames_and_of_two_sessions(lab, pm):
+    a, b = lab.machines
+    pm('add', 'short', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '128')
+    pm('add', 'whole', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', 'ether proto 0x88b5')
+    with lab.sensor.capture() as copies:
+        size, _ = bulk(a, b, 0.2)
+        seen = copies.frames(20)
+    assert size > 1 << 20 and max(map(len, seen)) == 128
+    frame, = numbered(lab, 1, 1000)
+    with lab.sensor.capture() as copies:
+        a.send([frame])
+        assert copies.counts(2) == {frame: 1, frame[:128]: 1}
+
+
+def test_sample_takes_one_in_n_each_frame_once(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0', '--sample', '10')
+    frames = numbered(lab, 4000)
+    with lab.sensor.capture() as copies, b.capture() as own:
+        a.send(frames)
+        assert len(own.frames(len(frames))) == len(frames)
+        seen = copies.counts(300)
+    # 400 expected, with a standard deviation of 19: beyond 8 of those once in 10^15 times. Looked at
+    # twice, where they enter and where they leave, it would be twice as many.
+    assert 250 < seen.total() < 550 and set(seen.values()) == {1}
+    assert copied(pm)['copied']['frames'] == seen.total()
+
+
+def test_sample_flows_takes_whole_conversations(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--sample', '4', '--sample-flows')
+    flows = [(udp(a, b, port), udp(b, a, 53, port)) for port in range(2000, 2400)]
+    with lab.sensor.capture() as copies:
+        a.send([there for there, _ in flows])
+        b.send([back for _, back in flows])
+        seen = copies.counts(150)
+    taken = [there in seen for there, _ in flows]
+    assert taken == [back in seen for _, back in flows]
+    assert 50 < sum(taken) < 160  # 100 of 400, with a standard deviation of 9
+    assert set(seen.values()) == {1}
+
+
+def test_rate_sheds_copies_and_nothing_else(lab, pm):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--rate', '1')
+    frames = numbered(lab, 500, 1000)
+    with lab.sensor.capture() as copies, b.capture() as own:
+        a.send(frames)
+        assert own.counts(len(frames)) == collections.Counter(frames)
+        seen = copies.counts(60)
+    stats = copied(pm)
+    assert stats['copied']['frames'] == seen.total()
+    assert stats['copied']['frames'] + stats['shed'] == len(frames)
+    # A burst of 64 KiB, and a frame for each 8 ms that sending took.
+    assert 65 <= seen.total() < 400 and stats['lost_before'] == 0
+
+
+def test_each_of_several_destinations_gets_each_frame_once(lab, pm, sensors):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', *to('ids0', *sensors(2)))
+    assert pm.json('show', 'ids')['destinations'] == ['ids0', 'ids1', 'ids2']
+    frames = frames_of_every_kind(a, b)
+    with captures(lab, 2) as seen:
+        a.send(frames.values())
+        for one in seen:
+            assert one.counts(len(frames)) == collections.Counter(frames.values())
+    assert copied(pm)['copied']['frames'] == 3 * len(frames)
+    lab.host.ip('link del ids2')
+    shown = pm.json('show', 'ids')
+    assert shown['state'] == 'partial' and 'port:ids2' in shown['reasons'][0]
+    pm('apply', status=None)
+    with lab.sensor.capture() as one:
+        a.send(frames.values())
+        assert one.counts(len(frames)) == collections.Counter(frames.values())
+    pm('rm', 'ids')
+    assert not pm.pins('*')
+
+
+def owners(lab, count, frames, send):
+    """Which of the sensors got each frame; each must have been copied once in all."""
+    with captures(lab, count) as seen:
+        send()
+        total = seen[0].counts(1)
+        by = [total] + [one.counts(1) for one in seen[1:]]
+    assert sum(by, collections.Counter()) == collections.Counter(frames)
+    return {frame: next(i for i, counts in enumerate(by) if frame in counts) for frame in frames}
+
+
+def test_balance_keeps_conversations_together_and_moves_few(lab, pm, sensors):
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', *to('ids0', *sensors(2)), '--balance')
+    flows = [(udp(a, b, port), udp(b, a, 53, port)) for port in range(3000, 3300)]
+    there, back = [f for f, _ in flows], [f for _, f in flows]
+
+    def where(count):
+        return owners(lab, count, there + back, lambda: (a.send(there), b.send(back)))
+
+    first = where(2)
+    assert all(first[x] == first[y] for x, y in flows)
+    share = collections.Counter(first[x] for x in there)
+    assert all(60 < share[i] < 140 for i in range(3)), share  # 100 each
+    lab.host.ip('link del ids2')
+    pm('apply', status=None)
+    second = where(1)
+    assert all(second[x] == first[x] for x in there if first[x] != 2), 'a flow was moved needlessly'
+    assert {second[x] for x in there if first[x] == 2} == {0, 1}
+
+
+def test_balance_goes_by_what_both_directions_have_in_common(lab, pm, sensors):
+    """Tags, fragments and tunnels: pairs of frames, the second a fragment or an answer of the first."""
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'port:vnet1', *to('ids0', *sensors(1)), '--balance')
+    for n in range(12):
+        pairs = [
+            (udp(a, b, 4000 + n, tags=[(0x8100, 7)]), udp(b, a, 53, 4000 + n, tags=[(0x8100, 7)])),
+            (udp(a, b, 5000 + n, fragment=0x2000), udp(a, b, 9, 9, fragment=0x0010)),
+            (udp(a, b, 6000 + n, 4789), udp(b, a, 7000 + 3 * n, 4789)),
+            (ethernet(b.mac, a.mac, 0x88b5, bytes([n])), ethernet(a.mac, b.mac, 0x88b5, bytes([n]))),
+        ]
+        frames = [frame for pair in pairs for frame in pair]
+        by = owners(lab, 1, frames, lambda: (
+            a.send([f for f in frames if f[6:12] == frames[0][6:12]]),
+            b.send([f for f in frames if f[6:12] != frames[0][6:12]])))
+        assert all(by[x] == by[y] for x, y in pairs)
+
+
+def test_a_session_that_leaves_something_out_takes_nothing_from_others(lab, pm):
+    a, _ = lab.machines
+    pm('add', 'all', '--from', 'bridge:br0', '--to', 'port:ids0')
+    pm('add', 'few', '--from', 'bridge:br0', '--to', 'port:ids0', '--sample', '1000000')
+    frames = numbered(lab, 200)
+    with lab.sensor.capture() as copies:
+        a.send(frames)
+        assert copies.counts(200) == collections.Counter(frames)
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--snap', '63'], 'from 64 to 65535'), (['--sample', '1'], 'from 2 to 1000000'),
+    (['--rate', '0'], 'from 1 to 1000000'), (['--engine', 'ebpf'], 'auto, tc or bpf'),
+    (['--sample-flows'], 'sample is missing'), (['--balance'], 'at least two destinations'),
+    (['--engine', 'tc', '--snap', '100'], "tc can't do what is asked for (snap)"),
+    (['--to', 'port:ids0'], 'is there already'),
+])
+def test_wrong_usage(lab, pm, options, words):
+    result = pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', *options, status=2)
+    assert words in result.stderr and not pm.pins('*')
+
+
+def hindered(pm, how, *arguments):
+    """Runs it where eBPF can't be had."""
+    enter = {'no bpffs': ['unshare', '--mount', 'sh', '-c', 'umount /sys/fs/bpf && exec "$@"', 'sh'],
+             'locked down': ['setpriv', '--bounding-set', '-bpf,-sys_admin', '--inh-caps', '-all']}
+    return pm.namespace.run(*enter[how], *pm.command(*arguments), check=False,
+                            env={**os.environ, **pm.env})
+
+
+@pytest.mark.parametrize('how, words', [('no bpffs', 'mount -t bpf bpf /sys/fs/bpf'),
+                                        ('locked down', 'BPF is locked down')])
+def test_where_it_cannot_be_had(lab, pm, how, words):
+    """Asked for by name it fails with a sentence; otherwise tc does it, with a note."""
+    before = lab.host.state()
+    add = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
+    for only in (['--engine', 'bpf'], ['--snap', '100']):
+        result = hindered(pm, how, *add, *only)
+        assert result.returncode == 1 and words in result.stderr, result
+        assert 'nothing was changed' in result.stderr and result.stderr.count('\n') == 1
+        assert lab.host.back_to(before)
+    result = hindered(pm, how, *add)
+    assert result.returncode == 0 and words in result.stderr and 'ids: whole' in result.stdout
+    assert not pm.pins('*')
+    frames = numbered(lab, 3)
+    with lab.sensor.capture() as copies:
+        lab.machines[0].send(frames)
+        assert copies.counts(3) == collections.Counter(frames)
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
