@@ -110,7 +110,7 @@ int pin_drop(const char *path, struct err *e)
 {
 	char folder[PIN_PATH];
 
-	if (unlink(path) < 0 && errno != ENOENT)
+	if (path[strlen(path) - 1] != '/' && unlink(path) < 0 && errno != ENOENT)
 		return err_sys(e, -errno, "%s", path);
 	snprintf(folder, sizeof(folder), "%s", path);
 	while (strlen(folder) > strlen(PIN_ROOT)) {
@@ -228,6 +228,18 @@ static int add(struct pins *pins, const char *path, const char *session, const c
 	return 0;
 }
 
+static int add_folder(struct pins *pins, const char *session)
+{
+	struct pin pin = {.kind = PIN_FOLDER};
+
+	snprintf(pin.session, sizeof(pin.session), "%.*s", PIN_NAME - 1, session);
+	exchange(pin.session, '+', '.');
+	if (array_room(&pins->items, &pins->room, pins->count, sizeof(pin)) < 0)
+		return -ENOMEM;
+	pins->items[pins->count++] = pin;
+	return 0;
+}
+
 static void dir_close_at(DIR **dir)
 {
 	if (*dir)
@@ -239,6 +251,7 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 	DIR *dir cleanup(dir_close_at) = NULL;
 	char path[PIN_PATH];
 	struct dirent *entry;
+	bool empty = true;
 	int r = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", house, session);
@@ -250,6 +263,7 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 
 		if (name[0] == '.')
 			continue;
+		empty = false;
 		if (entry->d_type == DT_DIR && *session == '\0') {
 			r = look_into(house, name, pins, e);
 		} else if (entry->d_type != DT_DIR) {
@@ -257,6 +271,8 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 			r = add(pins, path, session, name, e);
 		}
 	}
+	if (r == 0 && empty && add_folder(pins, session) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
 	return r;
 }
 

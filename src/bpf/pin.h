@@ -46,14 +46,15 @@ int pin_put(int fd, const char *path, struct err *e);
 /* A descriptor of what is pinned there; -ENOENT: nothing (and no sentence). */
 int pin_open(const char *path, struct err *e);
 
-/* Removes the pin, and the folders above it (PIN_ROOT included) as far as they are empty now. 0
- * where it is gone already. */
+/* Removes the pin (or, where path ends in '/', the empty folder), and the folders above it
+ * (PIN_ROOT included) as far as they are empty now. 0 where it is gone already. */
 int pin_drop(const char *path, struct err *e);
 /* The same for a link, detached when this returns: the kernel lets go of an unpinned one a moment
  * later (bpf_link_put(), kernel/bpf/syscall.c). */
 int pin_drop_link(const char *path, struct err *e);
 
-enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK };
+/* A folder: one that is empty, which a crash leaves; its name is "". */
+enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK, PIN_FOLDER };
 
 struct pin {
 	char session[PIN_NAME]; /* "": the house's; with its dots again */

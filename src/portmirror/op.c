@@ -87,7 +87,7 @@ void op_text(const struct op *op, char *text, size_t size)
 		snprintf(text, size, "detach %s", op->pin);
 		break;
 	case OP_UNPIN:
-		snprintf(text, size, "remove %s", op->pin);
+		snprintf(text, size, "remove %s", op->pin[0] ? op->pin : "an empty folder");
 		break;
 	}
 }

@@ -245,6 +245,8 @@ static void plan_session(struct copies *c, int state)
 	bool maps = has_maps(c, session, ids), load;
 
 	/* (No map has the id 0: without all of them no program will do.) */
+	(void)need(c, session, "", PIN_FOLDER);
+	(void)need(c, "", "", PIN_FOLDER);
 	programs[0] = program_of(c, state, false, ids);
 	programs[1] = program_of(c, state, true, ids);
 	load = !programs[0] || !programs[1];

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import tempfile
 import time
 
@@ -12,12 +13,12 @@ from lab import Lab, own_bpf_file_system
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 
-
-ENGINES = os.environ.get('ENGINES', 'tc bpf').split()
+TCX = tuple(map(int, re.findall(r'\d+', os.uname().release)[:2])) >= (6, 6)
+ENGINES = os.environ.get('ENGINES', 'tc bpf' if TCX else 'tc').split()
 
 
 def pytest_configure(config):
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and TCX:
         own_bpf_file_system()
     config.addinivalue_line('markers', 'engine(name): runs with this engine only')
     config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
@@ -30,6 +31,10 @@ def pytest_collection_modifyitems(config, items):
     if 'long' not in config.option.markexpr:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker('long')])
         items[:] = [item for item in items if not item.get_closest_marker('long')]
+    for item in items:
+        marker = item.get_closest_marker('engine')
+        if marker and marker.args[0] == 'bpf' and not TCX:
+            item.add_marker(pytest.mark.skip(reason='this kernel has no tcx (Linux 6.6)'))
     if os.geteuid() != 0:
         for item in items:
             item.add_marker(pytest.mark.skip(reason='only root can make network namespaces'))

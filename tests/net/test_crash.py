@@ -40,7 +40,9 @@ def test_killed_while_it_adds(lab, pm, foreign, session, when):
     whole = pm.json('list')
     pm('rm', 'ids')
     assert count >= 4 and lab.host.back_to(before)
-    for at in range(1, count + 1):
+    # bpf(2) has done all when it returns: to be killed before a call is to be killed after the last.
+    last = 1 if pm.engine == 'bpf' and when == 'before' else count
+    for at in range(1, last + 1):
         assert pm.kill_at(at, *arguments, when=when).returncode == -9
         assert theirs(lab) == their_filter
         pm('apply')

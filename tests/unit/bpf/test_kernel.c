@@ -101,6 +101,29 @@ static void pins_are_seen_and_go(void **state)
 	close_all(&l);
 }
 
+static void an_empty_folder_is_seen_and_goes(void **state)
+{
+	struct pins pins = {0};
+	struct loaded l;
+	struct err e = {0};
+	char path[PIN_PATH];
+
+	(void)state;
+	load_all(&l);
+	pin_path(l.house, "a.b", "config", path);
+	assert_int_equal(pin_put(l.maps[COPY_MAP_CONFIG], path, &e), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(pins_look(l.house, &pins, &e), 0);
+	assert_int_equal(pins.count, 1);
+	assert_int_equal(pins.items[0].kind, PIN_FOLDER);
+	assert_string_equal(pins.items[0].session, "a.b");
+	pin_path(l.house, "a.b", "", path);
+	assert_int_equal(pin_drop(path, &e), 0);
+	assert_int_equal(access(PIN_ROOT, F_OK), -1);
+	pins_free(&pins);
+	close_all(&l);
+}
+
 static void a_program_is_exchanged_in_one_step(void **state)
 {
 	struct loaded l;
@@ -150,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pins_are_seen_and_go),
+		cmocka_unit_test(an_empty_folder_is_seen_and_goes),
 		cmocka_unit_test(a_program_is_exchanged_in_one_step),
 		cmocka_unit_test(without_a_bpf_file_system_it_says_what_to_do),
 	};
