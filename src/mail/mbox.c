@@ -209,10 +209,13 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 	s->current = (struct mbox_message){
 		.from = w->at + (uint64_t)(c->line - w->bytes),
 		.at = w->at + (uint64_t)(c->next - w->bytes),
-		.date = is_stamped(c, &date) ? date.seconds : MBOX_NO_DATE,
+		.date = MBOX_NO_DATE,
 	};
 	uint64_t body = w->at + (uint64_t)(read_head(c->next, end, &s->current, &length, &mozilla) -
 					   w->bytes);
+
+	if (s->current.date == MBOX_NO_DATE && is_stamped(c, &date))
+		s->current.date = date.seconds;
 
 	s->open = true;
 	s->trusted = false;
