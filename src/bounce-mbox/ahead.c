@@ -161,6 +161,13 @@ static void move(struct queue *from, struct queue *to, enum job_state state)
 	}
 }
 
+/* While some may be sent, the next ones wait for more of their kind. */
+static bool is_gathering(const struct sender *s)
+{
+	return s->ready.first && s->new.count < READY_ENOUGH && s->waiting < READY_LOW &&
+	       s->bytes < AHEAD_BYTES && s->next < s->run->store->count;
+}
+
 /* New messages become ready once their intents are on the disk. */
 void sender_commit(struct sender *s)
 {
@@ -181,7 +188,7 @@ void sender_commit(struct sender *s)
 		s->syncing = false;
 		move(&s->intent, &s->ready, JOB_READY);
 	}
-	if (!s->new.first || s->stopping || s->ready.count > READY_ENOUGH)
+	if (!s->new.first || s->stopping || s->ready.count > READY_ENOUGH || is_gathering(s))
 		return;
 	for (const struct job *job = s->new.first; job; job = job->next)
 		journal_intent(journal, &job->p, job->again);

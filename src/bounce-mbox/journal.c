@@ -262,13 +262,17 @@ static int use_folder(struct journal *j, struct err *e)
 
 static int open_locked(struct journal *j, struct err *e)
 {
+	struct stat st;
+
 	j->fd = open(j->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (j->fd < 0)
 		return err_sys(e, -errno, "cannot open the journal %s", j->path);
 	if (flock(j->fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(e, -EBUSY, "the journal %s is in use by another bounce-mbox",
 			       j->path);
-	return file_sync_folder(j->path, e); /* where it is new */
+	if (fstat(j->fd, &st) == 0 && st.st_size > 0)
+		return 0;
+	return file_sync_folder(j->path, e); /* its name is new */
 }
 
 int journal_open(struct journal **j, const char *path, const char *boot, struct err *e)

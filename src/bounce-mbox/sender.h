@@ -10,8 +10,9 @@
 #define JOBS	   1024
 #define READY_LOW  512
 #define READY_HIGH 768
-/* With so many that may be sent, the next ones wait for more of their kind: a sync costs the same
- * for one as for hundreds. */
+/* With so many that may be sent, the next ones need not be synced yet, and so many are enough for a
+ * sync of their own: it costs the same for one as for hundreds, and holds up what is written
+ * meanwhile. */
 #define READY_ENOUGH 256
 #define AHEAD_BYTES  ((size_t)4 * 1024 * 1024)
 /* A message that breaks the session, or is put off, so often, is set aside. */
