@@ -3,6 +3,7 @@
 
 A contender is entered for some ports (with contender(ports): …) and then mirrors them; left, it has taken
 everything away that it set up. base: the name of the contender without a mirror that it is compared with.
+took: how many seconds the mirror took to be set up, the last time.
 """
 import contextlib
 import os
@@ -39,6 +40,7 @@ def running(host, *command, **options):
 
 class Contender:
     name, base, copies = 'no mirror', 'no mirror', False
+    took = 0.0
 
     def __init__(self, lab, folder):
         self.lab, self.host, self.folder = lab, lab.host, pathlib.Path(folder)
@@ -46,6 +48,12 @@ class Contender:
     @contextlib.contextmanager
     def __call__(self, ports):
         yield
+
+    @contextlib.contextmanager
+    def timed(self):
+        start = time.perf_counter()
+        yield
+        self.took = time.perf_counter() - start
 
 
 class Portmirror(Contender):
@@ -57,8 +65,9 @@ class Portmirror(Contender):
 
     @contextlib.contextmanager
     def __call__(self, ports):
-        self.run('add', 'bench', *self.options, *[f'--from=port:{port}' for port in ports],
-                 *[f'--to=port:{sensor}' for sensor in self.sensors])
+        with self.timed():
+            self.run('add', 'bench', *self.options, *[f'--from=port:{port}' for port in ports],
+                     *[f'--to=port:{sensor}' for sensor in self.sensors])
         try:
             yield
         finally:
@@ -107,10 +116,12 @@ class Recipe(Contender):
     @contextlib.contextmanager
     def __call__(self, ports):
         mirror = MIRROR.format(self.protocol)
-        for port in ports:
-            self.host.tc(f'qdisc add dev {port} ingress', f'filter add dev {port} parent ffff: {mirror}',
-                         f'qdisc replace dev {port} root handle 1: {self.root}',
-                         f'filter add dev {port} parent 1: {mirror}')
+        with self.timed():
+            for port in ports:
+                for line in (f'qdisc add dev {port} ingress', f'filter add dev {port} parent ffff: {mirror}',
+                             f'qdisc replace dev {port} root handle 1: {self.root}',
+                             f'filter add dev {port} parent 1: {mirror}'):
+                    self.host.run('tc', *line.split())
         try:
             yield
         finally:
@@ -126,7 +137,8 @@ class NftDup(Contender):
     def __call__(self, ports):
         chains = ''.join(f'chain {port}_{hook} {{ type filter hook {hook} device "{port}" priority 0; '
                          f'dup to "ids0"; }}\n' for port in ports for hook in ('ingress', 'egress'))
-        self.host.run('nft', '-f', '-', stdin=f'table netdev bench {{\n{chains}}}\n')
+        with self.timed():
+            self.host.run('nft', '-f', '-', stdin=f'table netdev bench {{\n{chains}}}\n')
         try:
             yield
         finally:
@@ -140,12 +152,13 @@ class Copier(Contender):
     @contextlib.contextmanager
     def __call__(self, ports):
         with contextlib.ExitStack() as stack:
-            for port in ports:
-                stack.enter_context(running(self.host, 'netsniff-ng', '--in', port, '--out', 'ids0',
-                                            '--silent', '--no-promisc', '--ring-size', '64MiB'))
-            for machine in self.lab.machines: # it has no word for "ready"
-                if machine.port in ports:
-                    until(lambda machine=machine: self.works(machine), 'netsniff-ng')
+            with self.timed():
+                for port in ports:
+                    stack.enter_context(running(self.host, 'netsniff-ng', '--in', port, '--out', 'ids0',
+                                                '--silent', '--no-promisc', '--ring-size', '64MiB'))
+                for machine in self.lab.machines: # it has no word for "ready"
+                    if machine.port in ports:
+                        until(lambda machine=machine: self.works(machine), 'netsniff-ng')
             yield
 
     def works(self, machine):
@@ -189,7 +202,8 @@ class Switch(Contender):
                      *[word for port in [*all_ports, 'ids0'] for word in ('--', 'add-port', 'ovs0', port)])
             stack.callback(self.ovs, 'ovs-vsctl', f'--db={socket}', f'--timeout={TIMEOUT}', 'del-br', 'ovs0')
             if self.mirrored:
-                self.mirror(socket, ports)
+                with self.timed():
+                    self.mirror(socket, ports)
             yield
 
     def mirror(self, socket, ports):

@@ -12,3 +12,4 @@ _spec.loader.exec_module(_net)
 lab, pm, wait_until = _net.lab, _net.pm, _net.wait_until
 BUILD, Portmirror = _net.BUILD, _net.Portmirror
 pytest_configure = _net.pytest_configure
+pytest_generate_tests = _net.pytest_generate_tests

@@ -7,6 +7,8 @@ import pytest
 
 from lab import frames_of_every_kind
 
+pytestmark = pytest.mark.engine('tc') # "classic" is its
+
 # The post's names: vnet1 is the port of the machine, vnet0 that of the security appliance.
 INGRESS = r'''
 tc qdisc add dev vnet1 ingress

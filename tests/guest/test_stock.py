@@ -62,6 +62,7 @@ def test_a_vlan_device_as_the_source(lab, pm):
     assert lab.host.back_to(before)
 
 
+@pytest.mark.engine('tc')
 @pytest.mark.parametrize('lacks, kind', [('', 'bpf'), ('bpf', 'matchall'), ('bpf matchall', 'u32')])
 def test_each_classifier_serves(lab, pm, lacks, kind):
     a, b = lab.machines

@@ -4,6 +4,8 @@ import importlib.util
 import pathlib
 import sys
 
+import pytest
+
 NET = pathlib.Path(__file__).resolve().parents[1] / 'net'
 sys.path.insert(0, str(NET))
 _spec = importlib.util.spec_from_file_location('net_conftest', NET / 'conftest.py')
@@ -12,3 +14,9 @@ _spec.loader.exec_module(_net)
 lab, pm, wait_until = _net.lab, _net.pm, _net.wait_until
 BUILD, Portmirror = _net.BUILD, _net.Portmirror
 pytest_configure = _net.pytest_configure
+
+
+@pytest.fixture
+def engine():
+    """The one that portmirror chooses by itself here."""
+    return ''

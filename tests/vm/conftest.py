@@ -2,6 +2,7 @@
 """The fixtures of the net suite, and hypervisors on the bridge of the lab."""
 import contextlib
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -19,14 +20,26 @@ pytest_configure = _net.pytest_configure
 from hypervisor import Libvirt, MachineImage, Qemu  # noqa: E402  (needs the path)
 
 
+@pytest.fixture
+def engine():
+    """The one that portmirror chooses by itself here."""
+    return ''
+
+
 @pytest.fixture(scope='session')
 def image(tmp_path_factory):
     return MachineImage(tmp_path_factory.mktemp('image'))
 
 
+@pytest.fixture(scope='session')
+def cache(tmp_path_factory):
+    """Of libvirt, for all tests; somebody may have filled it."""
+    return pathlib.Path(os.environ.get('LIBVIRT_CACHE') or tmp_path_factory.mktemp('cache'))
+
+
 @pytest.fixture
-def libvirt(lab, tmp_path):
-    with Libvirt(lab, tmp_path) as made:
+def libvirt(lab, cache, tmp_path):
+    with Libvirt(lab, tmp_path, cache) as made:
         yield made
 
 

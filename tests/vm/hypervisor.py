@@ -2,6 +2,7 @@
 """libvirt and QEMU in namespaces of their own, on the bridge of a lab's host. All of it ends when this
 process does, however that ends."""
 import contextlib
+import os
 import pathlib
 import re
 import subprocess
@@ -21,9 +22,10 @@ SECONDS = 90 # for a machine to come up, emulated, on a busy host
 # keeps no cgroups (there is no systemd here), and drops no privileges: its files are the test's.
 START = r'''
 set -e
-for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+for folder in /run /var/lib/libvirt /var/log/libvirt; do
 	mount -t tmpfs none $folder
 done
+mount --bind "$CACHE" /var/cache/libvirt
 mount -t sysfs none /sys
 mkdir /run/etc
 cp -r /etc/libvirt/. /run/etc
@@ -112,19 +114,22 @@ class Machine:
 
 
 class Libvirt(lab.Namespace):
-    """libvirtd on the lab's host; commands run beside it."""
+    """libvirtd on the lab's host; commands run beside it. cache: a folder for what it has found out about
+    QEMU, by asking each that is installed, which takes minutes where all is emulated."""
 
-    def __init__(self, made, folder):  # pylint: disable=super-init-not-called
+    def __init__(self, made, folder, cache):  # pylint: disable=super-init-not-called
         self.name, self.lab, self.folder, self.fd = 'libvirt', made, folder, -1
         self.log = folder / 'libvirtd.log'
         with open(self.log, 'w', encoding='utf-8') as log:
             self._outer = made.host.popen('setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork',
                                           '--kill-child', '--mount-proc', 'bash', '-c', START,
-                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env={**os.environ, 'CACHE': str(cache)})
         try:
             self._pid = self._child()
             wait(lambda: self.virsh('uri', check=False).returncode == 0, 'libvirtd does not answer')
         except BaseException:
+            print(self.log.read_text())
             self.close()
             raise
 
@@ -145,7 +150,7 @@ class Libvirt(lab.Namespace):
         self._outer.wait()
 
     def popen(self, *command, **options):
-        enter = ['nsenter', f'--target={self._pid}', '--mount', '--pid', '--net', '--wdns=/', '--']
+        enter = ['nsenter', f'--target={self._pid}', '--mount', '--root', '--pid', '--net', '--wdns=/', '--']
         return subprocess.Popen([*enter, *map(str, command)], **{'text': True, **options})
 
     def virsh(self, *arguments, **options):
