@@ -10,6 +10,6 @@ _spec = importlib.util.spec_from_file_location('net_conftest', NET / 'conftest.p
 _net = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_net)
 lab, pm, wait_until = _net.lab, _net.pm, _net.wait_until
-BUILD, Portmirror = _net.BUILD, _net.Portmirror
+BUILD, TOP, Portmirror = _net.BUILD, _net.TOP, _net.Portmirror
 pytest_configure = _net.pytest_configure
 pytest_generate_tests = _net.pytest_generate_tests
