@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""libvirt limits the bandwidth of a mirrored machine: its limits are in force, and "portmirror apply" puts the
+mirror back where libvirt's own qdiscs took its filters with them.
+
+libvirt wants sch_htb, sch_sfq and act_police. Where this kernel lacks one of them, the tests run inside
+Debian's own, emulated; so the machine is not booted, and what its card does is done at its tap, as QEMU would.
+"""
+import ctypes
+import fcntl
+import os
+import pathlib
+import struct
+
+import pytest
+
+from conftest import BUILD
+from hypervisor import HERE, Image
+from lab import Lab, ethernet
+
+TOP = HERE.parents[1]
+TUNGETVNETHDRSZ = 0x800454d7
+SYS_pidfd_open, SYS_pidfd_getfd = 434, 438
+LIMITS = ['--inbound', '2000,4000,512', '--outbound', '1000,2000,256'] # kB/s, kB/s, kB
+
+
+def lacks():
+    """What libvirt's limits need and this kernel doesn't have."""
+    with Lab(machines=1) as lab:
+        tried = {'sch_sfq': ['qdisc add dev vnet1 root sfq'],
+                 'act_police': ['qdisc add dev vnet1 ingress',
+                                'filter add dev vnet1 parent ffff: matchall action police rate 1mbit burst 9k'],
+                 'cls_fw': ['qdisc replace dev vnet1 root handle 1: htb',
+                            'filter add dev vnet1 parent 1: handle 1 fw classid 1:1']}
+        return [name for name, lines in tried.items() if lab.host.tc(*lines, check=False).returncode]
+
+
+inside = pytest.mark.skipif('bool(lacks())', reason='run in the emulated kernel instead')
+
+
+def test_on_debians_kernel(libvirt, cache):
+    if not lacks():
+        pytest.skip('this kernel has all that libvirt needs: the others have run here')
+    libvirt.close()  # it has filled the cache
+    command = ['/usr/bin/python3', '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--color=no',
+               pathlib.Path(__file__).relative_to(TOP), '-k', 'libvirt_limits', '-s']
+    with Image(TOP / 'build-guest').guest(*command, folder=TOP, memory=3072, cpus=2,
+                                          environment={'BUILD': str(BUILD),
+                                                       'LIBVIRT_CACHE': str(cache)}) as guest:
+        status = guest.wait(580)
+        print(guest.read('output'))
+    assert status == 0
+
+
+class Card:
+    """The machine's side of its tap, in QEMU's place: descriptors of a process can be borrowed."""
+
+    def __init__(self, port):
+        libc = ctypes.CDLL(None, use_errno=True)
+        pid, number = self._holder(port)
+        pidfd = libc.syscall(SYS_pidfd_open, pid, 0)
+        self._fd = libc.syscall(SYS_pidfd_getfd, pidfd, number, 0)
+        os.close(pidfd)
+        assert self._fd >= 0, os.strerror(ctypes.get_errno())
+        size = fcntl.ioctl(self._fd, TUNGETVNETHDRSZ, struct.pack('i', 0))
+        self._head = bytes(struct.unpack('i', size)[0])
+
+    @staticmethod
+    def _holder(port):
+        for process in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+            if not process.read_bytes().startswith(b'/usr/bin/qemu-system-x86_64'):
+                continue
+            for info in process.with_name('fdinfo').iterdir():
+                if f'iff:\t{port}\n' in info.read_text():
+                    return int(process.parent.name), int(info.name)
+        raise AssertionError(f'no QEMU holds {port}')
+
+    def send(self, frames):
+        for frame in frames:
+            os.write(self._fd, self._head + frame)
+
+    def close(self):
+        os.close(self._fd)
+
+
+@pytest.fixture
+def web(libvirt, image):
+    return libvirt.define(image, 'web1', 1).start('--paused')
+
+
+def qos(lab, port):
+    """libvirt's limits as the kernel has them, in numbers."""
+    classes = lab.host.run('tc', 'class', 'show', 'dev', port).stdout
+    police = lab.host.run('tc', 'filter', 'show', 'dev', port, 'parent', 'ffff:').stdout
+    return 'htb 1:1' in classes and 'rate 16Mbit ceil 32Mbit' in classes, 'police' in police and 'rate 8Mbit' in police
+
+
+def qdiscs(lab, port):
+    """Their kinds; the kernel's own default comes and goes with a new handle each time."""
+    return sorted(qdisc['kind'] for qdisc in lab.host.json('tc', '-j', 'qdisc', 'show', 'dev', port))
+
+
+def both_ways(lab, web, text):
+    """Frames to the machine and from it."""
+    a = lab.machines[0]
+    there = [ethernet(web.mac, a.mac, 0x88b5, b'%s, there %d' % (text, i)) for i in range(5)]
+    back = [ethernet(a.mac, web.mac, 0x88b5, b'%s, back %d' % (text, i)) for i in range(5)]
+    card = Card(web.ports()[0])
+    a.send(there)
+    card.send(back)
+    card.close()
+    return dict.fromkeys(there + back, 1)
+
+
+def assert_copied(lab, web, text):
+    with lab.sensor.capture() as copies:
+        sent = both_ways(lab, web, text)
+        assert copies.counts(len(sent), timeout=20, quiet=0.5) == sent
+
+
+@inside
+def test_libvirt_limits_a_mirrored_machine(lab, pm, web):
+    port, = web.ports()
+    kinds = qdiscs(lab, port)
+    web.virsh('domiftune', port, *LIMITS, '--live')
+    limited = lab.host.state()
+    assert qos(lab, port) == (True, True)
+
+    # Before: the mirror goes along with the limits, and leaves them as they are.
+    pm('add', 'mirror', '--from', 'vm:web1', '--to', 'port:ids0')
+    assert_copied(lab, web, b'limited before')
+    assert qos(lab, port) == (True, True)
+    pm('rm', 'mirror')
+    assert lab.host.back_to(limited, 20)
+
+    # Meanwhile: libvirt makes its qdiscs anew, and our filters go with the old ones.
+    pm('add', 'mirror', '--from', 'vm:web1', '--to', 'port:ids0')
+    web.virsh('domiftune', port, *LIMITS, '--live')
+    assert qos(lab, port) == (True, True)
+    assert pm.json('show', 'mirror')['state'] == 'partial'
+    pm('apply')
+    assert_copied(lab, web, b'limited meanwhile')
+    assert qos(lab, port) == (True, True)
+
+    # No limits any more.
+    web.virsh('domiftune', port, '--inbound', '0', '--outbound', '0', '--live')
+    pm('apply')
+    assert qos(lab, port) == (False, False)
+    assert_copied(lab, web, b'not limited')
+
+    # To our clsact libvirt's root qdisc is no matter; its ingress qdisc is what the manual tells of.
+    web.virsh('domiftune', port, '--inbound', '2000,4000,512', '--live')
+    assert_copied(lab, web, b'limited in one direction')
+    assert qos(lab, port) == (True, False)
+    refused = web.virsh('domiftune', port, '--outbound', '1000,2000,256', '--live', check=False)
+    assert 'Exclusivity flag on' in refused.stderr
+    pm('apply')
+    assert_copied(lab, web, b'refused')
+    pm('rm', 'mirror')
+    web.virsh('domiftune', port, *LIMITS, '--live')
+    assert qos(lab, port) == (True, True)
+    pm('add', 'mirror', '--from', 'vm:web1', '--to', 'port:ids0')
+    assert_copied(lab, web, b'limited')
+
+    pm('rm', 'mirror')
+    web.virsh('domiftune', port, '--inbound', '0', '--outbound', '0', '--live')
+    assert qdiscs(lab, port) == kinds
+    assert 'mirred' not in lab.host.run('tc', 'actions', 'list', 'action', 'mirred').stdout
