@@ -499,6 +499,15 @@ static void put(json_t **object, const char *key, json_t *value)
 	}
 }
 
+/* Only where it is wanted. */
+static void put_if(json_t **object, bool wanted, const char *key, json_t *value)
+{
+	if (wanted)
+		put(object, key, value);
+	else
+		json_decref(value);
+}
+
 /* 0: not set. */
 static void put_number(json_t **object, const char *key, unsigned number, bool all)
 {
@@ -506,38 +515,37 @@ static void put_number(json_t **object, const char *key, unsigned number, bool a
 		put(object, key, number ? json_integer(number) : json_null());
 }
 
+/* How it copies. */
+static void put_engine(json_t **object, const struct session *s, bool all)
+{
+	put_if(object, all || s->attach != ATTACH_AUTO, "attach",
+	       json_string(attach_name(s->attach)));
+	put_if(object, all || s->engine != ENGINE_AUTO, "engine",
+	       json_string(engine_kind_name(s->engine)));
+	put_number(object, "snap", s->snap, all);
+	put_number(object, "sample", s->sample, all);
+	put_if(object, all || s->sample_flows, "sample-flows", json_boolean(s->sample_flows));
+	put_number(object, "rate", s->rate, all);
+	put_if(object, all || s->balance, "balance", json_boolean(s->balance));
+}
+
 json_t *session_object(const struct session *s, bool all)
 {
 	json_t *object = json_object();
 
-	if (all)
-		put(&object, "_type", json_string("mirror"));
+	put_if(&object, all, "_type", json_string("mirror"));
 	put(&object, "name", json_string(s->name));
-	if (all)
-		put(&object, "mode", json_string("mirror"));
+	put_if(&object, all, "mode", json_string("mirror"));
 	put(&object, "from", array_of(s->from, s->nfrom));
 	put(&object, "to", s->nto > 1 ? array_of(s->to, s->nto) : json_string(s->to[0].text));
-	if (all || s->direction != DIRECTION_BOTH)
-		put(&object, "direction", json_string(direction_name(s->direction)));
-	if (all || s->filter)
-		put(&object, "filter", s->filter ? json_string(s->filter) : json_null());
-	if (all || s->attach != ATTACH_AUTO)
-		put(&object, "attach", json_string(attach_name(s->attach)));
-	if (all || s->engine != ENGINE_AUTO)
-		put(&object, "engine", json_string(engine_kind_name(s->engine)));
-	put_number(&object, "snap", s->snap, all);
-	put_number(&object, "sample", s->sample, all);
-	if (all || s->sample_flows)
-		put(&object, "sample-flows", json_boolean(s->sample_flows));
-	put_number(&object, "rate", s->rate, all);
-	if (all || s->balance)
-		put(&object, "balance", json_boolean(s->balance));
-	if (all || s->isolate)
-		put(&object, "isolate", json_boolean(s->isolate));
-	if (all || s->suspended)
-		put(&object, "suspended", json_boolean(s->suspended));
-	if (all)
-		put(&object, "runtime", json_boolean(s->runtime));
+	put_if(&object, all || s->direction != DIRECTION_BOTH, "direction",
+	       json_string(direction_name(s->direction)));
+	put_if(&object, all || s->filter, "filter",
+	       s->filter ? json_string(s->filter) : json_null());
+	put_engine(&object, s, all);
+	put_if(&object, all || s->isolate, "isolate", json_boolean(s->isolate));
+	put_if(&object, all || s->suspended, "suspended", json_boolean(s->suspended));
+	put_if(&object, all, "runtime", json_boolean(s->runtime));
 	return object;
 }
 
