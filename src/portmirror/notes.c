@@ -229,8 +229,11 @@ static void write_note(struct buf *out, const struct note *n)
 {
 	buf_fmt(out, "{\"note\":\"%s\",\"ifindex\":%d,\"port\":\"",
 		n->kind == NOTE_QDISC ? "qdisc" : "isolate", n->ifindex);
-	for (const char *c = n->port; *c; c++)
-		buf_char(out, *c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c);
+	for (const char *c = n->port; *c; c++) {
+		bool plain = *c >= ' ' && *c <= '~' && *c != '"' && *c != '\\';
+
+		buf_add(out, plain ? c : "?", 1);
+	}
 	if (n->kind == NOTE_ISOLATE)
 		buf_fmt(out, "\",\"flags\":%u}", n->flags);
 	else
