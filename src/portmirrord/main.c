@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <locale.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,6 +274,15 @@ static int run(struct program *p, const char *root, struct front_config *front, 
 	return loop_run(p->loop, e);
 }
 
+/* Each plan makes large arrays and frees the last one's: they come from the system and go back
+ * there. glibc would otherwise keep them from the second time on (M_MMAP_THRESHOLD in mallopt(3)).
+ */
+static void keep_memory_small(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+}
+
 static int follow_host(const struct cli_call *call)
 {
 	const char **listen cleanup(free_at) = values_of(call, "listen");
@@ -298,6 +308,7 @@ static int follow_host(const struct cli_call *call)
 	if (!root)
 		root = getenv("PORTMIRROR_ROOT");
 	raise_limit();
+	keep_memory_small();
 	r = run(&p, root ? root : "", &front, &e);
 	if (r < 0)
 		say(LOG_ERR, e.text, &p);

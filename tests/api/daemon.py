@@ -21,7 +21,8 @@ TOKEN = 'correct-horse-battery-staple'
 def until(condition, seconds=10, what='what was waited for'):
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, f'{what} did not happen within {seconds} s'
+        assert time.monotonic() < end, (f'{what() if callable(what) else what} did not happen within '
+                                        f'{seconds} s')
         time.sleep(0.01)
     return value
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Some seconds of what ./bench soak does for half an hour."""
+"""Some seconds of what ./bench soak does for half an hour. Whether a frame is missing only that one judges: it has
+the time to see it, and a machine of its own."""
 import pytest
 
 from soak import Soak
