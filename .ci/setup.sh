@@ -17,6 +17,7 @@ declare -rA PACKAGES=(
 	[lab]='iproute2 iputils-ping python3'
 	[pytest]='python3-pytest python3-yaml'
 	[net]='ethtool nftables systemd'
+	[inline]='nftables dnsmasq-base busybox-static'
 	[guest]='qemu-system-x86 busybox-static cpio kmod'
 	[vm]='qemu-system-x86 busybox-static cpio kmod libvirt-daemon-system libvirt-clients'
 	[sensors]='arpwatch argus-client argus-server bind9-dnsutils curl dnsmasq-base ethtool iperf3 nfdump nginx-light

@@ -17,6 +17,13 @@ _portmirror_words() {
 			sed -nE 's/^ *"name": "([[:alnum:]._/-]+)",$/vm:\1/p
 			         s/^ *"mac": "([0-9a-f:]+)"$/mac:\1/p'
 		;;
+	INSIDE,OUTSIDE) # two selectors
+		local before=''
+		[[ $4 != *,* ]] || before=${4%,*},
+		_portmirror_words "$1" "$2" SEL "${4#"$before"}" | while IFS= read -r path; do
+			echo "$before$path"
+		done
+		;;
 	NAME | '[NAME]' | '[NAME…]')
 		for path in "$2"/{etc,run}/portmirror/sessions.d/*.yaml; do
 			path=${path##*/}
@@ -60,7 +67,7 @@ _portmirror() {
 		kind=OPTION
 	elif [[ -z $kind && ( -z $verb || $verb == help ) ]]; then
 		kind=VERB
-	elif [[ -z $kind && $verb != add ]]; then # whose name is a new one
+	elif [[ -z $kind && $verb != add && $verb != inline ]]; then # whose name is a new one
 		kind=$("$program" "$verb" --help 2>/dev/null | sed -nE '1s/.*\[OPTION…\] //p')
 	fi
 

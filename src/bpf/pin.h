@@ -68,6 +68,7 @@ struct pin {
 	int ifindex; /* 0: its device is gone, or somebody detached it by force */
 	bool egress;
 	uint32_t program;
+	bool behind; /* other programs of the house run before it */
 };
 
 struct pins {

@@ -12,6 +12,8 @@
  * tells. */
 enum { TCX_INGRESS = 46, TCX_EGRESS = 47, TCX_LINK = 11 };
 #define TCX_BEFORE (1u << 3) /* BPF_F_BEFORE */
+#define TCX_AFTER  (1u << 4) /* BPF_F_AFTER */
+#define TCX_ID	   (1u << 5) /* BPF_F_ID: relative to a program with that id */
 
 #define LOOPBACK 1 /* the index of lo in every network namespace */
 
@@ -34,9 +36,11 @@ bool tcx_known(void)
 	return tcx_programs(LOOPBACK, false, NULL, 0) >= 0;
 }
 
-int tcx_attach(int program_fd, int ifindex, bool egress, struct err *e)
+int tcx_attach(int program_fd, int ifindex, bool egress, uint32_t behind, struct err *e)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = TCX_BEFORE);
+	/* Older headers lack link_create.tcx.relative_id, which is where target_btf_id is. */
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = behind ? TCX_AFTER | TCX_ID : TCX_BEFORE,
+		    .target_btf_id = behind);
 	int fd = bpf_link_create(program_fd, ifindex, hook(egress), &opts);
 
 	return fd < 0 ? err_sys(e, fd, "can't attach a program to the device with index %d",

@@ -20,9 +20,10 @@ struct err;
 /* True where the kernel has it. False also where this process may not ask (CAP_NET_ADMIN). */
 bool tcx_known(void);
 
-/* Attaches the program in front of all others at that hook. Returns the link's descriptor, which
- * is the caller's. -ENODEV: no such device. */
-int tcx_attach(int program_fd, int ifindex, bool egress, struct err *e);
+/* Attaches the program in front of all others at that hook; or just behind the one with the id
+ * behind, if that isn't 0. Returns the link's descriptor, which is the caller's. -ENODEV: no such
+ * device. */
+int tcx_attach(int program_fd, int ifindex, bool egress, uint32_t behind, struct err *e);
 
 /* Exchanges the program of a link in one step: no frame is missed. */
 int tcx_replace(int link_fd, int program_fd, struct err *e);

@@ -11,6 +11,7 @@
 #include "netlink/nl.h"
 #include "portmirror/copier.h"
 #include "portmirror/engine.h"
+#include "portmirror/inliner.h"
 #include "portmirror/op.h"
 
 /* The programs of a plan, as descriptors, which are the engine's (once_hold.h). */
@@ -19,10 +20,15 @@ struct programs {
 	int *fds;  /* of each program; -1: not opened */
 	int *maps; /* of each program: its destination's map; -1: none yet */
 	size_t count;
+	int *pinned; /* those of in-line sessions' filters: open until all is sent */
+	size_t npinned, pinned_room;
 };
 
 static void programs_free(struct programs *p)
 {
+	for (size_t i = 0; i < p->npinned; i++)
+		fd_close_at(&p->pinned[i]);
+	free(p->pinned);
 	free(p->fds);
 	free(p->maps);
 }
@@ -72,12 +78,35 @@ static int open_program(const struct plan *plan, struct programs *p, size_t i, s
 	return r < 0 ? r : (p->fds[i] = r);
 }
 
-static int put_filter(struct nl_batch *batch, const struct plan *plan, const struct op *op,
-		      struct programs *programs, struct err *e)
+static int open_pinned(const struct engine *engine, const struct op *op, struct programs *programs,
+		       struct err *e)
+{
+	char path[PIN_PATH];
+	int fd;
+
+	if (array_room(&programs->pinned, &programs->pinned_room, programs->npinned,
+		       sizeof(*programs->pinned)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	pin_path(engine->house, op->owner, op->pin, path);
+	fd = pin_open(path, e);
+	if (fd == -ENOENT)
+		return err_sys(e, fd, "%s", path);
+	if (fd >= 0)
+		programs->pinned[programs->npinned++] = fd;
+	return fd;
+}
+
+static int put_filter(struct nl_batch *batch, const struct engine *engine, const struct plan *plan,
+		      const struct op *op, struct programs *programs, struct err *e)
 {
 	struct tc_rule rule = op->rule;
 
-	if (op->program >= 0) {
+	if (*op->lead_name) {
+		rule.program_fd = open_pinned(engine, op, programs, e);
+		if (rule.program_fd < 0)
+			return rule.program_fd;
+		rule.name = op->lead_name;
+	} else if (op->program >= 0) {
 		rule.program_fd = open_program(plan, programs, (size_t)op->program, e);
 		if (rule.program_fd < 0)
 			return rule.program_fd;
@@ -88,8 +117,8 @@ static int put_filter(struct nl_batch *batch, const struct plan *plan, const str
 }
 
 /* One message for the operation. */
-static int put(struct nl_batch *batch, const struct plan *plan, const struct op *op,
-	       struct programs *programs, struct err *e)
+static int put(struct nl_batch *batch, const struct engine *engine, const struct plan *plan,
+	       const struct op *op, struct programs *programs, struct err *e)
 {
 	switch (op->kind) {
 	case OP_ACTION_PUT:
@@ -107,7 +136,7 @@ static int put(struct nl_batch *batch, const struct plan *plan, const struct op 
 		tc_put_qdisc_del(batch, op->ifindex, op->parent, op->handle, op->qdisc);
 		return 0;
 	case OP_FILTER_PUT:
-		return put_filter(batch, plan, op, programs, e);
+		return put_filter(batch, engine, plan, op, programs, e);
 	case OP_FILTER_DEL:
 		tc_put_filter_del(batch, op->ifindex, op->parent, op->rule.pref, op->protocol,
 				  op->rule.handle, op->filter_kind);
@@ -122,9 +151,27 @@ static int put(struct nl_batch *batch, const struct plan *plan, const struct op 
 	case OP_COPY_LINK:
 	case OP_UNLINK:
 	case OP_UNPIN:
+	case OP_INLINE_MAPS:
+	case OP_INLINE_PROGRAMS:
+	case OP_INLINE_STATE:
+	case OP_INLINE_LINK:
+	case OP_INLINE_FORGET:
 	default:
 		return -EINVAL;
 	}
+}
+
+/* No message to the kernel, but a deed of the engine bpf, or for an in-line session. */
+static bool by_bpf(const struct op *op)
+{
+	return copier_does(op) || inliner_does(op);
+}
+
+static int act_by_bpf(const struct engine *engine, const struct view *view, const struct op *op,
+		      struct err *e)
+{
+	return inliner_does(op) ? inliner_act(engine, view, op, e)
+				: copier_act(engine, view, op, e);
 }
 
 /* What refused() below works with. */
@@ -151,6 +198,10 @@ static bool learn(struct lacks *lacks, const struct op *op, int code, const char
 		snprintf(lacks->copy, sizeof(lacks->copy), "%s", words);
 		return true;
 	}
+	if ((op->kind == OP_INLINE_MAPS || op->kind == OP_INLINE_PROGRAMS) && code != -ENOMEM) {
+		snprintf(lacks->lead, sizeof(lacks->lead), "%s", words);
+		return true;
+	}
 	if (op->kind == OP_QDISC_ADD && strcmp(op->qdisc, "prio") == 0)
 		lack = &lacks->prio;
 	else if (op->kind == OP_FILTER_PUT && op->rule.match == TC_MATCH_ALL)
@@ -175,11 +226,14 @@ static bool passing(const struct op *op, int code)
 	case OP_FILTER_DEL:
 	case OP_RESTORE:
 	case OP_COPY_CONFIG: /* its pin is gone */
+	case OP_INLINE_STATE:
+	case OP_INLINE_FORGET:
 		return gone(code);
 	case OP_QDISC_ADD:
 		return code == -ENODEV || code == -EEXIST || code == -EBUSY;
 	case OP_COPY_LINK:
 	case OP_CUT_LINK:
+	case OP_INLINE_LINK:
 		/* -EEXIST: one that a crash has left half pinned goes first. */
 		return code == -ENODEV || code == -ENOENT || code == -ENOLINK || code == -EEXIST;
 	case OP_UNLINK:
@@ -190,6 +244,8 @@ static bool passing(const struct op *op, int code)
 	case OP_FILTER_PUT:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_INLINE_MAPS:
+	case OP_INLINE_PROGRAMS:
 	default:
 		return code == -ENODEV || code == -EEXIST;
 	}
@@ -209,10 +265,10 @@ static int refuse(struct answers *a, const struct op *op, int code, const char *
 		return -ENOMEM;
 	op_text(op, what, sizeof(what));
 	/* (A failure of the engine bpf is a sentence that has the system's words in it.) */
-	if (copier_does(op) ? asprintf(&refusal.text, "can't %s: %s", what, words) < 0
-			    : asprintf(&refusal.text, "the kernel refuses to %s: %s%s%s%s", what,
-				       *words ? words : strerror(-code), *words ? " (" : "",
-				       *words ? strerror(-code) : "", *words ? ")" : "") < 0)
+	if (by_bpf(op) ? asprintf(&refusal.text, "can't %s: %s", what, words) < 0
+		       : asprintf(&refusal.text, "the kernel refuses to %s: %s%s%s%s", what,
+				  *words ? words : strerror(-code), *words ? " (" : "",
+				  *words ? strerror(-code) : "", *words ? ")" : "") < 0)
 		return -ENOMEM;
 	snprintf(refusal.session, sizeof(refusal.session), "%s", session);
 	outcome->refusals[outcome->nrefusals++] = refusal;
@@ -230,7 +286,7 @@ static bool follows(const struct answers *a, size_t number)
 
 		if (!a->refused[i])
 			continue;
-		if (copier_does(op) && copier_does(before) && before->session == op->session)
+		if (by_bpf(op) && by_bpf(before) && before->session == op->session)
 			return true;
 		if (op->kind != OP_FILTER_PUT)
 			continue;
@@ -255,6 +311,18 @@ static void refused(size_t message, int code, const char *words, void *data)
 		a->failed = true;
 }
 
+/* A filter of an in-line session whose programs could not be loaded. */
+static bool in_vain(const struct answers *a, size_t number)
+{
+	const struct op *op = &a->plan->ops[number];
+
+	for (size_t i = 0; *op->lead_name && i < number; i++)
+		if (a->refused[i] && inliner_does(&a->plan->ops[i]) &&
+		    a->plan->ops[i].session == op->session)
+			return true;
+	return false;
+}
+
 /* The messages of neighbours, sent together. Returns the number of the operation behind them. */
 static int send_some(struct answers *a, size_t *number, struct programs *programs, struct err *e)
 {
@@ -263,8 +331,8 @@ static int send_some(struct answers *a, size_t *number, struct programs *program
 	int r;
 
 	a->first = i;
-	for (; i < a->plan->nops && !copier_does(&a->plan->ops[i]); i++) {
-		r = put(&batch, a->plan, &a->plan->ops[i], programs, e);
+	for (; i < a->plan->nops && !by_bpf(&a->plan->ops[i]) && !in_vain(a, i); i++) {
+		r = put(&batch, a->engine, a->plan, &a->plan->ops[i], programs, e);
 		if (r < 0)
 			return r;
 	}
@@ -281,12 +349,16 @@ static int do_all(struct answers *a, const struct view *view, struct programs *p
 	while (r == 0 && i < a->plan->nops) {
 		struct err why = {0};
 
-		if (!copier_does(&a->plan->ops[i])) {
+		if (in_vain(a, i)) {
+			a->refused[i++] = true;
+			continue;
+		}
+		if (!by_bpf(&a->plan->ops[i])) {
 			r = send_some(a, &i, programs, e);
 			continue;
 		}
 		a->first = i++;
-		if (copier_act(a->engine, view, &a->plan->ops[a->first], &why) < 0)
+		if (act_by_bpf(a->engine, view, &a->plan->ops[a->first], &why) < 0)
 			refused(0, why.code, why.text, a);
 	}
 	if (r < 0)

@@ -11,6 +11,7 @@
 #include "bpf/tcx.h"
 #include "portmirror/copier.h"
 #include "portmirror/engine.h"
+#include "portmirror/inliner.h"
 
 static int open_pin(const struct engine *engine, const char *session, const char *name,
 		    struct err *e)
@@ -151,16 +152,17 @@ static int put_programs(const struct engine *engine, const struct view *view, co
 }
 
 /* Exchanges the program of a link that is there, or makes one. */
-static int put_link(const struct engine *engine, const struct op *op, int program, bool egress,
-		    struct err *e)
+static int put_link(const struct engine *engine, const struct view *view, const struct op *op,
+		    int program, bool egress, struct err *e)
 {
+	uint32_t in_front = inliner_in_front(&view->host.pins, op->ifindex, egress);
 	int link cleanup(fd_close_at) = -1;
 
 	if (op->replace) {
 		link = open_pin(engine, op->owner, op->pin, e);
 		return link < 0 ? link : tcx_replace(link, program, e);
 	}
-	link = tcx_attach(program, op->ifindex, egress, e);
+	link = tcx_attach(program, op->ifindex, egress, in_front, e);
 	return link < 0 ? link : put_pin(engine, op->owner, op->pin, link, e);
 }
 
@@ -176,7 +178,7 @@ static int put_copy_link(const struct engine *engine, const struct view *view, c
 	else
 		copier_program_name(op->received, name);
 	program = open_pin(engine, op->owner, name, e);
-	return program < 0 ? program : put_link(engine, op, program, op->received, e);
+	return program < 0 ? program : put_link(engine, view, op, program, op->received, e);
 }
 
 /* The only map of a program, by its id; 0: it can't be told. */
@@ -222,8 +224,7 @@ static int put_cut_link(const struct engine *engine, const struct view *view, co
 	int map cleanup(fd_close_at) = open_pin(engine, "", copy_map_name(COPY_MAP_CUT), e);
 	int program cleanup(fd_close_at) = map < 0 ? map : cut_program(engine, map, e);
 
-	(void)view;
-	return program < 0 ? program : put_link(engine, op, program, true, e);
+	return program < 0 ? program : put_link(engine, view, op, program, true, e);
 }
 
 static int put_config(const struct engine *engine, const struct view *view, const struct op *op,

@@ -187,6 +187,10 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 			doctor_add(w, SEVERITY_WARNING, "session-not-applied", st, NULL,
 				   doctor_text(w, "the kernel differs from what is saved"),
 				   doctor_text(w, "portmirror apply"));
+		if (st->session->mode == MODE_INLINE) {
+			doctor_inline(w, st);
+			return;
+		}
 		doctor_destination(w, st);
 		doctor_sources(w, st);
 	}

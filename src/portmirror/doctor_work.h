@@ -34,6 +34,8 @@ const char *doctor_quote(struct quoted *quoted, const char *device);
 /* The commands that make the session anew, with --isolate. */
 char *doctor_isolate(struct work *w, const struct session *s);
 
+/* doctor_inline.c */
+void doctor_inline(struct work *w, const struct session_state *st);
 /* doctor_ports.c */
 void doctor_destination(struct work *w, const struct session_state *st);
 void doctor_sources(struct work *w, const struct session_state *st);

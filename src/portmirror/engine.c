@@ -102,7 +102,8 @@ static bool needs_vms(const struct sessions *sessions)
 
 		if (sessions->items[i].broken)
 			continue;
-		if (any_vm(s->to, s->nto) || any_vm(s->from, s->nfrom))
+		if (any_vm(s->to, s->nto) || any_vm(s->from, s->nfrom) ||
+		    (s->mode == MODE_INLINE && any_vm(s->through, SIDES)))
 			return true;
 	}
 	return false;

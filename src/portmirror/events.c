@@ -40,7 +40,8 @@ static const char *const kinds[] = {
 	"session-partial", "session-waiting", "session-suspended",
 	"session-failed",  "port-joined",     "port-left",
 	"repaired",	   "fight",	      "refused",
-	"overrun",	   "error",
+	"overrun",	   "error",	      "appliance-failed",
+	"appliance-back",
 };
 
 /* The one copy of a kind's name: a word of another version's is "other". */

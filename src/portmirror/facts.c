@@ -188,5 +188,6 @@ void facts_free(struct facts *facts)
 		free(facts->fights[i].port);
 	}
 	free(facts->fights);
+	free(facts->appliances);
 	*facts = (struct facts){0};
 }

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "portmirror/inliner_probe.h"
+#include "portmirror/session.h"
+
 struct err;
 struct host;
 struct plan;
@@ -35,11 +38,19 @@ struct fact_fight {
 	char *session, *port; /* owned */
 };
 
+/* What came of probes through an in-line session's appliance. */
+struct fact_appliance {
+	char session[SESSION_NAME_MAX + 1];
+	struct inliner_trial trial;
+};
+
 struct facts {
 	struct fact_device *devices; /* all sources and destinations, by ifindex */
 	size_t count;
 	struct fact_fight *fights;
 	size_t nfights, fights_room;
+	struct fact_appliance *appliances;
+	size_t nappliances, appliances_room;
 	bool probed; /* the following are known */
 	bool lacks_mirred, lacks_clsact, lacks_bpf;
 };
@@ -54,6 +65,10 @@ int facts_gather(const struct plan *plan, const struct host *host, const char *r
 		 struct facts *facts, struct err *e);
 /* facts_fight.c: the events say it. */
 int facts_gather_fights(const char *root, struct facts *facts, struct err *e);
+/* facts_inline.c: sends a few probes through each appliance (house: bpf/pin.h). */
+int facts_gather_appliances(const char *house, const struct plan *plan, const struct host *host,
+			    struct facts *facts, struct err *e);
+const struct fact_appliance *facts_appliance(const struct facts *facts, const char *session);
 void facts_free(struct facts *facts); /* also for cleanup() */
 
 /* What is known of a device; NULL: nothing. */

@@ -15,6 +15,7 @@
 #include "portmirror/vm.h"
 
 struct err;
+struct inliner;
 struct nl;
 struct nl_news;
 struct once_hold;
@@ -51,6 +52,8 @@ struct host {
 	size_t ncopiers, copiers_room;
 	struct copier_count *counts; /* by copier */
 	size_t ncounts, counts_room;
+	struct inliner *inliners; /* in-line sessions (inliner.h) */
+	size_t ninliners, inliners_room;
 };
 
 /* Takes the picture. house: bpf/pin.h's folder. with_vms: looks through /proc too. */

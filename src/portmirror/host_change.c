@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "netlink/monitor.h"
 #include "portmirror/host.h"
+#include "portmirror/inliner.h"
 
 void host_stale_free(struct host_stale *stale)
 {
@@ -373,7 +374,9 @@ int host_copy(const struct host *host, struct host *copy, struct err *e)
 			    .ncopiers = host->ncopiers,
 			    .copiers_room = host->ncopiers,
 			    .ncounts = host->ncounts,
-			    .counts_room = host->ncounts};
+			    .counts_room = host->ncounts,
+			    .ninliners = host->ninliners,
+			    .inliners_room = host->ninliners};
 
 	memcpy(made.no_pins, host->no_pins, sizeof(made.no_pins));
 
@@ -391,6 +394,8 @@ int host_copy(const struct host *host, struct host *copy, struct err *e)
 		      &made.pins.items) < 0 ||
 	    copy_rows(host->copiers, host->ncopiers, sizeof(*host->copiers), &made.copiers) < 0 ||
 	    copy_rows(host->counts, host->ncounts, sizeof(*host->counts), &made.counts) < 0 ||
+	    copy_rows(host->inliners, host->ninliners, sizeof(*host->inliners), &made.inliners) <
+		    0 ||
 	    vms_copy(&host->vms, &made.vms) < 0) {
 		host_free(&made);
 		return err_set(e, -ENOMEM, "out of memory");

@@ -12,8 +12,10 @@
 #include "bpf/copy_load.h"
 #include "bpf/tcx.h"
 #include "portmirror/host.h"
+#include "portmirror/inliner.h"
 
-#define BATCH 256 /* ports whose counters are read at a time */
+#define TCX_PROGRAMS_MAX 64  /* BPF_MPROG_MAX, include/linux/bpf_mprog.h */
+#define BATCH		 256 /* ports whose counters are read at a time */
 
 static int add_count(struct host *host, const struct copy_port *port,
 		     const struct copy_count *of_cpus, size_t cpus)
@@ -94,11 +96,50 @@ static int add_copier(const char *house, const char *session, struct host *host,
 	return 0;
 }
 
+/* Appends what there is of an in-line session. */
+static int add_inliner(const char *house, const char *session, struct host *host, struct err *e)
+{
+	int r;
+
+	if (array_room(&host->inliners, &host->inliners_room, host->ninliners,
+		       sizeof(*host->inliners)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = inliner_look(house, session, &host->inliners[host->ninliners], e);
+	if (r == 0)
+		host->ninliners++;
+	return r;
+}
+
+static bool copies(const struct pins *pins, uint32_t program)
+{
+	for (size_t i = 0; i < pins->count; i++)
+		if (pins->items[i].kind == PIN_PROGRAM && pins->items[i].id == program)
+			return !inliner_owns(&pins->items[i]);
+	return false;
+}
+
+/* An in-line session's programs run before those that copy. */
+static void look_at_order(struct pins *pins)
+{
+	for (size_t i = 0; i < pins->count; i++) {
+		struct pin *p = &pins->items[i];
+		uint32_t ids[TCX_PROGRAMS_MAX];
+		int count;
+
+		if (p->kind != PIN_LINK || p->ifindex == 0 || !inliner_owns(p))
+			continue;
+		count = tcx_programs(p->ifindex, p->egress, ids, COUNT(ids));
+		for (int j = 0; j < count && j < (int)COUNT(ids) && ids[j] != p->program; j++)
+			p->behind |= copies(pins, ids[j]);
+	}
+}
+
 int host_look_at_copiers(const char *house, struct host *host, struct err *e)
 {
 	struct host found = {.tcx = tcx_known()};
 	struct err why = {0};
 	int cpus = libbpf_num_possible_cpus();
+	char state[PIN_NAME];
 	int r = cpus < 0 ? err_sys(e, cpus, "can't tell the number of CPUs") : 0;
 
 	if (pin_check(&why) < 0)
@@ -109,6 +150,11 @@ int host_look_at_copiers(const char *house, struct host *host, struct err *e)
 		if (*found.pins.items[i].session &&
 		    strcmp(found.pins.items[i].name, copy_map_name(COPY_MAP_CONFIG)) == 0)
 			r = add_copier(house, found.pins.items[i].session, &found, (size_t)cpus, e);
+	inliner_map_name(INLINE_MAP_STATE, state);
+	for (size_t i = 0; r == 0 && i < found.pins.count; i++)
+		if (strcmp(found.pins.items[i].name, state) == 0)
+			r = add_inliner(house, found.pins.items[i].session, &found, e);
+	look_at_order(&found.pins);
 	if (r < 0) {
 		host_free_copiers(&found);
 		return r;
@@ -123,6 +169,9 @@ int host_look_at_copiers(const char *house, struct host *host, struct err *e)
 	host->counts = found.counts;
 	host->ncounts = found.ncounts;
 	host->counts_room = found.counts_room;
+	host->inliners = found.inliners;
+	host->ninliners = found.ninliners;
+	host->inliners_room = found.inliners_room;
 	return 0;
 }
 
@@ -131,6 +180,9 @@ void host_free_copiers(struct host *host)
 	pins_free(&host->pins);
 	free(host->copiers);
 	free(host->counts);
+	free(host->inliners);
+	host->inliners = NULL;
+	host->ninliners = host->inliners_room = 0;
 	host->copiers = NULL;
 	host->counts = NULL;
 	host->ncopiers = host->copiers_room = host->ncounts = host->counts_room = 0;

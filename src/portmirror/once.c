@@ -357,6 +357,22 @@ static size_t front_half(struct insns *p, uint32_t received)
 	return map_load;
 }
 
+/* skb->cb[0] = the verdict; what comes next finds its context where a program begins with it. */
+static size_t verdict_half(struct insns *p, uint32_t all)
+{
+	insn_label(p, LABEL_ACCEPT);
+	insn_move32(p, BPF_REG_0, 1);
+	if (!all) { /* else the verifier would find it unreachable */
+		insn_go(p, LABEL_RECORD);
+		insn_label(p, LABEL_REJECT);
+		insn_move32(p, BPF_REG_0, 0);
+	}
+	insn_label(p, LABEL_RECORD);
+	insn_store(p, BPF_W, CTX, BPF_REG_0, CTX_AT(cb[0]));
+	insn_copy(p, BPF_REG_1, CTX);
+	return 0;
+}
+
 /* The filter, then what half appends to it. */
 static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, uint32_t data),
 		 uint32_t data, struct once_program *out, struct err *e)
@@ -408,6 +424,11 @@ int once_build_front(const struct bytecode *filter, bool received, struct once_p
 	out->what = "the program that filters frames";
 	snprintf(out->name, sizeof(out->name), "pm_filter_%s", received ? "out" : "in");
 	return 0;
+}
+
+int once_build_verdict(const struct bytecode *filter, struct once_program *out, struct err *e)
+{
+	return build(filter, verdict_half, filter->count == 1, out, e);
 }
 
 void once_free(struct once_program *program)

@@ -49,6 +49,9 @@ int once_build(const struct bytecode *filter, uint32_t action, bool received,
  * program array that is its map; for others it returns TC_ACT_UNSPEC, which is TCX_NEXT. */
 int once_build_front(const struct bytecode *filter, bool received, struct once_program *out,
 		     struct err *e);
+/* A filter as the beginning of a program that goes on behind it (bpf/inline_load.h): skb->cb[0] is
+ * 1 for a frame that it takes, else 0. */
+int once_build_verdict(const struct bytecode *filter, struct once_program *out, struct err *e);
 void once_free(struct once_program *program); /* also for cleanup() */
 
 /* Into the kernel (BPF_MAP_CREATE, BPF_PROG_LOAD): descriptors, or a negative errno. See

@@ -33,6 +33,18 @@ static const char *match_name(const struct op *op)
 	}
 }
 
+static const char *inline_place(enum inline_program which)
+{
+	static const char *const places[] = {
+		[INLINE_FROM_MACHINE] = "what it sends",
+		[INLINE_TO_MACHINE] = "what it receives",
+		[INLINE_FROM_INSIDE] = "what leaves the appliance inside",
+		[INLINE_FROM_OUTSIDE] = "what leaves the appliance outside",
+	};
+
+	return places[which];
+}
+
 void op_text(const struct op *op, char *text, size_t size)
 {
 	switch (op->kind) {
@@ -51,6 +63,12 @@ void op_text(const struct op *op, char *text, size_t size)
 		snprintf(text, size, "add the qdisc %s to %s", op->qdisc, op->port);
 		break;
 	case OP_FILTER_PUT:
+		if (*op->lead_name) {
+			snprintf(text, size, "%s a filter on %s that leads on %s",
+				 op->replace ? "replace" : "add", op->port,
+				 inline_place(op->inline_program));
+			break;
+		}
 		snprintf(text, size, "%s the filter on %s for %s (%s, action %u)",
 			 op->replace ? "replace" : "add", op->port, hook_name(op->rule.parent),
 			 match_name(op), op->rule.mirred);
@@ -83,6 +101,23 @@ void op_text(const struct op *op, char *text, size_t size)
 		snprintf(text, size, "%s program on %s that shortens copies",
 			 op->replace ? "exchange the" : "attach a", op->port);
 		break;
+	case OP_INLINE_MAPS:
+		snprintf(text, size, "make the maps of its programs");
+		break;
+	case OP_INLINE_PROGRAMS:
+		snprintf(text, size, "load the programs that lead frames through the appliance");
+		break;
+	case OP_INLINE_STATE:
+		snprintf(text, size, "tell its programs of the appliance and the guarded ports");
+		break;
+	case OP_INLINE_FORGET:
+		snprintf(text, size, "tell its programs of ports that are guarded no longer");
+		break;
+	case OP_INLINE_LINK:
+		snprintf(text, size, "%s program on %s for %s",
+			 op->replace ? "exchange the" : "attach a", op->port,
+			 inline_place(op->inline_program));
+		break;
 	case OP_UNLINK:
 		snprintf(text, size, "detach %s", op->pin);
 		break;
@@ -107,14 +142,19 @@ static const char *kind_name(const struct op *op)
 		return "filter.remove";
 	case OP_RESTORE:
 		return "bridge-port.restore";
+	case OP_INLINE_MAPS:
 	case OP_COPY_MAPS:
 		return "maps.add";
+	case OP_INLINE_PROGRAMS:
 	case OP_COPY_PROGRAMS:
 		return "programs.load";
+	case OP_INLINE_STATE:
+	case OP_INLINE_FORGET:
 	case OP_COPY_CONFIG:
 		return "config.replace";
 	case OP_COPY_LINK:
 	case OP_CUT_LINK:
+	case OP_INLINE_LINK:
 		return op->replace ? "link.replace" : "link.add";
 	case OP_UNLINK:
 		return "link.remove";
@@ -132,7 +172,8 @@ static const char *kind_name(const struct op *op)
 /* What the engine bpf's operations have. */
 static int add_pin(const struct op *op, json_t *o)
 {
-	bool directed = op->kind == OP_COPY_LINK || op->kind == OP_UNLINK;
+	bool directed =
+		op->kind == OP_COPY_LINK || op->kind == OP_INLINE_LINK || op->kind == OP_UNLINK;
 
 	if (op->pin[0] && json_object_set_new(o, "pin", json_string(op->pin)) < 0)
 		return -1;

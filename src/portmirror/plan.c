@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "portmirror/inliner.h"
 #include "portmirror/plan_work.h"
 
 /* What --isolate sets: the port takes part in nothing but the mirror. */
@@ -118,7 +119,8 @@ bool plan_rests(const struct work *w, int state)
 
 	if (w->in->sessions->items[state].broken)
 		return true;
-	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED && st->to_ifindex == 0;
+	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED &&
+	       st->session->mode == MODE_MIRROR && st->to_ifindex == 0;
 }
 
 static const struct tc_action *action_by_index(const struct host *host, uint32_t index)
@@ -129,13 +131,31 @@ static const struct tc_action *action_by_index(const struct host *host, uint32_t
 	return NULL;
 }
 
+int plan_lead_owner(const struct work *w, const struct tc_filter *filter)
+{
+	char prefix[INLINER_NAME];
+
+	for (size_t i = 0; i < w->plan->nstates && inliner_filter(filter, w->in->house); i++) {
+		size_t len = inliner_filter_prefix(w->in->house, w->plan->states[i].session->name,
+						   prefix);
+
+		if (strncmp(filter->bpf_name, prefix, len) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
 /* (What a filter shows of its action is as old as the look at the filter.) */
 bool plan_keeps(const struct work *w, const struct tc_filter *filter)
 {
+	int lead = plan_lead_owner(w, filter);
+
 	const struct tc_action *action =
 		filter->nactions == 1 ? action_by_index(w->in->host, filter->actions[0].index)
 				      : NULL;
 
+	if (lead >= 0)
+		return w->in->sessions->items[lead].broken != NULL;
 	return filter->nactions == 1 && keeps_action(w, action ? action : &filter->actions[0]);
 }
 
@@ -178,7 +198,11 @@ static void check_wants(struct work *w)
 
 		if (w->plan->states[want->state].state == STATE_FAILED)
 			continue;
-		if (w->in->lacks.bpf && (want->once || !every)) {
+		if (w->in->lacks.bpf && want->lead) {
+			plan_say(w, want->state, STATE_FAILED,
+				 "this kernel has neither tcx nor cls_bpf, without which no frame "
+				 "can be led through an appliance");
+		} else if (w->in->lacks.bpf && (want->once || !every)) {
 			plan_say(w, want->state, STATE_FAILED,
 				 "this kernel has no cls_bpf, without which %s",
 				 every ? "a frame that passes two mirrored ports is copied twice"
@@ -306,7 +330,8 @@ static bool concerns_us(const struct work *w, int ifindex)
 	size_t count = host_filters(w->in->host, ifindex, &filters);
 
 	for (size_t i = 0; i < count; i++)
-		if (ours_filter(&filters[i], w->in->house))
+		if (ours_filter(&filters[i], w->in->house) ||
+		    inliner_filter(&filters[i], w->in->house))
 			return true;
 	for (size_t i = 0; i < w->in->notes->count; i++)
 		if (w->in->notes->items[i].ifindex == ifindex &&

@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include "bpf/copy.h"
+#include "bpf/inline.h"
+#include "bpf/inline_load.h"
 #include "bpf/pin.h"
 #include "netlink/tc.h"
 #include "portmirror/filter.h"
@@ -31,6 +33,7 @@ struct lacks {
 	bool prio;     /* sch_prio */
 	/* Why the engine bpf can't be had, as it turned out when it was tried. "": it wasn't. */
 	char copy[300];
+	char lead[300]; /* likewise of what in-line sessions need */
 };
 
 /* What it lacks, as far as what of ours stands there tells: another run has learned it before. */
@@ -45,16 +48,25 @@ enum op_kind {
 	OP_CUT_LINK,	/* a destination's, which shortens copies */
 	OP_COPY_CONFIG, /* exchanged in one step */
 	OP_COPY_LINK,	/* a port's; made, or its program exchanged in one step */
+	OP_INLINE_MAPS, /* the maps of an in-line session, and what is in them */
+	OP_INLINE_PROGRAMS,
+	OP_INLINE_STATE, /* where the appliance is, and ports that are guarded from now on */
+	OP_INLINE_LINK,
 	OP_QDISC_CLEAR, /* a qdisc of ours that is in the way of the next */
 	OP_QDISC_ADD,
 	OP_FILTER_PUT, /* added, or replaced in one step */
 	OP_FILTER_DEL,
 	OP_UNLINK,
-	OP_RESTORE, /* a destination's bridge-port flags, as they were */
+	OP_INLINE_FORGET, /* ports that are guarded no longer */
+	OP_RESTORE,	  /* a destination's bridge-port flags, as they were */
 	OP_QDISC_DEL,
 	OP_ACTION_DEL,
 	OP_UNPIN /* maps and programs that no link needs any more */
 };
+
+/* TCA_BPF_NAME of an in-line session's filters: "pmi:HOUSE:SESSION:PROGRAM", hashes but the first.
+ */
+#define INLINER_NAME 40
 
 struct op {
 	enum op_kind kind;
@@ -82,6 +94,10 @@ struct op {
 	char pin[PIN_NAME];
 	bool received;
 	struct copy_config config;
+	/* in-line sessions */
+	struct inline_state inline_state;
+	enum inline_program inline_program;
+	char lead_name[INLINER_NAME]; /* FILTER_PUT: of a direct-action filter; "": it isn't one */
 };
 
 /* A once-program to be loaded for a session and a direction. */
@@ -105,6 +121,7 @@ struct session_state {
 	int to[SESSION_TO_MAX];	 /* of each destination; 0: not there */
 	int to_ifindex;		 /* the first that is there; 0: none is */
 	enum engine_kind engine; /* tc or bpf */
+	int through[SIDES];	 /* the ports of an in-line session's appliance; 0: not there */
 	uint32_t action;	 /* its mirred index; 0: none yet */
 	bool in_kernel;		 /* an action of it is there now */
 	size_t pending;		 /* operations that would change something for it */

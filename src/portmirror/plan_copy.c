@@ -322,6 +322,7 @@ void plan_copies(struct work *w)
 			need_all_of(&c, "");
 		}
 	}
+	plan_inlines(w, c.needed);
 	drop_the_rest(&c);
 	free(c.needed);
 }

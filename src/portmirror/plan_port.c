@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "portmirror/attach.h"
+#include "portmirror/inliner.h"
 #include "portmirror/plan_work.h"
 
 /*
@@ -28,7 +29,7 @@ struct port {
 
 static bool is_ours(const struct port *p, const struct tc_filter *f)
 {
-	return ours_filter(f, p->w->in->house);
+	return ours_filter(f, p->w->in->house) || inliner_filter(f, p->w->in->house);
 }
 
 /* The hooks of a qdisc: is this filter at one of them? */
@@ -173,7 +174,8 @@ static uint16_t shared_pref(const struct port *p, uint32_t parent)
 
 	for (size_t i = 0; i < p->nfilters; i++)
 		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
-		    is_ours(p, &p->filters[i]) && strcmp(p->filters[i].kind, "bpf") == 0)
+		    ours_filter(&p->filters[i], p->w->in->house) &&
+		    strcmp(p->filters[i].kind, "bpf") == 0)
 			return p->filters[i].pref;
 	for (pref = first_pref(p, parent); any_pref(p, parent, pref);)
 		pref++;
@@ -281,6 +283,93 @@ static void put_rule(struct port *p, const struct want *want, uint32_t parent, b
 	op->program = program;
 }
 
+/* In front of all that copies: what an appliance doesn't let through isn't to be copied. */
+static uint16_t lead_pref(const struct port *p, uint32_t parent)
+{
+	unsigned pref = PREF - 1;
+
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
+		    p->filters[i].pref <= pref && is_ours(p, &p->filters[i]))
+			pref = p->filters[i].pref > 1 ? p->filters[i].pref - 1u : 1;
+	while (any_pref(p, parent, pref))
+		pref++;
+	return (uint16_t)pref;
+}
+
+static enum inline_program lead_program(const struct session_state *st, int ifindex, bool received)
+{
+	if (ifindex == st->through[SIDE_INSIDE])
+		return INLINE_FROM_INSIDE;
+	if (ifindex == st->through[SIDE_OUTSIDE])
+		return INLINE_FROM_OUTSIDE;
+	return received ? INLINE_TO_MACHINE : INLINE_FROM_MACHINE;
+}
+
+/* The program that is pinned by that name; 0: none. */
+static uint32_t pinned(const struct port *p, const char *session, const char *name)
+{
+	const struct pin *pin = pins_find(&p->w->in->host->pins, session, name);
+
+	return pin && pin->kind == PIN_PROGRAM ? pin->id : 0;
+}
+
+/* The direct-action filter of an in-line session, at clsact's hook. */
+static void put_lead(struct port *p, const struct want *want, uint32_t parent, bool received)
+{
+	const struct session_state *st = &p->w->plan->states[want->state];
+	const struct bytecode *code = &p->w->in->filters[want->state];
+	enum inline_program which = lead_program(st, p->ifindex, received);
+	char wanted[INLINER_NAME], pin[PIN_NAME];
+	size_t have = p->nfilters;
+	struct op *op;
+
+	inliner_filter_name(p->w->in->house, st->session->name, which, code, wanted);
+	inliner_program_name(which, code, pin);
+	for (size_t i = 0; i < p->nfilters; i++)
+		if (!p->done[i] && p->filters[i].parent == parent &&
+		    plan_lead_owner(p->w, &p->filters[i]) == want->state)
+			have = i;
+	if (have < p->nfilters)
+		p->done[have] = true;
+	if (have < p->nfilters && strcmp(p->filters[have].bpf_name, wanted) == 0 &&
+	    p->filters[have].bpf_id == pinned(p, st->session->name, pin))
+		return;
+	op = plan_op(p->w, OP_FILTER_PUT, want->state, p->ifindex, &p->scrap);
+	op->replace = have < p->nfilters;
+	op->rule = (struct tc_rule){
+		.ifindex = p->ifindex,
+		.parent = parent,
+		.pref = op->replace ? p->filters[have].pref : lead_pref(p, parent),
+		.handle = op->replace ? p->filters[have].handle : 1,
+		.match = TC_MATCH_PROGRAM,
+		.program_fd = -1,
+	};
+	op->inline_program = which;
+	memcpy(op->lead_name, wanted, sizeof(op->lead_name));
+	snprintf(op->owner, sizeof(op->owner), "%s", st->session->name);
+	snprintf(op->pin, sizeof(op->pin), "%s", pin);
+}
+
+/* Frames can be led elsewhere only at clsact's hooks: another qdisc's filters choose a class. */
+static void put_leads(struct port *p, const struct want *want)
+{
+	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
+	bool received = (want->direction & DIRECTION_RECEIVED) != 0;
+	uint32_t egress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+
+	if (p->hooks.sent == 0 || (received && p->hooks.received != egress)) {
+		plan_stuck(p->w, want->state,
+			   "%s can't be part of an in-line session without tcx (Linux 6.6): "
+			   "another qdisc is where clsact would be",
+			   link ? link->name : "?");
+		return;
+	}
+	put_lead(p, want, p->hooks.sent, false);
+	if (received)
+		put_lead(p, want, p->hooks.received, true);
+}
+
 /* Adds what the wants need; says so where the port can't give it. */
 static void put_rules(struct port *p, const struct want *wants, size_t nwants)
 {
@@ -292,6 +381,10 @@ static void put_rules(struct port *p, const struct want *wants, size_t nwants)
 		bool sent = (want->direction & DIRECTION_SENT) != 0;
 		bool received = (want->direction & DIRECTION_RECEIVED) != 0;
 
+		if (want->lead) {
+			put_leads(p, want);
+			continue;
+		}
 		if ((sent && p->hooks.sent == 0) || (received && p->hooks.received == 0))
 			plan_stuck(p->w, want->state, "%s %s", link ? link->name : "?",
 				   p->hooks.why_not ? p->hooks.why_not : "can't be attached");
@@ -311,8 +404,10 @@ static void drop_rules(struct port *p)
 
 		if (p->done[i] || !is_ours(p, f) || plan_keeps(p->w, f))
 			continue;
-		op = plan_op(p->w, OP_FILTER_DEL, plan_owner(p->w, f->actions[0].index), p->ifindex,
-			     &p->scrap);
+		op = plan_op(p->w, OP_FILTER_DEL,
+			     f->nactions == 1 ? plan_owner(p->w, f->actions[0].index)
+					      : plan_lead_owner(p->w, f),
+			     p->ifindex, &p->scrap);
 		op->parent = f->parent;
 		op->protocol = f->protocol;
 		op->rule.pref = f->pref;
@@ -349,7 +444,8 @@ static enum attach how_to_attach(struct work *w, const struct want *wants, size_
 	enum attach how = ATTACH_AUTO;
 
 	for (size_t i = 0; i < nwants; i++) {
-		enum attach own = w->plan->states[wants[i].state].session->attach;
+		enum attach own = wants[i].lead ? ATTACH_CLSACT
+						: w->plan->states[wants[i].state].session->attach;
 
 		if (how == ATTACH_AUTO)
 			how = own;

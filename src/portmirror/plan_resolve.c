@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "portmirror/inliner.h"
 #include "portmirror/plan_work.h"
 
 static const char *name_of(const struct work *w, int ifindex)
@@ -113,16 +114,17 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 		if (r == -ENOMEM)
 			w->failed = true;
 		else if (r < 0)
-			plan_say(w, state, STATE_FAILED, "from: %s", why.text);
+			plan_say(w, state, STATE_FAILED, "%s: %s",
+				 s->mode == MODE_INLINE ? "guard" : "from", why.text);
 		else if (found.count == 0 && ++waiting)
-			plan_wait(w, state, STATE_PARTIAL, "waiting for the source %s",
-				  s->from[i].text);
+			plan_wait(w, state, STATE_PARTIAL, "waiting for the %s %s",
+				  s->mode == MODE_INLINE ? "guarded" : "source", s->from[i].text);
 		else
 			add_source(w, state, &s->from[i], &found);
 	}
 	if (w->plan->states[state].from.count == 0 &&
 	    w->plan->states[state].state != STATE_FAILED) {
-		if (waiting < s->nfrom)
+		if (waiting < s->nfrom && s->mode == MODE_MIRROR)
 			plan_say(w, state, STATE_WAITING,
 				 "waiting: all that the sources name now is the destination");
 		else if (w->plan->states[state].state < STATE_WAITING)
@@ -247,7 +249,8 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 	const struct tc_action *action = find_action(w, &saved->session);
 
 	st->session = &saved->session;
-	st->in_kernel = action || host_copier(w->in->host, saved->session.name);
+	st->in_kernel = action || host_copier(w->in->host, saved->session.name) ||
+			host_inliner(w->in->host, saved->session.name);
 	st->action = action ? action->index : 0;
 	if (saved->broken) {
 		plan_say(w, state, STATE_FAILED, "%s", saved->broken);
@@ -255,7 +258,14 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 	}
 	if (saved->session.suspended) { /* it wants nothing, and nothing is looked up for it */
 		plan_say(w, state, STATE_SUSPENDED,
-			 "suspended: nothing is copied until it is restored");
+			 saved->session.mode == MODE_INLINE
+				 ? "suspended: all frames go straight on until it is restored"
+				 : "suspended: nothing is copied until it is restored");
+		return;
+	}
+	if (saved->session.mode == MODE_INLINE) {
+		plan_resolve_inline(w, state);
+		resolve_from(w, state, &saved->session);
 		return;
 	}
 	st->engine = choose_engine(w, state, &saved->session);
@@ -271,10 +281,40 @@ static int group_of(const struct work *w, int ifindex)
 										   : ifindex;
 }
 
+/* Without tcx the programs of in-line sessions hang on qdiscs, as filters do. */
+static void add_leads(struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+	size_t count = st->from.count + SIDES;
+
+	if (st->state == STATE_FAILED || st->state == STATE_SUSPENDED)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		bool guarded = i < st->from.count;
+		int ifindex = guarded ? st->from.items[i] : st->through[i - st->from.count];
+
+		if (ifindex == 0)
+			continue;
+		if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
+			w->failed = true;
+			return;
+		}
+		w->wants[w->nwants++] = (struct want){
+			.ifindex = ifindex,
+			.group = ifindex,
+			.state = state,
+			.direction = guarded ? DIRECTION_BOTH : DIRECTION_SENT,
+			.lead = true,
+		};
+	}
+}
+
 static void add_wants(struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
 
+	if (st->session->mode == MODE_INLINE && !plan_leads_by_tcx(w))
+		add_leads(w, state);
 	if (st->state == STATE_FAILED || st->to_ifindex == 0)
 		return;
 	for (size_t i = 0; i < st->from.count; i++) {
@@ -306,6 +346,7 @@ void plan_resolve(struct work *w)
 
 	for (size_t i = 0; i < sessions->count; i++)
 		resolve(w, (int)i, &sessions->items[i]);
+	plan_check_inlines(w);
 	refuse_loops(w);
 	for (size_t i = 0; i < sessions->count; i++)
 		add_wants(w, (int)i);

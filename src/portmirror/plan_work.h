@@ -15,6 +15,7 @@ struct want {
 	int state; /* number in plan.states */
 	enum direction direction;
 	bool once; /* others could copy the same frames to the same destination */
+	bool lead; /* an in-line session's, on a kernel without tcx: it doesn't copy */
 };
 
 struct work {
@@ -40,6 +41,11 @@ int plan_program(struct work *w, int state, bool received);
 /* plan_copy.c: the operations of the engine bpf. */
 void plan_split(struct work *w);
 void plan_copies(struct work *w);
+/* plan_inline.c: what an in-line session means now; what stands in its way, when all are known; and
+ * its operations, with the pins that it needs. */
+void plan_resolve_inline(struct work *w, int state);
+void plan_check_inlines(struct work *w);
+void plan_inlines(struct work *w, bool *needed);
 /* plan_port.c: the operations of one port. */
 void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants);
 
@@ -60,6 +66,12 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 /* A session whose kernel state stays as it is: its file can't be read, or it waits for its
  * destination. */
 bool plan_rests(const struct work *w, int state);
+
+/* In-line sessions' programs hang on tcx links; else on clsact, as direct-action filters. */
+bool plan_leads_by_tcx(const struct work *w);
+
+/* The in-line session that this filter is of; -1: none. */
+int plan_lead_owner(const struct work *w, const struct tc_filter *filter);
 
 /* The session that has this action; -1: none. */
 int plan_owner(const struct work *w, uint32_t action);

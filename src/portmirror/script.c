@@ -104,6 +104,11 @@ static void carry_out(struct host *host, const struct op *op)
 	case OP_QDISC_CLEAR:
 	case OP_QDISC_ADD:
 	case OP_FILTER_PUT:
+	case OP_INLINE_MAPS:
+	case OP_INLINE_PROGRAMS:
+	case OP_INLINE_STATE:
+	case OP_INLINE_LINK:
+	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
 	case OP_CUT_LINK:
@@ -141,6 +146,18 @@ static int keep_number(struct host *host, const struct session_state *st, uint32
 	ours_cookie(house, st->session->name, action.cookie);
 	actions->items[actions->count++] = action;
 	return 0;
+}
+
+int script_possible(const struct session *session, struct err *e)
+{
+	if (session->mode != MODE_INLINE)
+		return 0;
+	return err_set(
+		e, -EOPNOTSUPP,
+		"%s is an in-line session: programs and maps of eBPF, which can't be said in "
+		"commands of tc; what portmirror export prints, portmirror apply - carries out "
+		"elsewhere",
+		session->name);
 }
 
 int script_plan(struct view *view, const char *name, uint32_t house, struct plan *plan,
@@ -414,6 +431,11 @@ static const char *about(enum op_kind kind)
 	case OP_RESTORE:
 	case OP_QDISC_DEL:
 	case OP_ACTION_DEL:
+	case OP_INLINE_MAPS:
+	case OP_INLINE_PROGRAMS:
+	case OP_INLINE_STATE:
+	case OP_INLINE_LINK:
+	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
 	case OP_CUT_LINK:
@@ -446,6 +468,11 @@ static void put(struct writer *w, const struct op *op)
 	case OP_RESTORE:
 	case OP_QDISC_DEL:
 	case OP_ACTION_DEL:
+	case OP_INLINE_MAPS:
+	case OP_INLINE_PROGRAMS:
+	case OP_INLINE_STATE:
+	case OP_INLINE_LINK:
+	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
 	case OP_CUT_LINK:

@@ -31,6 +31,9 @@ int host_without_ours(struct host *host, const struct notes *notes, uint32_t hou
 int script_plan(struct view *view, const char *name, uint32_t house, struct plan *plan,
 		struct err *e);
 
+/* -EOPNOTSUPP, and why, for a session that can't be said in such commands. */
+int script_possible(const struct session *session, struct err *e);
+
 struct script {
 	struct script_line {
 		char *text;   /* without the last newline; a here-document has several lines */

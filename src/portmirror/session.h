@@ -25,13 +25,25 @@ struct err;
 #define SESSION_SAMPLE_MAX 1000000
 #define SESSION_RATE_MAX   1000000 /* Mbit/s */
 
+enum mode { MODE_MIRROR, MODE_INLINE };
 enum direction { DIRECTION_SENT = 1, DIRECTION_RECEIVED = 2, DIRECTION_BOTH = 3 };
 enum attach { ATTACH_AUTO, ATTACH_CLSACT, ATTACH_CLASSIC };
 enum engine_kind { ENGINE_AUTO, ENGINE_TC, ENGINE_BPF };
 
+/* Of an in-line session: what becomes of the traffic when the appliance fails; and what the
+ * appliance is like inside: what goes in at one port comes out at the other, or it learns. */
+enum on_failure { ON_FAILURE_UNSAID, ON_FAILURE_OPEN, ON_FAILURE_CLOSED };
+enum appliance { APPLIANCE_WIRE, APPLIANCE_BRIDGE };
+enum side { SIDE_INSIDE, SIDE_OUTSIDE, SIDES };
+
+#define PROBE_INTERVAL	   100 /* milliseconds */
+#define PROBE_INTERVAL_MIN 10
+#define PROBE_INTERVAL_MAX 60000
+
 struct session {
 	char name[SESSION_NAME_MAX + 1];
-	struct selector *from;
+	enum mode mode;
+	struct selector *from; /* in-line: the guarded ones ("guard") */
 	size_t nfrom;
 	struct selector *to;
 	size_t nto;
@@ -46,7 +58,13 @@ struct session {
 	bool balance;	   /* each flow to one of the destinations */
 	char *filter;	   /* pcap-filter(7), NULL for all frames */
 	bool isolate;
-	bool suspended; /* saved, but copies nothing now */
+	/* In-line only, which in turn has nothing from "to" to "balance", and no isolate. */
+	struct selector through[SIDES];
+	enum on_failure on_failure;
+	enum appliance appliance;
+	unsigned probe_interval; /* milliseconds */
+
+	bool suspended; /* saved, but does nothing now */
 	bool runtime;	/* where it is kept: /run instead of /etc */
 };
 
@@ -62,6 +80,9 @@ int attach_parse(const char *text, enum attach *attach, struct err *e);
 const char *attach_name(enum attach attach);
 int engine_kind_parse(const char *text, enum engine_kind *engine, struct err *e);
 const char *engine_kind_name(enum engine_kind engine);
+const char *mode_name(enum mode mode);
+const char *on_failure_name(enum on_failure on_failure);
+const char *appliance_name(enum appliance appliance);
 /* The first of its options, as a person writes it, that only the engine bpf can carry out; NULL:
  * there is none. */
 const char *session_needs_bpf(const struct session *s);
@@ -70,11 +91,13 @@ const char *session_needs_bpf(const struct session *s);
  * Reads a mirror object; field (at least SESSION_FIELD bytes) gets the path of the value that an
  * error is about ("from[1]"), so that the caller can find its line. The name may be absent where
  * fallback is given (a file's name); where both are there they must be equal.
- * Keys: _type ("mirror"), name, mode ("mirror"), from (an array of selectors, or one selector),
- * to (a selector, or an array), direction, filter, attach, engine, snap, sample, sample-flows,
- * rate, balance, isolate, suspended, runtime. Any other is refused, with a hint at the key that was
- * probably meant. null is as good as an absent key. No source may be there twice, or be a
- * destination.
+ * Keys: _type ("mirror"), name, mode ("mirror", "inline"), from (an array of selectors, or one
+ * selector), to (a selector, or an array), direction, filter, attach, engine, snap, sample,
+ * sample-flows, rate, balance, isolate, suspended, runtime. In mode inline there are only name,
+ * filter, suspended and runtime of these, and guard (like from), through (an array of two
+ * selectors: inside, outside), on-failure, appliance, probe-interval; of the other mode's keys
+ * their defaults do no harm. Any other is refused, with a hint at the key that was probably meant.
+ * null is as good as an absent key. No source may be there twice, or be a destination.
  */
 #define SESSION_FIELD 64
 int session_read(const json_t *object, const char *fallback, struct session *s, char *field,

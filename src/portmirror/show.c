@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "portmirror/host.h"
+#include "portmirror/inliner.h"
 
 bool show_port(const struct nl_link *link)
 {
@@ -80,4 +81,43 @@ json_t *show_reasons(const struct session_state *st)
 		json_array_append_new(list, json_string("the kernel differs from what is saved; "
 							"portmirror apply mends it"));
 	return list;
+}
+
+const char *show_inline_count(unsigned what)
+{
+	static const char *const names[INLINE_COUNTS] = {
+		[INLINE_LED_OUT] = "led_out",	  [INLINE_LED_IN] = "led_in",
+		[INLINE_BACK_OUT] = "back_out",	  [INLINE_BACK_IN] = "back_in",
+		[INLINE_STRAIGHT] = "straight",	  [INLINE_STOPPED] = "stopped",
+		[INLINE_UNMATCHED] = "unmatched", [INLINE_DIRECT] = "direct",
+		[INLINE_STRANGERS] = "strangers", [INLINE_ECHOES] = "echoes",
+		[INLINE_TOO_LONG] = "too_long",
+	};
+
+	return names[what];
+}
+
+json_t *show_inline_counts(const struct inliner *have)
+{
+	json_t *counts = json_object();
+
+	for (unsigned i = 0; counts && i < INLINE_COUNTS; i++)
+		json_object_set_new(counts, show_inline_count(i),
+				    json_pack("{s:I, s:I}", "frames",
+					      (json_int_t)have->counts[i].frames, "bytes",
+					      (json_int_t)have->counts[i].bytes));
+	return counts;
+}
+
+json_t *show_appliance(const struct session_state *st, const struct inliner *have)
+{
+	const struct inline_health *h = have ? &have->health : NULL;
+
+	if (!have)
+		return json_pack("{s:b, s:n, s:i, s:n}", "watched", false, "failure", "failures", 0,
+				 "counts");
+	return json_pack("{s:b, s:s?, s:I, s:o}", "watched",
+			 inliner_watched(have, st->session->probe_interval, inliner_now()),
+			 "failure", h->failure ? inliner_failure_name(h->failure) : NULL,
+			 "failures", (json_int_t)h->failures, "counts", show_inline_counts(have));
 }

@@ -10,6 +10,7 @@
 #include "portmirror/plan.h"
 
 struct host;
+struct inliner;
 struct nl_link;
 struct view;
 struct vm;
@@ -30,5 +31,13 @@ const struct vm *show_owner(const struct host *host, const char *port, const str
 enum state show_state(const struct session_state *st);
 /* Why it isn't whole: an array of sentences. NULL: out of memory. */
 json_t *show_reasons(const struct session_state *st);
+
+/* How an in-line session's appliance is, and what its programs have counted. have: NULL where the
+ * kernel has none. NULL: out of memory. */
+json_t *show_appliance(const struct session_state *st, const struct inliner *have);
+/* {"led_out": {"frames": …, "bytes": …}, …}. NULL: out of memory. */
+json_t *show_inline_counts(const struct inliner *have);
+/* A count's name: "led_out", … */
+const char *show_inline_count(unsigned what);
 
 #endif

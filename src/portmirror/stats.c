@@ -2,6 +2,7 @@
 #include "portmirror/stats.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,25 @@ static uint64_t dropped_at(const struct session_state *st, const struct host *ho
 	return sum;
 }
 
+static void take_lead(const struct session_state *st, const struct host *host,
+		      struct stats_session *s)
+{
+	const struct inliner *have = host_inliner(host, s->name);
+	const struct nl_link *inside = nl_link_by_index(&host->links, st->through[SIDE_INSIDE]);
+	const struct nl_link *outside = nl_link_by_index(&host->links, st->through[SIDE_OUTSIDE]);
+
+	if (st->session->mode != MODE_INLINE)
+		return;
+	snprintf(s->through, sizeof(s->through), "%s, %s", inside ? inside->name : "?",
+		 outside ? outside->name : "?");
+	if (!have)
+		return;
+	s->led = *have;
+	s->copied.frames = have->counts[INLINE_LED_OUT].frames + have->counts[INLINE_LED_IN].frames;
+	s->copied.bytes = have->counts[INLINE_LED_OUT].bytes + have->counts[INLINE_LED_IN].bytes;
+	s->lost_before = have->counts[INLINE_STOPPED].frames;
+}
+
 static int take_session(const struct session_state *st, const struct host *host,
 			struct stats_session *s)
 {
@@ -109,6 +129,7 @@ static int take_session(const struct session_state *st, const struct host *host,
 			take_source(link, st->session->direction, &s->sources[s->nsources++]);
 	}
 	take_copies(host, s);
+	take_lead(st, host, s);
 	return 0;
 }
 

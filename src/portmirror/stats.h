@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "portmirror/inliner.h"
 #include "portmirror/plan.h"
 
 struct err;
@@ -37,6 +38,11 @@ struct stats_session {
 	char name[SESSION_NAME_MAX + 1];
 	enum direction direction;
 	enum state state;
+	/* Of an in-line session: the ports of its appliance, and what its programs have counted;
+	 * copied is then what was led into it, lost_before what its programs dropped for want of
+	 * it. */
+	char through[2 * IFNAMSIZ + 4]; /* "": a mirror */
+	struct inliner led;
 	int to_ifindex; /* 0: not there */
 	char to[IFNAMSIZ];
 	/* Since the session's action was made, which all its filters share; of frames that machines

@@ -279,6 +279,8 @@ static int script_of(struct engine *engine, struct sessions *sessions, const cha
 
 	if (r == 0 && !st)
 		r = err_set(e, -ENOENT, "there is no mirror named %s", name);
+	else if (st && script_possible(st->session, e) < 0)
+		r = -EOPNOTSUPP;
 	else if (st && (st->state == STATE_FAILED || st->to_ifindex == 0))
 		r = err_set(e, -EINVAL, "%s: %.*s", name,
 			    (int)strcspn(st->reasons ? st->reasons : "", "\n"),

@@ -199,7 +199,7 @@ static int put_sources(struct engine *engine, struct sessions *sessions, void *d
 		return err_set(e, -ENOENT, "there is no mirror named %s whose file can be read",
 			       c->name);
 	object = session_object(&saved->session, true);
-	from = json_object_get(object, "from");
+	from = json_object_get(object, saved->session.mode == MODE_INLINE ? "guard" : "from");
 	if (!c->drop && json_array_append_new(from, json_string(c->source)) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (size_t i = 0; c->drop && i < json_array_size(from); i++) {

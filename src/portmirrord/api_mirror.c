@@ -143,7 +143,7 @@ static void add_found(const struct host *host, const struct copier *copier, json
  * The kernel has no expression, but a program: the saved expression is told only where all is as it
  * would be made from that.
  */
-static json_t *current_object(const struct view *view, const struct session_state *st)
+static json_t *current_mirror(const struct view *view, const struct session_state *st)
 {
 	const struct host *host = &view->host;
 	const struct copier *copier = host_copier(host, st->session->name);
@@ -174,6 +174,47 @@ static json_t *current_object(const struct view *view, const struct session_stat
 	if (object && !action && copier)
 		add_found(host, copier, object);
 	return object;
+}
+
+/* What the programs of an in-line session have been told. */
+static json_t *current_inline(const struct view *view, const struct session_state *st,
+			      const struct inliner *have)
+{
+	json_t *guard = json_array(), *through = json_array();
+
+	for (size_t i = 0; guard && have && i < have->nports; i++) {
+		const struct nl_link *link = nl_link_by_index(&view->host.links, have->ports[i]);
+
+		if (link)
+			json_array_append_new(guard, json_sprintf("port:%s", link->name));
+	}
+	for (int side = 0; through && have && side < SIDES; side++) {
+		uint32_t port = side == SIDE_INSIDE ? have->state.inside : have->state.outside;
+		const struct nl_link *link = nl_link_by_index(&view->host.links, (int)port);
+
+		if (link)
+			json_array_append_new(through, json_sprintf("port:%s", link->name));
+	}
+	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:i, s:b, s:b}", "id",
+			 st->session->name, "name", st->session->name, "mode",
+			 have ? "inline" : NULL, "guard", guard, "through", through, "on-failure",
+			 !have		    ? NULL
+			 : have->state.open ? "open"
+					    : "closed",
+			 "appliance",
+			 !have		      ? NULL
+			 : have->state.direct ? "bridge"
+					      : "wire",
+			 "filter", have && st->pending == 0 ? st->session->filter : NULL,
+			 "probe-interval", (int)st->session->probe_interval, "suspended",
+			 st->session->suspended, "runtime", st->session->runtime);
+}
+
+static json_t *current_object(const struct view *view, const struct session_state *st)
+{
+	if (st->session->mode == MODE_INLINE)
+		return current_inline(view, st, host_inliner(&view->host, st->session->name));
+	return current_mirror(view, st);
 }
 
 static json_t *planned(const struct view *view, const struct session_state *st)
@@ -226,6 +267,12 @@ static json_t *mirror_object(const struct rest_call *call, const struct session_
 	if (!object || (call->variant && !current))
 		return take(object);
 	state = state_object(call, view, st);
+	if (state && st->session->mode == MODE_INLINE) {
+		json_t *more cleanup(json_free_at) =
+			show_appliance(st, host_inliner(&view->host, st->session->name));
+
+		(void)json_object_update(state, more);
+	}
 	if (!state || json_object_update(object, state) < 0)
 		return NULL;
 	return take(object);
@@ -254,7 +301,9 @@ static int get_mirror(const struct rest_call *call, json_t **resource, struct re
 }
 
 #define GIVEN (REST_CREATE | REST_UPDATE)
-static const char *const modes[] = {"mirror", NULL};
+static const char *const modes[] = {"mirror", "inline", NULL};
+static const char *const failures[] = {"open", "closed", NULL};
+static const char *const appliances[] = {"wire", "bridge", NULL};
 static const char *const directions[] = {"both", "sent", "received", NULL};
 static const char *const attaches[] = {"auto", "clsact", "classic", NULL};
 static const char *const engines[] = {"auto", "tc", "bpf", NULL};
@@ -278,26 +327,26 @@ static const struct rest_field fields[] = {
 	 .choices = modes,
 	 .fallback = "\"mirror\"",
 	 .sample = "\"mirror\"",
-	 .help = "mirror: the frames are copied."},
+	 .help = "mirror: the frames are copied; inline: they are led through an appliance."},
 	{.name = "from",
 	 .multiple = true,
 	 .use = GIVEN | REST_BRIEF,
-	 .mandatory = true,
 	 .minlen = 1,
 	 .maxlen = SELECTOR_MAX,
 	 .most = SESSION_FROM_MAX,
 	 .sample = "[\"vm:web1\", \"bridge:br0\"]",
-	 .help = "What is mirrored, as selectors: vm:NAME, vm:NAME/N, port:DEVICE (globs select "
+	 .help = "Of mode mirror, and mandatory there: what is mirrored, as selectors: vm:NAME, "
+		 "vm:NAME/N, port:DEVICE (globs select "
 		 "many), bridge:BRIDGE, mac:ADDRESS."},
 	{.name = "to",
 	 .multiple = true,
 	 .use = GIVEN | REST_BRIEF,
-	 .mandatory = true,
 	 .minlen = 1,
 	 .maxlen = SELECTOR_MAX,
 	 .most = SESSION_TO_MAX,
 	 .sample = "[\"port:ids0\"]",
-	 .help = "Where the copies go: a selector that means one device, or several of them."},
+	 .help = "Of mode mirror, and mandatory there: where the copies go: a selector that means "
+		 "one device, or several of them."},
 	{.name = "direction",
 	 .use = GIVEN | REST_BRIEF,
 	 .choices = directions,
@@ -364,12 +413,55 @@ static const struct rest_field fields[] = {
 	 .fallback = "false",
 	 .sample = "false",
 	 .help = "The destination, a port of a bridge, gets nothing but the mirror."},
+	{.name = "guard",
+	 .multiple = true,
+	 .use = GIVEN,
+	 .minlen = 1,
+	 .maxlen = SELECTOR_MAX,
+	 .most = SESSION_FROM_MAX,
+	 .sample = "null",
+	 .help = "Of mode inline, and mandatory there: whose frames are led through the appliance, "
+		 "as selectors."},
+	{.name = "through",
+	 .multiple = true,
+	 .use = GIVEN,
+	 .minlen = 1,
+	 .maxlen = SELECTOR_MAX,
+	 .most = SIDES,
+	 .sample = "null",
+	 .help = "Of mode inline, and mandatory there: the appliance's two ports, towards the "
+		 "machines and towards the "
+		 "network."},
+	{.name = "on-failure",
+	 .use = GIVEN,
+	 .choices = failures,
+	 .sample = "null",
+	 .help = "Of mode inline, and mandatory there: when the appliance fails, frames go "
+		 "straight on (open), or stop "
+		 "(closed)."},
+	{.name = "appliance",
+	 .use = GIVEN,
+	 .choices = appliances,
+	 .fallback = "\"wire\"",
+	 .sample = "\"wire\"",
+	 .help = "Of mode inline: what goes in at one port leaves at the other (wire), or the "
+		 "appliance learns where machines are (bridge); then guarded machines talk to each "
+		 "other past it."},
+	{.name = "probe-interval",
+	 .kind = REST_NUMBER,
+	 .use = GIVEN,
+	 .has_limits = true,
+	 .min = PROBE_INTERVAL_MIN,
+	 .max = PROBE_INTERVAL_MAX,
+	 .fallback = "100",
+	 .sample = "100",
+	 .help = "Of mode inline: milliseconds between probes."},
 	{.name = "suspended",
 	 .kind = REST_BOOLEAN,
 	 .use = GIVEN,
 	 .fallback = "false",
 	 .sample = "false",
-	 .help = "It stays saved, and copies nothing."},
+	 .help = "It stays saved, and copies (or leads through) nothing."},
 	{.name = "runtime",
 	 .kind = REST_BOOLEAN,
 	 .use = REST_CREATE,
@@ -411,6 +503,26 @@ static const struct rest_field fields[] = {
 	 .use = REST_LIVE,
 	 .sample = "\"tc\"",
 	 .help = "The engine that carries it out on this host."},
+	{.name = "watched",
+	 .kind = REST_BOOLEAN,
+	 .use = REST_LIVE,
+	 .sample = "null",
+	 .help = "Of mode inline: probes are sent through the appliance."},
+	{.name = "failure",
+	 .use = REST_LIVE,
+	 .sample = "null",
+	 .help = "Of mode inline: gone, down or silent, if the appliance has failed."},
+	{.name = "failures",
+	 .kind = REST_NUMBER,
+	 .use = REST_LIVE,
+	 .sample = "null",
+	 .help = "Of mode inline: how often the appliance has failed."},
+	{.name = "counts",
+	 .kind = REST_OBJECT,
+	 .use = REST_LIVE,
+	 .help = "Of mode inline: frames and bytes that went into the appliance, came out, or "
+		 "didn't, "
+		 "and why."},
 	{.name = "action",
 	 .kind = REST_NUMBER,
 	 .use = REST_LIVE,
@@ -437,7 +549,9 @@ static const struct rest_ops ops = {
 const struct rest_type api_mirrors = {
 	.name = "mirror",
 	.plural = "mirrors",
-	.summary = "A mirror session: the frames of its sources are copied to its destination.",
+	.summary =
+		"A mirror session: the frames of its sources are copied to its destination; or, in "
+		"mode inline, led through an appliance.",
 	.fields = fields,
 	.subs = (const struct rest_type *const[]){&api_sources, &api_taps, &api_actions, NULL},
 	.variants = (const char *const[]){"saved", "current", NULL},

@@ -14,6 +14,7 @@
 #include "netlink/monitor.h"
 #include "netlink/nl.h"
 #include "portmirror/engine.h"
+#include "portmirror/inliner.h"
 #include "portmirror/ours.h"
 
 /* How our filters on a device stood before somebody else changed something there. */
@@ -42,10 +43,12 @@ static uint64_t ours_on(const struct follow *f, int ifindex)
 
 	for (size_t i = 0; i < count; i++) {
 		const struct tc_filter *t = &filters[i];
-		const uint64_t told[] = {t->parent, t->handle,	      t->pref,
-					 t->chain,  t->bpf_code_hash, t->actions[0].index};
+		const uint64_t told[] = {t->parent,	   t->handle,
+					 t->pref,	   t->chain,
+					 t->bpf_code_hash, t->nactions ? t->actions[0].index : 0};
 
-		if (!ours_filter(t, f->config.engine->store.house))
+		if (!ours_filter(t, f->config.engine->store.house) &&
+		    !inliner_filter(t, f->config.engine->store.house))
 			continue;
 		any = true;
 		hash = hash_bytes(hash, told, sizeof(told));

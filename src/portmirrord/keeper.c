@@ -33,7 +33,8 @@ static void pass(struct keeper *k);
 /* Something was told of: one event, one line of the journal. */
 void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence)
 {
-	static const char *const bad[] = {"session-failed", "fight", "refused", "error", "overrun"};
+	static const char *const bad[] = {"session-failed", "fight",   "refused",
+					  "error",	    "overrun", "appliance-failed"};
 	int priority = LOG_INFO;
 	struct err e = {0};
 	char line[700];
@@ -145,6 +146,8 @@ static int look(struct keeper *k, struct err *e)
 {
 	int r = take_news(k, follow_take, e);
 
+	/* A port of an appliance that went down can't wait for a plan. */
+	prober_update(k->prober, &k->view);
 	if (r == 0)
 		r = read_notes(k, e);
 	k->sessions_stale |= files_take(k->files);
@@ -296,8 +299,19 @@ static void let_go(struct keeper *k)
 	once_hold_keep(&k->engine.hold, in_use, &k->view.host);
 }
 
+/* An appliance has failed, or is back: the sessions' states are others. */
+static void appliance_told(const char *kind, const char *session, const char *sentence, void *data)
+{
+	struct keeper *k = data;
+
+	keeper_tell(k, kind, session, sentence);
+	k->plan_stale = true;
+	loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+}
+
 static void settle(struct keeper *k, int r, const struct err *e)
 {
+	prober_update(k->prober, &k->view);
 	if (r == -EBUSY) {
 		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, try_again, k);
 		return; /* there is nothing to tell before it is done, one way or the other */
@@ -371,6 +385,8 @@ static int open_parts(struct keeper *k, struct err *e)
 				       .host = &k->view.host,
 				       .news = news,
 				       .data = k};
+	struct prober_config prober = {
+		.loop = c->loop, .house = k->engine.house, .told = appliance_told, .data = k};
 	char *path cleanup(free_at) = NULL;
 	int r = folder_make(k->folder, 0755, e);
 
@@ -385,6 +401,8 @@ static int open_parts(struct keeper *k, struct err *e)
 		r = files_new(c->loop, &k->engine.store, news, k, &k->files, e);
 	if (r == 0)
 		r = follow_new(&follow, &k->follow, e);
+	if (r == 0)
+		r = prober_new(&prober, &k->prober, e);
 	if (r == 0)
 		r = machines_new(c->loop, &k->view.host, machines_changed, k, &k->machines, e);
 	return r;
@@ -449,6 +467,7 @@ void keeper_free(struct keeper *k)
 	loop_timer_clear(k->config.loop, &k->again);
 	loop_timer_clear(k->config.loop, &k->poll);
 	machines_free(k->machines);
+	prober_free(k->prober);
 	follow_free(k->follow);
 	files_free(k->files);
 	told_free(k->told);

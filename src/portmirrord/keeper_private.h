@@ -8,6 +8,7 @@
 #include "portmirrord/fight.h"
 #include "portmirrord/files.h"
 #include "portmirrord/keeper.h"
+#include "portmirrord/prober.h"
 
 struct device_fight {
 	int ifindex;
@@ -28,6 +29,7 @@ struct keeper {
 	struct files *files;
 	struct follow *follow;
 	struct machines *machines;
+	struct prober *prober;
 	struct loop_timer again, poll, peace;
 	int64_t pause; /* the last one before trying again; 0: nothing is left over */
 	bool started;

@@ -290,7 +290,7 @@ def test_a_wrong_filter_is_refused_in_libpcaps_words(lab, daemon):
 @pytest.mark.parametrize('change, status, field', [
     ({'from': ['vnet1']}, 400, 'from'), ({'from': []}, 400, 'from'), ({'to': None}, 400, 'to'),
     ({'to': 'port:vnet1'}, 400, 'to'), ({'direction': 'up'}, 400, 'direction'),
-    ({'name': '../x'}, 400, 'name'), ({'name': '_'}, 400, 'name'), ({'mode': 'inline'}, 400, 'mode'),
+    ({'name': '../x'}, 400, 'name'), ({'name': '_'}, 400, 'name'), ({'mode': 'tap'}, 400, 'mode'),
     ({'isolate': 'perhaps'}, 400, 'isolate'), ({'form': 'port:vnet1'}, 400, 'form'),
     ({'from': ['port:vnet1', 'port:vnet1']}, 400, 'from'), ({'_type': 'source'}, 400, '_type'),
     ({'from': ['port:nowhere'], 'strict': True}, 409, None), ({'to': 'bridge:br0'}, 409, None),

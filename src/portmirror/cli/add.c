@@ -75,12 +75,25 @@ static bool set_numbers(const struct cli_call *call, json_t *object)
 	return true;
 }
 
-static int read_options(const struct cli_call *call, struct session *session)
+int app_read_session(const struct cli_call *call, const json_t *object, struct session *session)
 {
-	json_t *object cleanup(json_free_at) = json_object();
 	struct bytecode code cleanup(bytecode_free) = {0};
 	char field[SESSION_FIELD];
 	struct err e = {0};
+
+	if (session_read(object, NULL, session, field, &e) < 0)
+		return cli_misused(call, "%s", e.text);
+	if (filter_compile(session->filter, &code, &e) < 0) {
+		session_free(session);
+		return e.code == -EINVAL ? cli_misused(call, "filter: %s", e.text)
+					 : app_fail(call, &e);
+	}
+	return EXIT_OK;
+}
+
+static int read_options(const struct cli_call *call, struct session *session)
+{
+	json_t *object cleanup(json_free_at) = json_object();
 	int r = object ? object_of(call, object) : -ENOMEM;
 
 	if (r == -EILSEQ)
@@ -95,14 +108,7 @@ static int read_options(const struct cli_call *call, struct session *session)
 		return cli_misused(call, "--to is missing: where do the copies go?");
 	if (!set_numbers(call, object))
 		return EXIT_USAGE;
-	if (session_read(object, NULL, session, field, &e) < 0)
-		return cli_misused(call, "%s", e.text);
-	if (filter_compile(session->filter, &code, &e) < 0) {
-		session_free(session);
-		return e.code == -EINVAL ? cli_misused(call, "filter: %s", e.text)
-					 : app_fail(call, &e);
-	}
-	return EXIT_OK;
+	return app_read_session(call, object, session);
 }
 
 static int add(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
@@ -126,20 +132,24 @@ static int add(const struct cli_call *call, struct engine *engine, struct sessio
 			: app_report(call, &outcome, name);
 }
 
-int verb_add(const struct cli_call *call)
+int app_add(const struct cli_call *call, struct session *session)
 {
 	struct engine engine cleanup(engine_close) = {0};
 	struct sessions sessions cleanup(sessions_free) = {0};
-	struct session session cleanup(session_free) = {0};
 	int lock cleanup(fd_close_at) = -1;
-	int r = read_options(call, &session);
 
-	if (r != EXIT_OK)
-		return r;
 	if (!app_open(call, &engine))
 		return EXIT_FAILED;
 	lock = app_lock(call, &engine);
 	if (lock < 0 || !app_load(call, &engine, &sessions))
 		return EXIT_FAILED;
-	return add(call, &engine, &sessions, &session);
+	return add(call, &engine, &sessions, session);
+}
+
+int verb_add(const struct cli_call *call)
+{
+	struct session session cleanup(session_free) = {0};
+	int r = read_options(call, &session);
+
+	return r == EXIT_OK ? app_add(call, &session) : r;
 }

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "portmirror/inliner.h"
 #include "portmirror/op.h"
 #include "portmirror/show.h"
 
@@ -194,6 +195,16 @@ static json_t *devices(const struct view *view, const int *indexes, size_t count
 	return list;
 }
 
+/* An in-line session has ports of an appliance instead of a destination. */
+static void add_appliance(json_t *o, const struct view *view, const struct session_state *st)
+{
+	json_object_del(o, "destination");
+	json_object_del(o, "destinations");
+	json_object_set_new(o, "appliance_ports", devices(view, st->through, SIDES));
+	json_object_set_new(o, "appliance_state",
+			    show_appliance(st, host_inliner(&view->host, st->session->name)));
+}
+
 json_t *app_session_object(const struct view *view, const struct session_state *st)
 {
 	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
@@ -207,6 +218,8 @@ json_t *app_session_object(const struct view *view, const struct session_state *
 				 to ? to->name : NULL, "destinations",
 				 devices(view, st->to, st->session->nto));
 
+	if (o && more && !broken && st->session->mode == MODE_INLINE)
+		add_appliance(more, view, st);
 	if (!o || !more || json_object_update(o, more) < 0 ||
 	    (st->engine != ENGINE_AUTO &&
 	     json_object_set_new(o, "by", json_string(engine_kind_name(st->engine))) < 0) ||
@@ -305,6 +318,23 @@ static void print_more_destinations(const struct view *view, const struct sessio
 	}
 }
 
+static bool lives(const struct session_state *st)
+{
+	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED;
+}
+
+static void print_led(const struct view *view, const struct session_state *st)
+{
+	const struct nl_link *inside =
+		nl_link_by_index(&view->host.links, st->through[SIDE_INSIDE]);
+	const struct nl_link *outside =
+		nl_link_by_index(&view->host.links, st->through[SIDE_OUTSIDE]);
+
+	if (inside && outside && lives(st))
+		printf(", %zu port%s led through %s and %s", st->from.count,
+		       st->from.count == 1 ? "" : "s", inside->name, outside->name);
+}
+
 int app_report(const struct cli_call *call, const struct outcome *outcome, const char *name)
 {
 	const struct session_state *st = plan_state(&outcome->view.plan, name);
@@ -326,6 +356,8 @@ int app_report(const struct cli_call *call, const struct outcome *outcome, const
 		       st->from.count == 1 ? "" : "s", to->name);
 		print_more_destinations(&outcome->view, st);
 	}
+	if (st->session->mode == MODE_INLINE)
+		print_led(&outcome->view, st);
 	printf("\n");
 	return EXIT_OK;
 }

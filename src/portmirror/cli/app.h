@@ -19,6 +19,7 @@ int verb_check(const struct cli_call *call);
 int verb_doctor(const struct cli_call *call);
 int verb_events(const struct cli_call *call);
 int verb_export(const struct cli_call *call);
+int verb_inline(const struct cli_call *call);
 int verb_list(const struct cli_call *call);
 int verb_ports(const struct cli_call *call);
 int verb_restore(const struct cli_call *call);
@@ -71,7 +72,19 @@ bool app_complain_states(const struct cli_call *call, const struct outcome *outc
 /* The plan of a dry run. Returns an exit code. */
 int app_print_plan(const struct cli_call *call, const struct plan *plan);
 
+/* A session of a mirror object, with its filter compiled once to see whether it can be. Anything
+ * but EXIT_OK: it said why. */
+int app_read_session(const struct cli_call *call, const json_t *object, struct session *session);
+
+/* Saves a session (taken over) that must be new, and carries it out, with --dry-run and --strict.
+ * Returns an exit code. */
+int app_add(const struct cli_call *call, struct session *session);
+
 /* What an edit of one session has led to. Returns an exit code. */
 int app_report(const struct cli_call *call, const struct outcome *outcome, const char *name);
+
+/* Of an in-line session, what portmirror check does. Returns an exit code. */
+int app_check_inline(const struct cli_call *call, const struct engine *engine,
+		     const struct view *view, const struct session_state *st, double seconds);
 
 #endif

@@ -160,6 +160,7 @@ int verb_check(const struct cli_call *call)
 		.proof = {.view = &view, .seconds = 5, .probe = cli_has(call, "probe")},
 		.signals = -1,
 	};
+	const struct session_state *st;
 	struct err e = {0};
 	int r;
 
@@ -167,8 +168,12 @@ int verb_check(const struct cli_call *call)
 		return EXIT_USAGE;
 	if (!app_open(call, &engine) || !app_load(call, &engine, &sessions))
 		return EXIT_FAILED;
-	if (engine_look(&engine, &sessions, NULL, &view, &e) < 0 ||
-	    proof_check_find(&c.proof, call->args[0], &e) < 0)
+	if (engine_look(&engine, &sessions, NULL, &view, &e) < 0)
+		return app_fail(call, &e);
+	st = plan_state(&view.plan, call->args[0]);
+	if (st && st->session->mode == MODE_INLINE)
+		return app_check_inline(call, &engine, &view, st, c.proof.seconds);
+	if (proof_check_find(&c.proof, call->args[0], &e) < 0)
 		return app_fail(call, &e);
 	r = check(&c);
 	proof_check_free(&c.proof);

@@ -101,6 +101,7 @@ int verb_doctor(const struct cli_call *call)
 	in.house = engine.store.house;
 	if (engine_look(&engine, &sessions, NULL, &view, &e) < 0 ||
 	    facts_gather(&view.plan, &view.host, app_root(call), &facts, &e) < 0 ||
+	    facts_gather_appliances(engine.house, &view.plan, &view.host, &facts, &e) < 0 ||
 	    doctor_look(&in, &findings, &e) < 0)
 		return app_fail(call, &e);
 	return report(call, &findings, sessions.count);

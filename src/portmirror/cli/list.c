@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* portmirror list and show: the sessions and how they stand. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/term.h"
 #include "portmirror/cli/app.h"
+#include "portmirror/inliner.h"
 #include "portmirror/show.h"
 
 static enum paint paint_of(enum state state)
@@ -49,11 +51,17 @@ static int print_table(const struct view *view)
 		struct buf to cleanup(buf_free) = {0};
 
 		selectors_text(s->from, s->nfrom, &from);
-		selectors_text(s->to, s->nto, &to);
+		if (s->mode == MODE_INLINE)
+			selectors_text(s->through, SIDES, &to);
+		else
+			selectors_text(s->to, s->nto, &to);
 		table_cell(t, PAINT_BOLD, "%s", s->name);
 		table_cell(t, paint_of(show_state(st)), "%s", state_name(show_state(st)));
 		table_cell(t, PAINT_NONE, "%zu", st->from.count);
-		table_cell(t, PAINT_NONE, "%s", s->nfrom ? direction_name(s->direction) : "");
+		table_cell(t, PAINT_NONE, "%s",
+			   !s->nfrom		    ? ""
+			   : s->mode == MODE_INLINE ? "through"
+						    : direction_name(s->direction));
 		table_cell(t, PAINT_NONE, "%s", buf_text(&to));
 		table_cell(t, PAINT_NONE, "%s", buf_text(&from));
 		table_cell(t, PAINT_NONE, "%s", s->filter ? s->filter : "");
@@ -136,6 +144,56 @@ static void print_options(const struct session *s)
 		line("balance", "yes");
 }
 
+/* Whether anybody notices when the appliance fails. */
+static const char *watcher(const struct session *s, const struct inliner *have)
+{
+	if (have && inliner_watched(have, s->probe_interval, inliner_now()))
+		return "by portmirrord";
+	return "by nobody: static, portmirrord doesn't run; only a port that is gone is noticed";
+}
+
+static void print_counts(const struct inliner *have)
+{
+	for (unsigned i = 0; i < INLINE_COUNTS; i++)
+		if (have->counts[i].frames)
+			printf("%-12s %" PRIu64 " frames, %" PRIu64 " bytes\n",
+			       show_inline_count(i), (uint64_t)have->counts[i].frames,
+			       (uint64_t)have->counts[i].bytes);
+}
+
+static void print_inline(const struct view *view, const struct session_state *st)
+{
+	const struct session *s = st->session;
+	const struct inliner *have = host_inliner(&view->host, s->name);
+	struct buf guard cleanup(buf_free) = {0};
+	struct buf through cleanup(buf_free) = {0};
+	struct buf ports cleanup(buf_free) = {0};
+	struct buf appliance cleanup(buf_free) = {0};
+
+	selectors_text(s->from, s->nfrom, &guard);
+	selectors_text(s->through, SIDES, &through);
+	devices_text(view, st->from.items, st->from.count, &ports);
+	devices_text(view, st->through, SIDES, &appliance);
+	line("mode", "inline");
+	line("guard", buf_text(&guard));
+	line("through", buf_text(&through));
+	line("on-failure", s->on_failure == ON_FAILURE_OPEN ? "open: frames go straight on"
+							    : "closed: no frame gets through");
+	line("appliance", s->appliance == APPLIANCE_WIRE
+				  ? "wire"
+				  : "bridge: guarded machines talk to each other past it");
+	line("filter", s->filter ? s->filter : "(all frames)");
+	printf("%-12s every %u ms\n", "probes", s->probe_interval);
+	line("suspended", s->suspended ? "yes" : "no");
+	line("ports", ports.len ? buf_text(&ports) : "(none now)");
+	line("devices", appliance.len ? buf_text(&appliance) : "(none now)");
+	line("watched", watcher(s, have));
+	if (!have)
+		return;
+	printf("%-12s %u\n", "failures", have->health.failures);
+	print_counts(have);
+}
+
 static void print_one(const struct view *view, const struct session_state *st, const char *path)
 {
 	const struct session *s = st->session;
@@ -152,6 +210,10 @@ static void print_one(const struct view *view, const struct session_state *st, c
 	line("file", path);
 	if (s->nfrom == 0)
 		return; /* a broken one: there is nothing more to tell */
+	if (s->mode == MODE_INLINE) {
+		print_inline(view, st);
+		return;
+	}
 	selectors_text(s->from, s->nfrom, &from);
 	selectors_text(s->to, s->nto, &to);
 	devices_text(view, st->from.items, st->from.count, &ports);

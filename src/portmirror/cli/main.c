@@ -56,6 +56,32 @@ static const struct cli_option add_options[] = {
 	{0},
 };
 
+static const struct cli_option inline_options[] = {
+	{.name = "guard",
+	 .value = "SEL",
+	 .repeat = true,
+	 .help = "whose traffic is led through; may be repeated"},
+	{.name = "through",
+	 .value = "INSIDE,OUTSIDE",
+	 .help = "the appliance's ports: towards the machines, towards the network"},
+	{.name = "on-failure",
+	 .value = "open|closed",
+	 .help = "when the appliance fails, frames go straight on, or stop"},
+	{.name = "appliance",
+	 .value = "wire|bridge",
+	 .help = "what goes in at one port leaves at the other, or it learns (default: wire)"},
+	{.name = "filter",
+	 .value = "EXPR",
+	 .help = "only frames that match, see pcap-filter(7); the rest goes straight on"},
+	{.name = "probe-interval",
+	 .value = "MS",
+	 .help = "milliseconds between portmirrord's probes (default: 100)"},
+	{.name = "runtime", .help = "forget the session at the next boot"},
+	{.name = "strict", .help = "refuse selectors that match nothing yet"},
+	DRY_RUN,
+	{0},
+};
+
 static const struct cli_option rm_options[] = {
 	{.name = "all", .help = "all sessions, and what is left of dead ones"},
 	DRY_RUN,
@@ -100,6 +126,39 @@ static const struct cli_verb verbs[] = {
 			"80'\n",
 		.options = add_options,
 		.run = verb_add,
+	},
+	{
+		.name = "inline",
+		.arguments = "NAME",
+		.least = 1,
+		.most = 1,
+		.summary = "lead the frames of some machines through an appliance",
+		.text = "What a guarded machine sends goes into the appliance at its inside port; "
+			"what the "
+			"appliance\nlets out at its outside port goes on as if the machine had "
+			"just sent "
+			"it. Frames to the machine\ntravel the other way round. Neither port may "
+			"be on a "
+			"bridge; guarded machines are on one bridge.\n\n" SELECTORS
+			"\nWith portmirrord running, probe frames through the appliance tell "
+			"within three "
+			"intervals that\nit forwards nothing, and sessions follow devices that "
+			"come and "
+			"go. Without it the state is\nstatic: only a port that is gone is "
+			"noticed.\n\n"
+			"Two guarded machines talk through an appliance that is a wire. A learning "
+			"bridge "
+			"drops such\nframes: with --appliance bridge they go straight from one to "
+			"the "
+			"other.\n\nExamples:\n"
+			"  portmirror inline ips --guard vm:web1 --through vm:ips/0,vm:ips/1 "
+			"--on-failure "
+			"closed\n"
+			"  portmirror inline waf --guard bridge:br0 --through port:in0,port:out0 "
+			"--on-failure open \\\n"
+			"                    --filter 'tcp port 80 or tcp port 443'\n",
+		.options = inline_options,
+		.run = verb_inline,
 	},
 	{
 		.name = "rm",

@@ -14,6 +14,7 @@
 #include "base/term.h"
 #include "portmirror/cli/app.h"
 #include "portmirror/cli/live.h"
+#include "portmirror/show.h"
 
 #define SECONDS_MIN 0.1
 #define SECONDS_MAX 3600.0
@@ -78,6 +79,8 @@ static json_t *session_object_of(const struct stats_session *s, bool rates)
 		      count_object(&s->copied, rates), "lost_before", (json_int_t)s->lost_before,
 		      "lost_at", (json_int_t)s->lost_at, "shed", (json_int_t)s->shed, "sources",
 		      sources);
+	if (o && *s->through)
+		json_object_set_new(o, "appliance", show_inline_counts(&s->led));
 	if (o && rates) {
 		json_object_set_new(o, "lost_before_per_second",
 				    json_real(s->lost_before_per_second));
@@ -139,7 +142,10 @@ static void session_rows(struct table *t, const struct stats_session *s, bool ra
 {
 	table_cell(t, PAINT_BOLD, "%s", s->name);
 	table_cell(t, state_paint(s->state), "%s", state_name(s->state));
-	table_cell(t, PAINT_NONE, "to %s", *s->to ? s->to : "(not there)");
+	if (*s->through)
+		table_cell(t, PAINT_NONE, "through %s", s->through);
+	else
+		table_cell(t, PAINT_NONE, "to %s", *s->to ? s->to : "(not there)");
 	if (rates)
 		cell_rates(t, &s->copied);
 	cell_totals(t, &s->copied);

@@ -17,6 +17,10 @@ static bool plan_alone(const struct cli_call *call, struct engine *engine, struc
 		cli_complain(call, "there is no session named %s", call->args[0]);
 		return false;
 	}
+	if (script_possible(st->session, &e) < 0) {
+		app_fail(call, &e);
+		return false;
+	}
 	if (st->state == STATE_FAILED || st->to_ifindex == 0) {
 		app_complain_lines(call, st->session->name, st->reasons);
 		return false;

@@ -72,7 +72,7 @@ static void pins_are_seen_and_go(void **state)
 	assert_int_equal(pin_put(l.maps[COPY_MAP_CONFIG], path, &e), 0); /* again: in its place */
 	pin_path(l.house, "a.b", "sent", path);
 	assert_int_equal(pin_put(l.programs[0], path, &e), 0);
-	link = tcx_attach(l.programs[0], LOOPBACK, true, &e);
+	link = tcx_attach(l.programs[0], LOOPBACK, true, 0, &e);
 	assert_true(link >= 0);
 	pin_path(l.house, "a.b", "1-egress", link_path);
 	assert_int_equal(pin_put(link, link_path, &e), 0);
@@ -134,7 +134,7 @@ static void a_program_is_exchanged_in_one_step(void **state)
 
 	(void)state;
 	load_all(&l);
-	link = tcx_attach(l.programs[0], LOOPBACK, false, &e);
+	link = tcx_attach(l.programs[0], LOOPBACK, false, 0, &e);
 	assert_true(link >= 0);
 	assert_int_equal(tcx_look(link, &first), 0);
 	assert_int_equal(tcx_replace(link, l.programs[1], &e), 0);
@@ -146,7 +146,7 @@ static void a_program_is_exchanged_in_one_step(void **state)
 	close(link);
 	assert_int_equal(pin_drop_link(path, &e), 0);
 	assert_int_equal(tcx_programs(LOOPBACK, false, NULL, 0), 0);
-	assert_int_equal(tcx_attach(l.programs[0], 9999, false, &e), -ENODEV);
+	assert_int_equal(tcx_attach(l.programs[0], 9999, false, 0, &e), -ENODEV);
 	close_all(&l);
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,7 +132,8 @@ static void errors_name_their_field(void **state)
 		 "direction: \"in\" is no direction; it is both, sent or received"},
 		{"{\"attach\":\"tcx\"}", "attach",
 		 "attach: \"tcx\" is no way to attach; it is auto, clsact or classic"},
-		{"{\"mode\":\"inline\"}", "mode", "mode: \"inline\" is not known; it is mirror"},
+		{"{\"mode\":\"tap\"}", "mode",
+		 "mode: \"tap\" is not known; it is mirror or inline"},
 		{"{\"_type\":\"bridge\"}", "_type", "_type: \"bridge\" is not known; it is mirror"},
 		{"{\"isolate\":\"yes\"}", "isolate", "isolate: true or false is wanted here"},
 		{"{\"runtime\":1}", "runtime", "runtime: true or false is wanted here"},
@@ -142,9 +144,9 @@ static void errors_name_their_field(void **state)
 		 "name: \"a b\" is no name of a session: 1 to 63 letters, digits, '.', '_' and "
 		 "'-', the first a letter or digit"},
 		{"{\"from\":\"vm:a\",\"to\":\"port:b\"}", "", "the session has no name"},
-		{"{\"name\":\"a\",\"to\":\"port:b\"}", "",
+		{"{\"name\":\"a\",\"to\":\"port:b\"}", "from",
 		 "from is missing: what is to be mirrored?"},
-		{"{\"name\":\"a\",\"from\":\"vm:a\",\"to\":null}", "",
+		{"{\"name\":\"a\",\"from\":\"vm:a\",\"to\":null}", "to",
 		 "to is missing: where are the copies to go?"},
 		{"{\"name\":\"a\",\"from\":[\"vm:x\",\"port:b\"],\"to\":\"port:b\"}", "to",
 		 "to: a loop: \"port:b\" is a source too (from[1])"},
@@ -315,6 +317,96 @@ static void equal_minds_everything_but_the_order(void **state)
 	}
 }
 
+#define INLINE                                                                                     \
+	"\"mode\":\"inline\",\"guard\":[\"vm:a\",\"vm:b\"],"                                       \
+	"\"through\":[\"port:in\",\"port:out\"],\"on-failure\":\"open\""
+
+static void an_in_line_session_is_read(void **state)
+{
+	struct session s cleanup(session_free) = {0};
+
+	(void)state;
+	read_session("{" INLINE ",\"appliance\":\"bridge\",\"probe-interval\":20,"
+		     "\"filter\":\"arp\"}",
+		     "ips", &s);
+	assert_int_equal(s.mode, MODE_INLINE);
+	assert_int_equal(s.nfrom, 2);
+	assert_string_equal(s.from[1].text, "vm:b");
+	assert_string_equal(s.through[SIDE_INSIDE].text, "port:in");
+	assert_string_equal(s.through[SIDE_OUTSIDE].text, "port:out");
+	assert_int_equal(s.on_failure, ON_FAILURE_OPEN);
+	assert_int_equal(s.appliance, APPLIANCE_BRIDGE);
+	assert_int_equal(s.probe_interval, 20);
+	assert_int_equal(s.nto, 0);
+	assert_yaml(&s, false,
+		    "name: ips\nmode: inline\nguard:\n  - vm:a\n  - vm:b\nthrough:\n  - port:in\n"
+		    "  - port:out\non-failure: open\nappliance: bridge\nfilter: arp\n"
+		    "probe-interval: 20\n");
+}
+
+static void the_other_mode_s_defaults_do_no_harm(void **state)
+{
+	struct session s cleanup(session_free) = {0};
+	struct session copy cleanup(session_free) = {0};
+	struct session mirror cleanup(session_free) = {0};
+
+	(void)state;
+	read_session("{" INLINE ",\"from\":null,\"to\":null,\"direction\":\"both\","
+		     "\"attach\":\"auto\",\"engine\":\"auto\",\"isolate\":false,"
+		     "\"balance\":false,\"snap\":null}",
+		     "ips", &s);
+	assert_int_equal(session_copy(&s, &copy, NULL), 0);
+	assert_true(session_equal(&s, &copy));
+	read_session("{\"from\":\"vm:a\",\"to\":\"port:x\",\"guard\":null,\"through\":null,"
+		     "\"on-failure\":null,\"appliance\":\"wire\",\"probe-interval\":100}",
+		     "ips", &mirror);
+	assert_false(session_equal(&s, &mirror));
+}
+
+static void what_an_in_line_session_can_not_be(void **state)
+{
+	static const struct {
+		const char *more, *field, *words;
+	} wrong[] = {
+		{"\"from\":\"vm:c\"", "from", "only one of them is wanted"},
+		{"\"to\":\"port:x\"", "to", "only a session of mode mirror has it"},
+		{"\"direction\":\"sent\"", "direction", "only a session of mode mirror has it"},
+		{"\"snap\":100", "snap", "only a session of mode mirror has it"},
+		{"\"isolate\":true", "isolate", "only a session of mode mirror has it"},
+		{"\"through\":[\"port:a\"]", "through", "an array of two selectors"},
+		{"\"through\":[\"port:a\",\"port:a\"]", "through", "are one: \"port:a\""},
+		{"\"through\":[\"port:a\",\"vm:b\"]", "through", "guarded too (guard[1])"},
+		{"\"through\":[\"port:a\",7]", "through[1]", "a string is wanted here"},
+		{"\"guard\":[\"vm:a\",\"vm:a\"]", "guard[1]", "there already, as guard[0]"},
+		{"\"guard\":null", "guard", "guard is missing"},
+		{"\"through\":null", "through", "through is missing"},
+		{"\"on-failure\":null", "on-failure", "on-failure is missing"},
+		{"\"on-failure\":\"\"", "on-failure", "it is open or closed"},
+		{"\"appliance\":\"hub\"", "appliance", "it is wire or bridge"},
+		{"\"mode\":\"tap\"", "mode", "it is mirror or inline"},
+		{"\"mode\":\"mirror\"", "guard", "only a session of mode inline has it"},
+		{"\"probe-interval\":9", "probe-interval", "from 10 to 60000"},
+		{"\"probe-interval\":\"9\"", "probe-interval", "from 10 to 60000"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		json_t *object cleanup(json_free_at) = json("{" INLINE "}");
+		char text[200], field[SESSION_FIELD] = "";
+		json_t *more cleanup(json_free_at) = NULL;
+		struct session s = {0};
+		struct err e = {0};
+
+		snprintf(text, sizeof(text), "{%s}", wrong[i].more);
+		more = json(text);
+		json_object_update(object, more);
+		if (session_read(object, "ips", &s, field, &e) == 0)
+			fail_msg("%s is taken", wrong[i].more);
+		if (strcmp(field, wrong[i].field) != 0 || !strstr(e.text, wrong[i].words))
+			fail_msg("%s gives, at '%s': %s", wrong[i].more, field, e.text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +419,9 @@ int main(void)
 		cmocka_unit_test(the_object_keeps_its_order),
 		cmocka_unit_test(what_is_written_is_read_back),
 		cmocka_unit_test(equal_minds_everything_but_the_order),
+		cmocka_unit_test(an_in_line_session_is_read),
+		cmocka_unit_test(the_other_mode_s_defaults_do_no_harm),
+		cmocka_unit_test(what_an_in_line_session_can_not_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

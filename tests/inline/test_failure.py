@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""The appliance fails: open lets all frames go straight on, closed stops them; and it comes back."""
+import json
+import re
+import socket
+import threading
+
+import pytest
+
+from appliances import INSIDE, OUTSIDE, LearningBridge, Wire
+from lab import BROADCAST, ethernet
+
+pytestmark = pytest.mark.engine('bpf')
+
+
+def events(pm, *kinds):
+    lines = (pm.root / 'run/portmirror/events').read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event['kind'] in kinds]
+
+
+def state(pm, name='ips'):
+    return pm.json('show', name)
+
+
+def arrives(a, b, text=b'are you there'):
+    """Whether a frame from a gets to b, and one from b to a."""
+    there, back = (ethernet(y.mac, x.mac, 0x88b6, text) for x, y in ((a, b), (b, a)))
+    with b.capture() as at_b, a.capture() as at_a:
+        a.send([there])
+        b.send([back])
+        return (at_b.counts(1, timeout=0.2, quiet=0.02)[there],
+                at_a.counts(1, timeout=0.2, quiet=0.02)[back])
+
+
+def teach(lab):
+    for machine in lab.machines:
+        machine.send([ethernet(BROADCAST, machine.mac, 0x88b6, b'here I am')])
+
+
+BREAK = {
+    'down': lambda lab, wire: lab.host.ip(f'link set {OUTSIDE} down'),
+    'no carrier': lambda lab, wire: wire.ip('link set eth0 down'),
+    'gone': lambda lab, wire: lab.host.ip(f'link del {INSIDE}'),
+    'hung': lambda lab, wire: wire('hang'),
+    'dropping': lambda lab, wire: wire('drop'),
+}
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('failure', ['open', 'closed'])
+@pytest.mark.parametrize('how', BREAK)
+def test_it_fails(lab, pm, inline, appliance, daemon, wait_until, failure, how):
+    wire = appliance()
+    a, _, c = lab.machines
+    inline('ips', 'vnet1', failure=failure)
+    daemon()
+    wait_until(lambda: state(pm)['appliance_state']['watched'])
+    teach(lab)
+    assert arrives(a, c) == (1, 1)
+    BREAK[how](lab, wire)
+    wait_until(lambda: events(pm, 'appliance-failed'))
+    assert arrives(a, c) == ((1, 1) if failure == 'open' else (0, 0))
+    shown = state(pm)
+    assert shown['state'] in ('partial', 'waiting')
+    assert shown['appliance_state']['failures'] == 1
+    assert shown['appliance_state']['failure'] in ('down', 'gone', 'silent')
+    words = 'all frames go straight on' if failure == 'open' else 'no frame gets through'
+    assert any(words in reason for reason in shown['reasons'])
+    assert words in events(pm, 'appliance-failed')[0]['text']
+    found = [finding for finding in pm.json('doctor', status=1) if finding['session'] == 'ips']
+    assert any(finding['name'] == 'appliance-failed' and words in finding['text']
+               for finding in found)
+    if failure == 'open':
+        assert shown['appliance_state']['counts']['straight']['frames'] > 0
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('how', ['down', 'gone', 'hung'])
+def test_it_comes_back(lab, pm, inline, appliance, daemon, wait_until, how):
+    wire = appliance()
+    a, _, c = lab.machines
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 20))
+    daemon()
+    teach(lab)
+    BREAK[how](lab, wire)
+    wait_until(lambda: events(pm, 'appliance-failed'))
+    assert state(pm)['appliance_state']['failure']
+    if how == 'down':
+        lab.host.ip(f'link set {OUTSIDE} up')
+    elif how == 'hung':
+        wire('pass')
+    else:  # another device, and another program behind it
+        wire.process.stdin.write('pass\n')
+        wire.close()
+        lab.host.ip(f'link del {OUTSIDE}', check=False)
+        appliance()
+    wait_until(lambda: events(pm, 'appliance-back'))
+    wait_until(lambda: state(pm)['state'] == 'whole')
+    before = state(pm)['appliance_state']
+    assert arrives(a, c, b'through it again') == (1, 1)
+    after = state(pm)['appliance_state']
+    assert after['failure'] is None and after['failures'] == 1
+    assert after['counts']['back_out']['frames'] == before['counts']['back_out']['frames'] + 1
+    assert after['counts']['back_in']['frames'] == before['counts']['back_in']['frames'] + 1
+
+
+@pytest.mark.lab(machines=2)
+def test_connections_outlive_failure_and_return(lab, pm, inline, appliance, daemon, wait_until):
+    wire = appliance()
+    a, b = lab.machines
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 10))
+    daemon()
+    received, going = [], threading.Event()
+
+    def receive(server):
+        with server.accept()[0] as connection:
+            while data := connection.recv(1 << 16):
+                received.append(len(data))
+
+    def send(client):
+        while not going.is_set():
+            client.sendall(bytes(1 << 12))
+    with b.inside(lambda: socket.create_server((b.ipv4, 0))) as server:
+        receiver = threading.Thread(target=receive, args=(server,))
+        receiver.start()
+        client = a.inside(lambda: socket.create_connection(server.getsockname(), 5))
+        sender = threading.Thread(target=send, args=(client,))
+        sender.start()
+        for round_ in range(3):
+            wire('hang')
+            wait_until(lambda: len(events(pm, 'appliance-failed')) == round_ + 1)
+            count = sum(received)
+            wait_until(lambda: sum(received) > count)
+            wire('pass')
+            wait_until(lambda: len(events(pm, 'appliance-back')) == round_ + 1)
+            count = sum(received)
+            wait_until(lambda: sum(received) > count)
+        going.set()
+        sender.join()
+        client.close()
+        receiver.join()
+    assert sum(received) > 0
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('failure', ['open', 'closed'])
+def test_without_the_daemon_a_port_that_is_gone_is_noticed_by_the_kernel(lab, pm, inline, appliance,
+                                                                          failure):
+    appliance()
+    a, _, c = lab.machines
+    inline('ips', 'vnet1', failure=failure)
+    teach(lab)
+    assert arrives(a, c) == (1, 1)
+    assert 'static' in pm('show', 'ips').stdout
+    assert not state(pm)['appliance_state']['watched']
+    lab.host.ip(f'link del {OUTSIDE}')
+    assert arrives(a, c) == ((1, 1) if failure == 'open' else (0, 0))
+    count = state(pm)['appliance_state']['counts']
+    assert count['straight' if failure == 'open' else 'stopped']['frames'] == 2
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('kind', [Wire, LearningBridge])
+def test_probes_reach_no_machine_and_no_network(lab, pm, inline, appliance, daemon, wait_until, kind):
+    made = appliance(kind)
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 10))
+    captures = [machine.capture() for machine in lab.machines]
+    with lab.host.capture('br0') as host, made.capture('eth0') as inside, \
+            made.capture('eth1') as outside:
+        daemon()
+        if kind is Wire:
+            made('storm 3')
+        assert len(inside.frames(30, quiet=0)) >= 30 and len(outside.frames(30, quiet=0)) >= 30
+        if kind is Wire:
+            made('replay')
+            made('hang')
+            wait_until(lambda: events(pm, 'appliance-failed'))
+            made('echo')
+            wait_until(lambda: events(pm, 'appliance-back'))
+        assert [frame for frame in host.frames() if frame[12:14] == b'\x88\xb5'] == []
+    for capture in captures:
+        assert capture.frames() == []
+        capture.close()
+
+
+@pytest.mark.lab(machines=3)
+def test_the_daemon_follows_guarded_machines_that_come_and_move(lab, pm, appliance, daemon, wait_until):
+    appliance()
+    a, b, c = lab.machines
+    daemon()
+    pm('inline', 'ips', '--guard', 'port:vnet[12]', '--guard', 'port:vnet4', '--through',
+       f'port:{INSIDE},port:{OUTSIDE}', '--on-failure', 'closed')
+
+    def led(machine, to, text):
+        frame = ethernet(to.mac, machine.mac, 0x88b6, text)
+        before = state(pm)['appliance_state']['counts']['led_out']['frames']
+        with to.capture() as capture:
+            machine.send([frame])
+            assert capture.counts(1)[frame] == 1
+        return state(pm)['appliance_state']['counts']['led_out']['frames'] - before
+    teach(lab)
+    assert led(a, c, b'one') == 1
+    late = lab.add_machine()
+    wait_until(lambda: 'vnet4' in state(pm)['ports'] and state(pm)['state'] == 'whole')
+    assert led(late, c, b'two') == 1
+    # A machine's address moves to another guarded port.
+    a.ip('link set eth0 down')
+    late.ip(f'link set eth0 address {a.mac}')
+    late.mac = a.mac
+    assert led(late, c, b'three') == 1
+    frame = ethernet(a.mac, c.mac, 0x88b6, b'to the new place')
+    with late.capture() as capture:
+        c.send([frame])
+        assert capture.counts(1)[frame] == 1
+    lab.host.ip('link set vnet2 nomaster')
+    wait_until(lambda: state(pm)['ports'] == ['vnet1', 'vnet4'])
+
+
+@pytest.mark.lab(machines=2)
+def test_a_busy_appliance_is_not_a_failed_one(lab, pm, inline, appliance, daemon, wait_until):
+    wire = appliance()
+    wire('delay 150')
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 50))
+    daemon()
+    with wire.capture('eth0') as probes:
+        assert len(probes.frames(40, quiet=0)) >= 40
+    assert state(pm)['appliance_state']['watched']
+    assert state(pm)['appliance_state']['failures'] == 0
+
+
+def test_doctor_recognises_a_learning_bridge_by_its_probes(lab, pm, inline, appliance):
+    appliance(LearningBridge)
+    inline('ips', 'vnet1', 'vnet2')
+    found = {finding['name']: finding for finding in pm.json('doctor', status=1)}
+    assert '--appliance bridge' in found['appliance-learns']['cure']
+    pm('rm', 'ips')
+    inline('ips', 'vnet1', 'vnet2', more=('--appliance', 'bridge'))
+    names = {finding['name'] for finding in pm.json('doctor', status=None)}
+    assert 'appliance-learns' not in names and 'guarded-direct' in names
+
+
+def test_doctor_finds_nothing_wrong_with_a_wire(lab, pm, inline, appliance):
+    appliance()
+    inline('ips', 'vnet1', 'vnet2')
+    assert 'appliance' not in ' '.join(f['name'] for f in pm.json('doctor', status=None)
+                                       if f['severity'] != 'hint')
+
+
+def test_doctor_and_check_tell_an_appliance_that_forwards_nothing(lab, pm, inline, appliance):
+    wire = appliance()
+    inline('ips', 'vnet1')
+    assert pm('check', 'ips', '--seconds', 0.3).stdout.splitlines()[-1].startswith('whole')
+    wire('drop')
+    assert 'appliance-silent' in {f['name'] for f in pm.json('doctor', status=1)}
+    proof = pm.json('check', 'ips', '--seconds', 0.3, status=1)
+    assert proof['verdict'] == 'broken' and proof['probes']['outward']['came'] == 0
+
+
+def test_doctor_finds_an_mtu_that_is_too_small(lab, pm, inline, appliance):
+    appliance()
+    inline('ips', 'vnet1')
+    lab.host.ip(f'link set {INSIDE} mtu 1400')
+    found = {finding['name']: finding for finding in pm.json('doctor', status=1)}
+    assert found['appliance-mtu']['subject'] == INSIDE
+    assert re.search('mtu 1500', found['appliance-mtu']['cure'])
