@@ -36,7 +36,16 @@ const struct fact_device *facts_device(const struct facts *facts, int ifindex)
 	return NULL;
 }
 
-static void ask_tcx(int ifindex, int hook, struct fact_tcx *tcx)
+static bool is_ours(const struct pins *pins, uint32_t program)
+{
+	for (size_t i = 0; i < pins->count; i++)
+		if (pins->items[i].program == program)
+			return true;
+	return false;
+}
+
+/* The programs at the hook that are not ours. */
+static void ask_tcx(const struct host *host, int ifindex, int hook, struct fact_tcx *tcx)
 {
 	uint32_t ids[TCX_PROGRAMS] = {0}, count = TCX_PROGRAMS;
 	struct bpf_prog_info info = {0};
@@ -44,12 +53,14 @@ static void ask_tcx(int ifindex, int hook, struct fact_tcx *tcx)
 	int fd cleanup(fd_close_at) = -1;
 
 	/* Kernels before 6.6: -EINVAL. */
-	if (bpf_prog_query(ifindex, (enum bpf_attach_type)hook, 0, NULL, ids, &count) < 0 ||
-	    count == 0)
+	if (bpf_prog_query(ifindex, (enum bpf_attach_type)hook, 0, NULL, ids, &count) < 0)
 		return;
-	tcx->count = count;
-	tcx->id = ids[0];
-	fd = bpf_prog_get_fd_by_id(ids[0]);
+	for (uint32_t i = 0; i < count && i < TCX_PROGRAMS; i++)
+		if (!is_ours(&host->pins, ids[i]) && tcx->count++ == 0)
+			tcx->id = ids[i];
+	if (tcx->count == 0)
+		return;
+	fd = bpf_prog_get_fd_by_id(tcx->id);
 	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
 		memcpy(tcx->name, info.name, sizeof(tcx->name) - 1);
 }
@@ -63,13 +74,14 @@ static bool ask_offload(int fd, const char *port, uint32_t command)
 	return ioctl(fd, SIOCETHTOOL, &request) == 0 && value.data != 0;
 }
 
-static void ask_device(int fd, const struct nl_link *link, struct fact_device *d)
+static void ask_device(int fd, const struct host *host, const struct nl_link *link,
+		       struct fact_device *d)
 {
 	d->tso = ask_offload(fd, link->name, ETHTOOL_GTSO);
 	d->gso = ask_offload(fd, link->name, ETHTOOL_GGSO);
 	d->tx_checksum = ask_offload(fd, link->name, ETHTOOL_GTXCSUM);
-	ask_tcx(link->index, TCX_INGRESS, &d->tcx_sent);
-	ask_tcx(link->index, TCX_EGRESS, &d->tcx_received);
+	ask_tcx(host, link->index, TCX_INGRESS, &d->tcx_sent);
+	ask_tcx(host, link->index, TCX_EGRESS, &d->tcx_received);
 }
 
 static int involved(const struct plan *plan, struct ifindexes *all)
@@ -106,7 +118,7 @@ static int gather_devices(const struct plan *plan, const struct host *host, cons
 		if (!link)
 			continue;
 		facts->devices[facts->count].ifindex = link->index;
-		ask_device(fd, link, &facts->devices[facts->count++]);
+		ask_device(fd, host, link, &facts->devices[facts->count++]);
 	}
 	return facts_gather_nm(host, root, facts, e);
 }

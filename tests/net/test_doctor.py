@@ -199,6 +199,14 @@ def test_tcx_programs(lab, pm, needs_tcx, dev, hook, found):
     assert f'tcx_{hook} dev {dev}' in finding['cure']
 
 
+@pytest.mark.engine('bpf')
+def test_our_own_tcx_programs_hide_nothing(lab, pm, needs_tcx):
+    mirror(pm)
+    assert 'tcx-program' not in findings(pm)
+    attach_tcx(lab, 'vnet1', 'egress')
+    assert 'the tcx program greedy (id ' in findings(pm)['tcx-program']['text']
+
+
 @pytest.fixture
 def manager(lab, tmp_path):
     """A process called NetworkManager."""
