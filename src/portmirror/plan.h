@@ -148,8 +148,9 @@ struct plan_input {
 	const struct notes *notes;
 	struct lacks lacks;
 	uint32_t house;
-	enum engine_kind
-		preferred; /* what a session's engine auto means here, where it can be had */
+	/* What a session's engine auto means here, where it can be had. */
+	enum engine_kind preferred;
+	bool tc_only; /* by the engine tc, whatever the sessions say */
 };
 
 int plan_make(const struct plan_input *in, struct plan *plan, struct err *e);

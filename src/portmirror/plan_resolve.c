@@ -148,7 +148,7 @@ static enum engine_kind choose_engine(struct work *w, int state, const struct se
 	const char *only = session_needs_bpf(s), *why = no_bpf(w);
 	bool automatic = s->engine == ENGINE_AUTO && !only;
 
-	if (s->engine == ENGINE_TC ||
+	if (s->engine == ENGINE_TC || w->in->tc_only ||
 	    (automatic && (s->attach != ATTACH_AUTO || w->in->preferred != ENGINE_BPF)))
 		return ENGINE_TC;
 	if (!why)

@@ -130,6 +130,7 @@ int host_without_ours(struct host *host, const struct notes *notes, uint32_t hou
 
 	for (size_t i = 0; r == 0 && i < removal.nops; i++)
 		carry_out(host, &removal.ops[i]);
+	host_free_copiers(host);
 	return r;
 }
 
@@ -173,11 +174,16 @@ int script_plan(struct view *view, const char *name, uint32_t house, struct plan
 
 	if (!st)
 		return err_set(e, -ENOENT, "there is no session named %s", name);
+	if (session_needs_bpf(st->session))
+		return err_set(
+			e, -ENOTSUP,
+			"%s asks for what no command of tc can do (%s); see portmirror show %s",
+			name, session_needs_bpf(st->session), name);
 	number = (size_t)(st - view->plan.states);
 	one.items = &view->sessions->items[number];
 	in.filters = &view->filters[number];
 	in.lacks = lacks_shown(&view->host, &view->notes, house);
-	in.preferred = ENGINE_TC; /* whatever copies them: this is how tc would */
+	in.tc_only = true; /* whatever copies them: this is how tc would */
 	r = host_without_ours(&view->host, &view->notes, house, e);
 	if (r < 0)
 		return r;

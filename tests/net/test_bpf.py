@@ -97,6 +97,21 @@ def test_the_engine_of_a_session(lab, pm):
     assert lab.host.back_to(before)
 
 
+def test_tc_prints_how_tc_would_do_it(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    commands = pm.json('tc', 'ids')['commands']
+    assert any('mirred egress mirror dev ids0' in command for command in commands)
+    pm('rm', 'ids')
+    lab.host.run('sh', '-e', stdin='\n'.join(commands))
+    frames = numbered(lab, 2)
+    with lab.sensor.capture() as copies:
+        lab.machines[0].send(frames)
+        assert copies.counts(2) == collections.Counter(frames)
+    pm('add', 'few', '--from', 'port:vnet2', '--to', 'port:ids0', '--sample', '9')
+    refusal = pm('tc', 'few', status=1).stderr
+    assert 'no command of tc can do (sample)' in refusal and refusal.count('\n') == 1
+
+
 def test_snap_cuts_the_copy_only(lab, pm):
     a, b = lab.machines
     before = lab.host.state()
