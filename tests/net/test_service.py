@@ -165,7 +165,7 @@ def container(lab, tmp_path, wait_until):
                 return made.first and 'active' in made.systemctl('is-active', 'multi-user.target',
                                                                  check=False)
 
-            wait_until(is_up, 30)
+            wait_until(is_up, 120)  # emulated, it takes its time
             made.systemctl('start', 'systemd-journald')
             yield made
         finally:
