@@ -260,7 +260,6 @@ int events_add(struct events *events, const char *kind, const char *session, str
 	       const char *format, ...)
 {
 	struct event *event cleanup(event_free_at) = calloc(1, sizeof(*event));
-	const struct event *kept;
 	struct timespec now;
 	va_list args;
 
@@ -276,10 +275,9 @@ int events_add(struct events *events, const char *kind, const char *session, str
 	va_end(args);
 	if (!event->text)
 		return err_set(e, -ENOMEM, "out of memory");
-	kept = event;
 	keep(events, take(event));
 	if (++events->lines <= FILE_LINES)
-		return append(events, kept, e);
+		return append(events, events_nth(events, events->count - 1), e);
 	events->lines = events->count;
 	return write_all(events, e);
 }
