@@ -91,6 +91,14 @@ static int hold(struct keeper *k, const struct op *op)
 	return 0;
 }
 
+static bool is_held_back(const struct keeper *k, int ifindex)
+{
+	for (size_t i = 0; i < k->nheld_back; i++)
+		if (k->held_back[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
 /* Wakes up at the end of the first pause. */
 static void set_timer(struct keeper *k, int64_t now)
 {
@@ -122,6 +130,19 @@ static void forget(struct keeper *k, int64_t now)
 	k->nfights = kept;
 }
 
+/* Nor is anything removed where something is held back: a rule may be about to move to the place of
+ * another, which goes then. */
+static void leave_alone(struct keeper *k)
+{
+	struct plan *plan = &k->view.plan;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < plan->nops; i++)
+		if (plan->ops[i].kind != OP_FILTER_DEL || !is_held_back(k, plan->ops[i].ifindex))
+			plan->ops[kept++] = plan->ops[i];
+	plan->nops = kept;
+}
+
 void keeper_hold_back(struct keeper *k)
 {
 	struct plan *plan = &k->view.plan;
@@ -139,6 +160,7 @@ void keeper_hold_back(struct keeper *k)
 		plan->ops[kept++] = *op;
 	}
 	plan->nops = kept;
+	leave_alone(k);
 	set_timer(k, now);
 }
 
