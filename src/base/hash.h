@@ -17,4 +17,12 @@ static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
 	return hash;
 }
 
+/* The same for a number, its lowest byte first. */
+static inline uint64_t hash_number(uint64_t hash, uint64_t number)
+{
+	for (int shift = 0; shift < 64; shift += 8)
+		hash = (hash ^ (number >> shift & 0xff)) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
 #endif

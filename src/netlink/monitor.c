@@ -26,7 +26,7 @@ struct nl_monitor {
 
 /* In place of a device's index, where filters are on a block that several devices share
  * (TCM_IFINDEX_MAGIC_BLOCK, an unsigned number, in linux/rtnetlink.h). */
-#define SHARED_BLOCK -1
+#define SHARED_BLOCK (-1)
 
 static int read_link(const struct nlmsghdr *message, struct nl_news *news)
 {

@@ -18,7 +18,7 @@
 #include "data/json.h"
 
 /* The file is written anew when it holds twice as many as are kept. */
-#define FILE_LINES (2 * EVENTS_MAX)
+#define FILE_LINES ((size_t)2 * EVENTS_MAX)
 #define FILE_MAX   ((size_t)16 << 20)
 
 struct events {

@@ -37,11 +37,21 @@ struct files {
 
 static uint64_t hash_of(const struct stat *st)
 {
-	const int64_t told[] = {(int64_t)st->st_dev, (int64_t)st->st_ino, st->st_size,
-				st->st_mtim.tv_sec,  st->st_mtim.tv_nsec, st->st_ctim.tv_sec,
-				st->st_ctim.tv_nsec, (int64_t)st->st_mode};
+	const uint64_t told[] = {
+		st->st_dev,
+		st->st_ino,
+		(uint64_t)st->st_size,
+		(uint64_t)st->st_mtim.tv_sec,
+		(uint64_t)st->st_mtim.tv_nsec,
+		(uint64_t)st->st_ctim.tv_sec,
+		(uint64_t)st->st_ctim.tv_nsec,
+		st->st_mode,
+	};
+	uint64_t hash = HASH_START;
 
-	return hash_bytes(HASH_START, told, sizeof(told));
+	for (size_t i = 0; i < COUNT(told); i++)
+		hash = hash_number(hash, told[i]);
+	return hash;
 }
 
 bool file_mark_same(struct file_mark *mark, const char *path)
@@ -74,9 +84,8 @@ static uint64_t hash_of_folder(const char *path)
 
 static uint64_t look(const struct files *f)
 {
-	const uint64_t both[] = {hash_of_folder(f->folders[0]), hash_of_folder(f->folders[1])};
-
-	return hash_bytes(HASH_START, both, sizeof(both));
+	return hash_number(hash_number(HASH_START, hash_of_folder(f->folders[0])),
+			   hash_of_folder(f->folders[1]));
 }
 
 /* (The same folder has the same watch.) A folder that can't be made or watched is left to polls. */

@@ -51,7 +51,8 @@ static uint64_t ours_on(const struct follow *f, int ifindex)
 		    !inliner_filter(t, f->config.engine->store.house))
 			continue;
 		any = true;
-		hash = hash_bytes(hash, told, sizeof(told));
+		for (size_t j = 0; j < COUNT(told); j++)
+			hash = hash_number(hash, told[j]);
 		hash = hash_bytes(hash, t->kind, strlen(t->kind));
 		hash = hash_bytes(hash, t->bpf_name, strlen(t->bpf_name));
 	}

@@ -199,11 +199,14 @@ static void tell_all(const struct told *told, const struct told_session *now, si
 {
 	size_t i = 0, j = 0;
 
-	while (i < told->count || j < count) {
+	for (;;) {
 		const struct told_session *old = i < told->count ? &told->sessions[i] : NULL;
 		const struct told_session *new = j < count ? &now[j] : NULL;
-		int order = !old ? 1 : !new ? -1 : strcmp(old->name, new->name);
+		int order;
 
+		if (!old && !new)
+			return;
+		order = !old ? 1 : !new ? -1 : strcmp(old->name, new->name);
 		if (order < 0)
 			tell(teller, "session-removed", old->name, "it is saved no longer");
 		else if (order > 0)
