@@ -8,6 +8,13 @@
 #include "portmirrord/follow.h"
 #include "portmirrord/keeper_private.h"
 
+/*
+ * Who has removed a qdisc of ours may be about to add one of their own in a message of its own, as
+ * libvirt does for <bandwidth>: one of ours put back in between would make that fail ("Exclusivity
+ * flag on"). So long a time is left to them.
+ */
+#define SETTLE_MS 500
+
 static bool mends(const struct op *op)
 {
 	return op->kind == OP_QDISC_CLEAR || op->kind == OP_QDISC_ADD || op->kind == OP_FILTER_PUT;
@@ -27,7 +34,8 @@ static struct device_fight *fight_about(struct keeper *k, int ifindex)
 	struct device_fight *fight = find_fight(k, ifindex);
 
 	if (fight)
-		return ifindexes_have(follow_wiped(k->follow), ifindex) || fight->fight.pauses > 0
+		return ifindexes_have(follow_wiped(k->follow), ifindex) ||
+				       fight->fight.pauses > 0 || fight->settled != 0
 			       ? fight
 			       : NULL;
 	if (!ifindexes_have(follow_wiped(k->follow), ifindex) ||
@@ -67,7 +75,20 @@ static bool takes_over(const struct keeper *k, const struct op *op)
 	return false;
 }
 
-/* One decision a device and pass: fights that are decided carry its verdict until the next. */
+/* Filters on qdiscs that are there are put back at once: they are in nobody's way. */
+static bool unsettled(struct keeper *k, struct device_fight *fight, const struct op *op,
+		      int64_t now)
+{
+	if (ifindexes_have(follow_wiped(k->follow), op->ifindex))
+		fight->settled = now + SETTLE_MS;
+	if (op->kind != OP_FILTER_PUT && now < fight->settled)
+		return true;
+	fight->settled = 0;
+	return false;
+}
+
+/* One decision a device and pass: fights that are decided carry its verdict until the next. (The
+ * first operation is about a qdisc, if any is.) */
 static enum fight_verdict decide(struct keeper *k, const struct op *op, int64_t now)
 {
 	struct device_fight *fight = fight_about(k, op->ifindex);
@@ -77,6 +98,8 @@ static enum fight_verdict decide(struct keeper *k, const struct op *op, int64_t 
 	if (fight->decided)
 		return fight->verdict;
 	fight->decided = true;
+	if (unsettled(k, fight, op, now))
+		return fight->verdict = FIGHT_WAIT;
 	fight->verdict = fight_decide(&fight->fight, now);
 	if (fight->verdict == FIGHT_PAUSE)
 		tell_fight(k, op, fight->fight.until - now);
@@ -105,7 +128,8 @@ static void set_timer(struct keeper *k, int64_t now)
 	int64_t first = 0;
 
 	for (size_t i = 0; i < k->nfights; i++) {
-		int64_t until = k->fights[i].fight.until;
+		const struct device_fight *f = &k->fights[i];
+		int64_t until = f->settled > f->fight.until ? f->settled : f->fight.until;
 
 		if (until > now && (first == 0 || until < first))
 			first = until;
@@ -124,7 +148,7 @@ static void forget(struct keeper *k, int64_t now)
 
 		f->decided = false;
 		if (nl_link_by_index(&k->view.host.links, f->ifindex) &&
-		    now - f->fight.last < FIGHT_PEACE_MS)
+		    (now - f->fight.last < FIGHT_PEACE_MS || now - f->settled < FIGHT_PEACE_MS))
 			k->fights[kept++] = *f;
 	}
 	k->nfights = kept;
@@ -168,11 +192,13 @@ void keeper_say_held_back(struct keeper *k)
 {
 	for (size_t i = 0; i < k->nheld_back; i++) {
 		const struct op *op = &k->held_back[i];
+		const struct device_fight *fight = find_fight(k, op->ifindex);
 		char sentence[128];
 
 		snprintf(sentence, sizeof(sentence),
-			 "%s is not mirrored for now: something else keeps removing what does it",
-			 op->port);
+			 "%s is not mirrored for now: something else %s", op->port,
+			 fight && fight->settled != 0 ? "has just changed its qdiscs"
+						      : "keeps removing what does it");
 		keeper_add_reason(k, op->session, sentence);
 	}
 }

@@ -15,6 +15,7 @@ struct device_fight {
 	struct fight fight;
 	bool decided; /* in this round */
 	enum fight_verdict verdict;
+	int64_t settled; /* when others have finished with its qdiscs, we hope; 0: they have */
 };
 
 struct keeper {

@@ -628,8 +628,11 @@ def test_rule_15_a_placeholder_in_each_collection(api):
             assert item['_type'] == answer.value['_type']
             assert set(item) <= set(answer.value), (url, set(item) - set(answer.value))
             for key, value in item.items():
-                if value is not None and answer.value[key] is not None:
-                    assert isinstance(value, type(answer.value[key])) or isinstance(value, (int, float)), (url, key)
+                shape = answer.value[key]
+                if key == 'to' and isinstance(value, str):
+                    shape = shape[0]  # a single destination stands without the array
+                if value is not None and shape is not None:
+                    assert isinstance(value, type(shape)) or isinstance(value, (int, float)), (url, key)
         assert '_' not in [item['id'] for item in items]
 
 

@@ -291,6 +291,18 @@ def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     assert running.events('fight') == []
 
 
+@pytest.mark.engine('tc')
+def test_who_puts_a_qdisc_in_place_of_ours_has_time_to(lab, pm, daemon, wait_until):
+    """As libvirt does for bandwidth limits, in several messages."""
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--direction', 'sent')
+    running = daemon()
+    lab.host.tc('qdisc del dev vnet1 clsact')
+    wait_until(lambda: running.events('session-partial'))  # it has seen that
+    lab.host.tc('qdisc add dev vnet1 ingress')
+    wait_until(lambda: is_copied(lab))
+    assert [event['kind'] for event in running.events('repaired', 'fight', 'error')] == ['repaired']
+
+
 @pytest.mark.engine('bpf')
 def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wait_until):
     """Nobody tells of it: it is found at the next look, which comes by itself twice a minute."""
