@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Releases a local when its scope ends: int fd cleanup(fd_close_at) = -1; */
@@ -45,6 +46,19 @@ static inline int fd_take(int *fd)
 
 	*fd = -1;
 	return taken;
+}
+
+/* The bytes as a string, the caller's; NULL: out of memory. strndup() wants a string to begin with
+ * (and the sanitizers hold it to that): this is for bytes that have no end of their own. */
+static inline char *string_from(const char *bytes, size_t len)
+{
+	char *string = malloc(len + 1);
+
+	if (!string)
+		return NULL;
+	memcpy(string, bytes, len);
+	string[len] = '\0';
+	return string;
 }
 
 /*

@@ -188,7 +188,7 @@ int mail_letters_read(struct mail_letters *letters, const char *text, size_t len
 		if (!blank || blank == line || number >= MAIL_LETTERS ||
 		    !is_word(blank + 1, word) || letters->words[number])
 			continue;
-		letters->words[number] = strndup(blank + 1, word);
+		letters->words[number] = string_from(blank + 1, word);
 		if (!letters->words[number])
 			return -ENOMEM;
 	}

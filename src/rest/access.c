@@ -253,8 +253,9 @@ bool token_of(const char *authorization, char token[TOKEN_MAX + 1])
 		if (!value || !base64_read(value, pair, sizeof(pair)))
 			return false;
 		value = strchr(pair, ':');
-		if (!value++)
+		if (!value)
 			return false;
+		value++;
 	}
 	len = strlen(value);
 	if (len > TOKEN_MAX)

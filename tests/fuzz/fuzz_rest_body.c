@@ -240,7 +240,7 @@ static void body(const char *text, size_t len, enum rest_format format)
 
 static void header(const char *text, size_t len)
 {
-	char *copy cleanup(free_at) = strndup(text, len);
+	char *copy cleanup(free_at) = string_from(text, len);
 	enum rest_format format = REST_FORM_BODY;
 
 	if (rest_negotiate(copy, REST_RESOURCE, &format) == 0)
