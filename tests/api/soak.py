@@ -284,7 +284,11 @@ class Soak:
     def programs(self):
         """Those and their maps that portmirrord still holds."""
         folder = f'/proc/{self.daemon.pid}/fd'
-        return sum('bpf' in os.readlink(f'{folder}/{fd}') for fd in os.listdir(folder))
+        count = 0
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                count += 'bpf' in os.readlink(f'{folder}/{fd}')
+        return count
 
     def close(self):
         with contextlib.suppress(Exception):
