@@ -220,6 +220,7 @@ def refusal(pm, *arguments, status=1):
     return result.stderr
 
 
+@pytest.mark.engine('tc')  # by removing its qdisc
 def test_what_cannot_be_checked(lab, pm):
     assert refusal(pm, 'nobody') == 'portmirror: there is no session named nobody\n'
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:later')

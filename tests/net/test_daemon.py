@@ -176,8 +176,7 @@ def test_a_machine_that_restarts_is_mirrored_again(lab, pm, daemon, vm, wait_unt
     vm('other', 'tap0', number=2)
     vm('web1', 'tap7')
     wait_until(lambda: pm.json('show', 'ids')['ports'] == ['tap7'] and whole(pm))
-    assert 'bpf' in lab.host.run('tc', 'filter', 'show', 'dev', 'tap7', 'ingress').stdout
-    assert 'bpf' not in lab.host.run('tc', 'filter', 'show', 'dev', 'tap0', 'ingress').stdout
+    assert attached(lab, pm, 'tap7') and not attached(lab, pm, 'tap0')
 
 
 # Holds a tap under no name at first, as a libvirtd that has yet to become QEMU.
