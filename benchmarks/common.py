@@ -74,9 +74,10 @@ def tool(name, *libraries):
 
 
 def summary(values):
-    """Median and range, as three numbers."""
+    """Median, range, and the middle half."""
+    quarters = statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1 else values * 3
     return {'median': statistics.median(values), 'least': min(values), 'most': max(values),
-            'runs': len(values)}
+            'quarter': quarters[0], 'three_quarters': quarters[2], 'runs': len(values)}
 
 
 def table(head, rows):

@@ -8,6 +8,8 @@ import time
 from common import plot, summary, table, tool
 from lab import Lab, bulk, ethernet, ipv4, own_bpf_file_system
 
+RATIO = '{median:.2f} ({quarter:.2f} to {three_quarters:.2f})'
+
 
 def frames(a, b, seconds):
     """Frames a second of 64 bytes (with the checksum that a wire would add) that reach b."""
@@ -49,27 +51,37 @@ def measure(lab, contenders, load, a, b, rounds, seconds):
             for name, (figures, copied) in results.items()}
 
 
-def show(title, contenders, results):
-    rows = []
+def ratio(results, one, other):
+    """Of the pairs of one round, which a busy moment of the machine meets alike."""
+    return summary([mine / its for mine, its in zip(results[one]['all'], results[other]['all'])])
+
+
+def show(title, contenders, results, rival):
+    base = contenders[0].base
+    form = '{median:,.0f} ({least:,.0f} to {most:,.0f})' if results[base]['median'] > 1000 else \
+           '{median:.2f} ({least:.2f} to {most:.2f})'
+    head, rows = ['', 'median (range)', f'ratio to {base}', 'least copied'], []
     for contender in contenders:
-        result, base = results[contender.name], results[contender.base]
-        result['ratio'] = summary([mine / other for mine, other in zip(result['all'], base['all'])])
-        form = '{median:,.0f} ({least:,.0f} to {most:,.0f})' if base['median'] > 1000 else \
-               '{median:.2f} ({least:.2f} to {most:.2f})'
-        rows.append([contender.name, form.format(**result),
-                     '{median:.2f} ({least:.2f} to {most:.2f})'.format(**result['ratio']),
+        result = results[contender.name]
+        result['ratio'] = ratio(results, contender.name, contender.base)
+        rows.append([contender.name, form.format(**result), RATIO.format(**result['ratio']),
                      f'{result["copied"]:.1%}' if contender.copies else '-'])
-    ratio = f'ratio to {contenders[0].name}'
-    print(f'\n{title}, {base["runs"]} runs')
-    table(['', 'median (range)', ratio, 'least copied'], rows)
-    plot(''.join(letter if letter.isalnum() else '-' for letter in title.lower()), title, ratio,
+        if rival:
+            result['to rival'] = ratio(results, contender.name, rival)
+            rows[-1].insert(3, RATIO.format(**result['to rival']))
+    if rival:
+        head.insert(3, f'ratio to {rival}')
+    print(f'\n{title}, {results[base]["runs"]} runs (of ratios the middle half)')
+    table(head, rows)
+    plot(''.join(letter if letter.isalnum() else '-' for letter in title.lower()), title, head[2],
          [(contender.name, results[contender.name]['ratio']) for contender in contenders
           if contender.name != contender.base])
 
 
-def forwarding(kinds, quick):
-    """Figures by load, shown; each kind of contender takes its turns."""
-    rounds, seconds = (2, 0.2) if quick else (11, 0.6)
+def forwarding(kinds, quick, rival=None):
+    """Figures by load, shown; each kind of contender takes its turns. rival: the name of one that all are
+    compared with besides."""
+    rounds, seconds = (2, 0.2) if quick else (31, 0.2)
     figures = {}
     own_bpf_file_system()
     with Lab(machines=2) as lab, tempfile.TemporaryDirectory() as folder:
@@ -82,5 +94,5 @@ def forwarding(kinds, quick):
                 ('TCP, Gbit/s, sent by it', tcp, one, two),
                 ('TCP, Gbit/s, received by it', tcp, two, one)):
             figures[title] = measure(lab, contenders, load, a, b, rounds, seconds)
-            show(title, contenders, figures[title])
+            show(title, contenders, figures[title], rival)
     return figures

@@ -56,19 +56,24 @@ void buf_char(struct buf *b, char c)
 
 void buf_fmt(struct buf *b, const char *format, ...)
 {
+	size_t room = b->failed ? 0 : b->room - b->len; /* where it fits in already, once will do */
 	va_list args;
 	int len;
 
 	va_start(args, format);
-	len = vsnprintf(NULL, 0, format, args);
+	len = vsnprintf(room > 0 ? b->data + b->len : NULL, room, format, args);
 	va_end(args);
 	if (len < 0)
 		b->failed = true;
+	if (room > 0 && (len < 0 || (size_t)len >= room))
+		b->data[b->len] = '\0'; /* it did not */
 	if (len <= 0 || !make_room(b, (size_t)len))
 		return;
-	va_start(args, format);
-	(void)vsnprintf(b->data + b->len, (size_t)len + 1, format, args);
-	va_end(args);
+	if ((size_t)len >= room) {
+		va_start(args, format);
+		(void)vsnprintf(b->data + b->len, (size_t)len + 1, format, args);
+		va_end(args);
+	}
 	b->len += (size_t)len;
 }
 

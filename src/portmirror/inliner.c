@@ -72,10 +72,10 @@ void inliner_filter_name(uint32_t house, const char *session, enum inline_progra
 bool inliner_filter(const struct tc_filter *filter, uint32_t house)
 {
 	char prefix[INLINER_NAME];
-	size_t len = inliner_filter_prefix(house, NULL, prefix);
 
-	return filter->nactions == 0 && filter->bpf_direct && filter->bpf_id != 0 &&
-	       strncmp(filter->bpf_name, prefix, len) == 0;
+	if (filter->nactions != 0 || !filter->bpf_direct || filter->bpf_id == 0)
+		return false;
+	return strncmp(filter->bpf_name, prefix, inliner_filter_prefix(house, NULL, prefix)) == 0;
 }
 
 bool inliner_egress(enum inline_program which)

@@ -345,7 +345,8 @@ static void plan_ports(struct work *w)
 	size_t at = 0;
 
 	for (size_t i = 0; i < w->in->host->links.count; i++) {
-		int ifindex = w->in->host->links.items[i].index;
+		const struct nl_link *link = &w->in->host->links.items[i];
+		int ifindex = link->index;
 		size_t first;
 
 		while (at < w->nwants && w->wants[at].ifindex < ifindex)
@@ -353,7 +354,7 @@ static void plan_ports(struct work *w)
 		for (first = at; at < w->nwants && w->wants[at].ifindex == ifindex;)
 			at++;
 		if (at > first || concerns_us(w, ifindex))
-			plan_port(w, ifindex, w->wants + first, at - first);
+			plan_port(w, link, w->wants + first, at - first);
 	}
 }
 

@@ -18,9 +18,13 @@
 
 struct port {
 	struct work *w;
+	const struct nl_link *link;
 	int ifindex;
 	const struct tc_filter *filters; /* of this device */
 	size_t nfilters;
+	const struct tc_qdisc *all; /* its qdiscs */
+	size_t nall;
+	const struct note *ingress_note, *root_note; /* what we noted of ours; NULL: none */
 	bool *done; /* for each filter: wanted as it is, replaced, or not ours to remove */
 	struct port_qdiscs qdiscs;
 	struct hooks hooks;
@@ -43,9 +47,6 @@ static bool hangs_on(const struct tc_filter *f, const struct tc_qdisc *q)
 /* Nobody but us uses it: no foreign filter on it, no qdisc below it that somebody made. */
 static bool only_ours(const struct port *p, const struct tc_qdisc *q)
 {
-	const struct tc_qdisc *all;
-	size_t count = host_qdiscs(p->w->in->host, p->ifindex, &all);
-
 	for (size_t i = 0; i < p->nfilters; i++) {
 		const struct tc_filter *f = &p->filters[i];
 		bool bare = f->handle == 0 && f->nactions == 0; /* tells only that others follow */
@@ -54,51 +55,61 @@ static bool only_ours(const struct port *p, const struct tc_qdisc *q)
 		    (!is_ours(p, f) || plan_keeps(p->w, f)))
 			return false;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (TC_H_MAJ(all[i].parent) == TC_H_MAJ(q->handle) && q->parent == TC_H_ROOT &&
-		    &all[i] != q)
+	for (size_t i = 0; i < p->nall; i++)
+		if (TC_H_MAJ(p->all[i].parent) == TC_H_MAJ(q->handle) && q->parent == TC_H_ROOT &&
+		    &p->all[i] != q)
 			return false;
 	return true;
 }
 
-/* We made it. (A handle of another's choice at the root tells that it isn't the one we noted.) */
-static bool noted(const struct port *p, const struct tc_qdisc *q)
+static const struct tc_qdisc *qdisc_at(const struct port *p, uint32_t parent)
+{
+	for (size_t i = 0; i < p->nall; i++)
+		if (p->all[i].parent == parent)
+			return &p->all[i];
+	return NULL;
+}
+
+/* That we made it. (A handle of another's choice at the root tells that it isn't the one we noted.)
+ */
+static const struct note *note_of(const struct port *p, const struct tc_qdisc *q)
 {
 	const struct note *n =
 		q ? notes_qdisc(p->w->in->notes, p->ifindex, q->parent, q->kind) : NULL;
 
-	return n && n->handle == q->handle;
+	return n && n->handle == q->handle ? n : NULL;
 }
 
 static void look(struct port *p)
 {
-	const struct host *host = p->w->in->host;
-	const struct tc_qdisc *ingress = host_qdisc_at(host, p->ifindex, TC_H_INGRESS);
-	const struct tc_qdisc *root = host_qdisc_at(host, p->ifindex, TC_H_ROOT);
+	const struct tc_qdisc *ingress, *root;
 
+	p->nfilters = host_filters(p->w->in->host, p->ifindex, &p->filters);
+	p->nall = host_qdiscs(p->w->in->host, p->ifindex, &p->all);
+	ingress = qdisc_at(p, TC_H_INGRESS);
+	root = qdisc_at(p, TC_H_ROOT);
+	p->ingress_note = note_of(p, ingress);
+	p->root_note = note_of(p, root);
 	p->qdiscs = (struct port_qdiscs){
 		.ingress = ingress,
 		.root = root,
-		.ingress_ours = noted(p, ingress) && only_ours(p, ingress),
-		.root_ours = noted(p, root) && only_ours(p, root),
+		.ingress_ours = p->ingress_note && only_ours(p, ingress),
+		.root_ours = p->root_note && only_ours(p, root),
 	};
 }
 
-static void note_qdisc(struct port *p, const char *kind, uint32_t parent, uint32_t handle)
+static void add_note(struct port *p, const struct note *note)
 {
-	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
-	struct note note = {
-		.kind = NOTE_QDISC, .ifindex = p->ifindex, .parent = parent, .handle = handle};
-
-	snprintf(note.qdisc, sizeof(note.qdisc), "%s", kind);
-	if (link)
-		memcpy(note.port, link->name, sizeof(note.port));
-	if (notes_add(&p->w->plan->notes, &note) < 0)
+	if (notes_add(&p->w->plan->notes, note) < 0)
 		p->w->failed = true;
 }
 
 static void add_qdisc(struct port *p, const struct new_qdisc *q, int session)
 {
+	struct note note = {.kind = NOTE_QDISC,
+			    .ifindex = p->ifindex,
+			    .parent = q->parent,
+			    .handle = q->handle};
 	struct op *op;
 
 	if (!q->kind)
@@ -107,7 +118,9 @@ static void add_qdisc(struct port *p, const struct new_qdisc *q, int session)
 	snprintf(op->qdisc, sizeof(op->qdisc), "%s", q->kind);
 	op->parent = q->parent;
 	op->handle = q->handle;
-	note_qdisc(p, q->kind, q->parent, q->handle);
+	snprintf(note.qdisc, sizeof(note.qdisc), "%s", q->kind);
+	memcpy(note.port, p->link->name, sizeof(note.port));
+	add_note(p, &note);
 }
 
 static void drop_qdisc(struct port *p, const struct tc_qdisc *q, enum op_kind kind)
@@ -354,7 +367,6 @@ static void put_lead(struct port *p, const struct want *want, uint32_t parent, b
 /* Frames can be led elsewhere only at clsact's hooks: another qdisc's filters choose a class. */
 static void put_leads(struct port *p, const struct want *want)
 {
-	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
 	bool received = (want->direction & DIRECTION_RECEIVED) != 0;
 	uint32_t egress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
 
@@ -362,7 +374,7 @@ static void put_leads(struct port *p, const struct want *want)
 		plan_stuck(p->w, want->state,
 			   "%s can't be part of an in-line session without tcx (Linux 6.6): "
 			   "another qdisc is where clsact would be",
-			   link ? link->name : "?");
+			   p->link->name);
 		return;
 	}
 	put_lead(p, want, p->hooks.sent, false);
@@ -373,7 +385,6 @@ static void put_leads(struct port *p, const struct want *want)
 /* Adds what the wants need; says so where the port can't give it. */
 static void put_rules(struct port *p, const struct want *wants, size_t nwants)
 {
-	const struct nl_link *link = nl_link_by_index(&p->w->in->host->links, p->ifindex);
 	unsigned nth_sent = 0, nth_received = 0;
 
 	for (size_t i = 0; i < nwants; i++) {
@@ -386,7 +397,7 @@ static void put_rules(struct port *p, const struct want *wants, size_t nwants)
 			continue;
 		}
 		if ((sent && p->hooks.sent == 0) || (received && p->hooks.received == 0))
-			plan_stuck(p->w, want->state, "%s %s", link ? link->name : "?",
+			plan_stuck(p->w, want->state, "%s %s", p->link->name,
 				   p->hooks.why_not ? p->hooks.why_not : "can't be attached");
 		if (sent && p->hooks.sent != 0)
 			put_rule(p, want, p->hooks.sent, false, &nth_sent);
@@ -427,15 +438,20 @@ static bool used(const struct port *p, const struct tc_qdisc *q)
 
 /* A qdisc of ours that is in the way goes first, one that nobody needs goes last; a note lives on
  * as long as its qdisc. */
-static void settle_qdisc(struct port *p, const struct tc_qdisc *q, bool ours, bool clear)
+static void settle_qdisc(struct port *p, const struct tc_qdisc *q, const struct note *had,
+			 bool ours, bool clear)
 {
-	if (!q || !noted(p, q))
+	struct note note;
+
+	if (!had)
 		return;
 	if (ours && clear)
 		drop_qdisc(p, q, OP_QDISC_CLEAR);
 	else if (ours && !used(p, q))
 		drop_qdisc(p, q, OP_QDISC_DEL);
-	note_qdisc(p, q->kind, q->parent, q->handle);
+	note = *had;
+	memcpy(note.port, p->link->name, sizeof(note.port)); /* it may have been renamed */
+	add_note(p, &note);
 }
 
 /* The way of attaching: the first session's that has one; others must go along with it. */
@@ -456,12 +472,12 @@ static enum attach how_to_attach(struct work *w, const struct want *wants, size_
 	return how;
 }
 
-void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants)
+void plan_port(struct work *w, const struct nl_link *link, const struct want *wants, size_t nwants)
 {
-	struct port p = {.w = w, .ifindex = ifindex};
+	struct port p = {.w = w, .link = link, .ifindex = link->index};
 	unsigned wanted = 0;
 
-	p.nfilters = host_filters(w->in->host, ifindex, &p.filters);
+	look(&p);
 	p.done = calloc(p.nfilters + 1, sizeof(*p.done));
 	if (!p.done) {
 		w->failed = true;
@@ -469,12 +485,12 @@ void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwa
 	}
 	for (size_t i = 0; i < nwants; i++)
 		wanted |= wants[i].direction;
-	look(&p);
 	if (nwants > 0)
 		p.hooks = attach_decide(&p.qdiscs, how_to_attach(w, wants, nwants),
 					(enum direction)wanted, !w->in->lacks.prio);
-	settle_qdisc(&p, p.qdiscs.ingress, p.qdiscs.ingress_ours, p.hooks.clear_ingress);
-	settle_qdisc(&p, p.qdiscs.root, p.qdiscs.root_ours, false);
+	settle_qdisc(&p, p.qdiscs.ingress, p.ingress_note, p.qdiscs.ingress_ours,
+		     p.hooks.clear_ingress);
+	settle_qdisc(&p, p.qdiscs.root, p.root_note, p.qdiscs.root_ours, false);
 	if (nwants > 0) {
 		add_qdisc(&p, &p.hooks.ingress, wants[0].state);
 		add_qdisc(&p, &p.hooks.root, wants[0].state);

@@ -47,7 +47,7 @@ void plan_resolve_inline(struct work *w, int state);
 void plan_check_inlines(struct work *w);
 void plan_inlines(struct work *w, bool *needed);
 /* plan_port.c: the operations of one port. */
-void plan_port(struct work *w, int ifindex, const struct want *wants, size_t nwants);
+void plan_port(struct work *w, const struct nl_link *link, const struct want *wants, size_t nwants);
 
 /* Appends; the result is zeroed but for its kind, session, ifindex and port. Never NULL: where
  * memory is out, work.failed is set and a place to be thrown away is returned. */

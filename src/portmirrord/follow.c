@@ -87,10 +87,22 @@ static int note_tap(struct follow *f, const struct nl_news *news)
 	return ifindexes_add(&f->taps, news->ifindex);
 }
 
+/* How urgent the news is: nothing passes a device that is down before and behind it. */
+static int urgency(const struct follow *f, const struct nl_news *news)
+{
+	const struct nl_link *had = nl_link_by_index(&f->config.host->links, news->ifindex);
+	bool was_up = had && had->flags & IFF_UP, is_up = news->link.flags & IFF_UP;
+
+	if (news->kind != NL_NEWS_LINK || was_up)
+		return FOLLOW_PLAN;
+	return is_up ? FOLLOW_PLAN | FOLLOW_UP : FOLLOW_SOON;
+}
+
 static int take_in(const struct nl_news *news, void *data)
 {
 	struct follow *f = data;
 	bool ours = news->sender == nl_port(f->config.engine->nl);
+	int what = urgency(f, news);
 	int r = 0;
 
 	if (news->kind == NL_NEWS_LINK || news->kind == NL_NEWS_LINK_GONE)
@@ -103,9 +115,9 @@ static int take_in(const struct nl_news *news, void *data)
 	if (r < 0)
 		return r;
 	if (r != HOST_SAME)
-		f->what |= FOLLOW_SEEN;
+		f->what |= FOLLOW_SEEN | (what & FOLLOW_UP);
 	if (r == HOST_DIFFERS && !ours)
-		f->what |= FOLLOW_PLAN;
+		f->what |= what;
 	return 0;
 }
 

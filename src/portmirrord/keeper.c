@@ -26,9 +26,11 @@ enum {
 	AGAIN_FIRST_MS = 2, /* what the kernel could not do yet is tried again, later each time */
 	AGAIN_LAST_MS = 60000,
 	POLL_MS = 30000,
+	SOON_MS = 2, /* a device that is being made is on its bridge and up by then */
 };
 
 static void pass(struct keeper *k);
+static void try_again(void *data);
 
 /* Something was told of: one event, one line of the journal. */
 void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence)
@@ -128,7 +130,9 @@ static int take_news(struct keeper *k, int (*take_from)(struct follow *follow, s
 		return what;
 	if (what & FOLLOW_SEEN)
 		k->changes |= KEEPER_HOST;
-	if (what & FOLLOW_PLAN)
+	if (what & FOLLOW_SOON && !k->soon.set)
+		loop_timer_set(k->config.loop, &k->soon, SOON_MS, try_again, k);
+	if (what & FOLLOW_PLAN || (what & FOLLOW_UP && k->soon.set))
 		k->plan_stale = true;
 	if (what & FOLLOW_TAPS && machines_taps(k->machines, follow_taps(k->follow)) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -160,6 +164,7 @@ static int look(struct keeper *k, struct err *e)
 	if (r < 0)
 		return r;
 	k->sessions_stale = k->plan_stale = k->plan_told = false;
+	loop_timer_clear(k->config.loop, &k->soon);
 	return 0;
 }
 
@@ -465,6 +470,7 @@ void keeper_free(struct keeper *k)
 		keeper_tell(k, "stopped", "",
 			    "portmirrord ends; the kernel goes on copying as it stands");
 	loop_timer_clear(k->config.loop, &k->again);
+	loop_timer_clear(k->config.loop, &k->soon);
 	loop_timer_clear(k->config.loop, &k->poll);
 	machines_free(k->machines);
 	prober_free(k->prober);

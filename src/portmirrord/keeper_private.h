@@ -31,7 +31,7 @@ struct keeper {
 	struct follow *follow;
 	struct machines *machines;
 	struct prober *prober;
-	struct loop_timer again, poll, peace;
+	struct loop_timer again, soon, poll, peace;
 	int64_t pause; /* the last one before trying again; 0: nothing is left over */
 	bool started;
 	bool sessions_stale, plan_stale, plan_told;

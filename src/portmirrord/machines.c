@@ -21,8 +21,6 @@ enum {
 	REST_PER_LOOK = 4,
 	/* and in between, every millisecond or so, other news has its turn. */
 	STEPS_AT_ONCE = 1000,
-	/* A tap that has just come is put on its bridge first, and its machine has yet to start. */
-	SETTLE_MS = 4,
 };
 
 /* A process that runs a machine; its end is told by its pidfd. */
@@ -219,7 +217,7 @@ int machines_taps(struct machines *m, struct ifindexes *taps)
 			return -ENOMEM;
 	if (taps->count > 0) {
 		m->tried = 0;
-		look_in(m, SETTLE_MS);
+		look_in(m, 0);
 	}
 	taps->count = 0;
 	return 0;
