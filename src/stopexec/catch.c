@@ -65,7 +65,7 @@ void catch_tell(struct catch_loop *l, const struct caught *caught)
 {
 	if (send(l->socket, caught, sizeof(*caught), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return;
-	kill(caught->stop.pid, SIGCONT);
+	l->way->let_go(l, caught->stop.pid);
 	guardian_release(l->guardian, &caught->stop);
 }
 
@@ -205,11 +205,17 @@ bool catch_lost(const struct catcher *catcher)
 
 void catch_stop(struct catcher *catcher)
 {
+	struct caught caught;
+
 	if (catcher->pid <= 0)
 		return;
+	shutdown(catcher->socket, SHUT_WR);
+	waitpid(catcher->pid, NULL, 0);
+	/* Told of since we took the last one; the guardians may be gone. */
+	while (catch_take(catcher, &caught) == 0)
+		kill(caught.stop.pid, SIGCONT);
 	close(catcher->socket);
 	close(catcher->obeyed);
-	waitpid(catcher->pid, NULL, 0);
 	catcher->pid = 0;
 }
 

@@ -72,7 +72,7 @@ int catch_take(const struct catcher *catcher, struct caught *caught);
 /* True where the catcher was ended by somebody. */
 bool catch_lost(const struct catcher *catcher);
 
-/* Removes all marks and ends it. */
+/* Removes all marks and ends it; what it has caught and nobody has taken goes on. */
 void catch_stop(struct catcher *catcher);
 
 /*

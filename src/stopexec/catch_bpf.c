@@ -159,7 +159,7 @@ static int tell(void *data, void *bytes, size_t len)
 	if (catch_hold(l, &caught))
 		catch_tell(l, &caught);
 	else
-		kill(caught.stop.pid, SIGCONT);
+		l->way->let_go(l, caught.stop.pid);
 	return 0;
 }
 
@@ -243,6 +243,14 @@ static void way_pass(struct catch_loop *l, pid_t helper)
 	__atomic_store_n(&b->control->helper, (uint64_t)helper, __ATOMIC_SEQ_CST);
 }
 
+/* The program tells first, and stops then. */
+static void way_let_go(struct catch_loop *l, pid_t pid)
+{
+	(void)l;
+	catch_maps_wait();
+	kill(pid, SIGCONT);
+}
+
 static void way_end(struct catch_loop *l)
 {
 	const struct by_bpf *b = l->data;
@@ -256,6 +264,7 @@ const struct catch_way catch_bpf = {
 	.look = way_look,
 	.more = way_more,
 	.pass = way_pass,
+	.let_go = way_let_go,
 	.end = way_end,
 	.close = way_close,
 };

@@ -249,6 +249,12 @@ static void way_pass(struct catch_loop *l, pid_t helper)
 	f->helper = helper;
 }
 
+static void way_let_go(struct catch_loop *l, pid_t pid)
+{
+	(void)l;
+	kill(pid, SIGCONT);
+}
+
 static void way_end(struct catch_loop *l)
 {
 	(void)l; /* its exit removes the marks, and permits what waits */
@@ -260,6 +266,7 @@ const struct catch_way catch_fanotify = {
 	.look = way_look,
 	.more = way_more,
 	.pass = way_pass,
+	.let_go = way_let_go,
 	.end = way_end,
 	.close = way_close,
 };

@@ -41,8 +41,9 @@ struct catch_way {
 	void (*look)(struct catch_loop *l); /* now and then */
 	void (*more)(struct catch_loop *l, long count);
 	void (*pass)(struct catch_loop *l, pid_t helper);
-	void (*end)(struct catch_loop *l);   /* before the process ends by itself */
-	void (*close)(struct catch_loop *l); /* stopexec's own part, and l->data */
+	void (*let_go)(struct catch_loop *l, pid_t pid); /* what it stops, and nobody can have */
+	void (*end)(struct catch_loop *l);		 /* before the process ends by itself */
+	void (*close)(struct catch_loop *l);		 /* stopexec's own part, and l->data */
 };
 
 extern const struct catch_way catch_fanotify, catch_bpf;

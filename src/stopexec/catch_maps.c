@@ -61,9 +61,8 @@ struct catch_control *catch_maps_control(const struct catch_maps *maps)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-/* The program that runs now, on another processor, has read its word before we changed it: it runs
- * within an RCU section, and this waits for the end of those. */
-static void wait_for_programs(void)
+/* The program runs within an RCU section, and this waits for the end of those. */
+void catch_maps_wait(void)
 {
 	struct timespec moment = {.tv_nsec = 20000000};
 
@@ -92,7 +91,7 @@ void catch_maps_drain(const struct catch_maps *maps)
 
 	if (control != NULL) {
 		__atomic_store_n(&control->on, 0, __ATOMIC_SEQ_CST);
-		wait_for_programs();
+		catch_maps_wait(); /* it may have read its word before */
 		munmap(control, sizeof(*control));
 	}
 	if (ring != NULL)

@@ -22,6 +22,12 @@ void catch_maps_close(struct catch_maps *maps);
 /* The memory of the control map; NULL where it can't be had. Until the process ends. */
 struct catch_control *catch_maps_control(const struct catch_maps *maps);
 
+/*
+ * Waits for the program where it runs at this moment, on another processor: what it has told of,
+ * is stopped behind this, so that a SIGCONT comes after the SIGSTOP.
+ */
+void catch_maps_wait(void);
+
 /* Ends the stopping, and makes all go on that nobody has taken from the ring. */
 void catch_maps_drain(const struct catch_maps *maps);
 
