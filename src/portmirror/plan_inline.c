@@ -252,6 +252,17 @@ static const struct pin *pin(struct lead *l, const char *name, enum pin_kind kin
 	return found;
 }
 
+/* A folder that a crash left empty is filled again: the session's, and the one around it. */
+static void need_folders(struct lead *l)
+{
+	const struct pins *pins = &l->w->in->host->pins;
+	const struct pin *house = pins_find(pins, "", "");
+
+	(void)pin(l, "", PIN_FOLDER);
+	if (house)
+		l->needed[house - pins->items] = true;
+}
+
 static struct op *put(struct lead *l, enum op_kind kind, int ifindex, const char *name)
 {
 	struct op *op = plan_op(l->w, kind, l->state, ifindex, &l->scrap);
@@ -405,10 +416,13 @@ static void plan_lead(struct lead *l)
 	const struct inliner *have = host_inliner(l->w->in->host, st_of(l)->session->name);
 	struct inline_state state;
 	uint32_t ids[INLINE_MAPS];
-	bool maps = has_maps(l, ids), programs = maps && has_programs(l, ids);
+	bool maps = has_maps(l, ids), programs = has_programs(l, ids) && maps;
 
+	need_folders(l);
 	if (!programs && !can_filter(l))
 		return;
+	if (!programs) /* all: they are loaded together, and each link gets the new one */
+		memset(l->programs, 0, sizeof(l->programs));
 	make_state(l, &state);
 	if (!maps || !have)
 		put(l, OP_INLINE_MAPS, 0, "")->inline_state = state;
