@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -89,6 +90,26 @@ void spill_rest(const struct spill *s)
 {
 	if (s->mapped)
 		(void)madvise(s->bytes, s->room, MADV_DONTNEED); /* shared: nothing is lost */
+}
+
+int spill_read(const struct spill *s, size_t at, void *bytes, size_t len, struct err *e)
+{
+	if (!s->mapped) {
+		memcpy(bytes, (const char *)s->bytes + at, len);
+		return 0;
+	}
+	for (char *to = bytes; len > 0;) {
+		ssize_t n = pread(s->fd, to, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_sys(e, n < 0 ? -errno : -EIO, "cannot read a temporary file");
+		to += n;
+		at += (size_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
 }
 
 void spill_free(struct spill *s)

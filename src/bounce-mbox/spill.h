@@ -23,6 +23,8 @@ int spill_grow(struct spill *s, size_t room, const char *folder, struct err *e);
 
 /* What was touched so far needs no memory any more; pointers stay valid. */
 void spill_rest(const struct spill *s);
+/* Copies some of its bytes, without a look through the mapping. */
+int spill_read(const struct spill *s, size_t at, void *bytes, size_t len, struct err *e);
 
 void spill_free(struct spill *s);
 
