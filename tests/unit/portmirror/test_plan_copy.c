@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT */
+/* What is planned for sessions of the engine bpf, on hosts that are made up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <linux/filter.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "plan_world.h"
+#include "portmirror/copier.h"
+
+#define BPF	"engine: bpf\n"
+#define ONE	"name: one\n" BPF "from: port:v1\nto: port:s0\n"
+#define SEVERAL "name: one\n" BPF "from: port:v1\nto: [port:s0, port:s1]\n"
+#define OWN	3 /* maps of a session */
+#define SHARED	(COPY_MAPS - OWN)
+#define PAIR	2
+
+static const struct copy_config *config(const struct world *w)
+{
+	assert_int_equal(w->host.ncopiers, 1);
+	return &w->copiers[0].config;
+}
+
+static void where_nothing_is_all_is_made(void **state)
+{
+	struct world *w = *state;
+	const struct copy_config *told;
+
+	world_want(w, ONE);
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 2 link.add");
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	assert_int_equal(w->plan.states[0].pending, 4);
+	assert_false(w->plan.states[0].in_kernel);
+	for (size_t i = 0; i < 2; i++) {
+		const struct op *op = world_op(w, OP_COPY_LINK, i);
+
+		assert_int_equal(op->ifindex, V1);
+		assert_int_equal(op->received, i);
+		assert_string_equal(op->owner, "one");
+	}
+	told = &world_op(w, OP_COPY_MAPS, 0)->config;
+	assert_int_equal(told->to_count, 1);
+	assert_int_equal(told->to[0].ifindex, S0);
+	assert_int_equal(told->flags, 0);
+	assert_int_equal(told->snap + told->sample + told->rate, 0);
+}
+
+static void where_all_is_there_nothing_is_done(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	assert_true(w->plan.states[0].in_kernel);
+	assert_int_equal(world_pins(w, "one"), OWN + PAIR + 2);
+	assert_int_equal(world_pins(w, ""), SHARED);
+}
+
+static void what_is_not_asked_for_is_not_linked(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "direction: received\n");
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, link.add");
+	assert_true(world_op(w, OP_COPY_LINK, 0)->received);
+	world_settle(w);
+	world_want(w, ONE "direction: sent\n");
+	world_plan(w);
+	assert_plan(w, "link.add, link.remove");
+	assert_false(world_op(w, OP_COPY_LINK, 0)->received);
+	assert_true(world_op(w, OP_UNLINK, 0)->received);
+	world_settle(w);
+}
+
+static void a_program_of_another_build_is_exchanged(void **state)
+{
+	static const char *const old[] = {"sent-0", "received-0"};
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	for (size_t i = 0; i < COUNT(old); i++) {
+		char name[PIN_NAME];
+
+		copier_program_name(i == 1, name);
+		world_rename_pin(w, world_pin(w, "one", name), old[i]);
+	}
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace, 2 pin.remove");
+	for (size_t i = 0; i < COUNT(old); i++)
+		assert_non_null(strstr(world_op(w, OP_UNPIN, i)->pin, "-0"));
+	world_settle(w);
+	assert_int_equal(world_pins(w, "one"), OWN + PAIR + 2);
+}
+
+static void a_filter_stands_in_front_and_another_takes_its_place(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	world_want(w, ONE "filter: tcp port 80\n");
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace");
+	world_settle(w);
+	/* The map that leads from filter to copy, and two filters. */
+	assert_int_equal(world_pins(w, "one"), OWN + PAIR + 2 + 3);
+	world_want(w, ONE "filter: udp port 53\n");
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace, 3 pin.remove");
+	world_settle(w);
+	world_want(w, ONE);
+	world_plan(w);
+	assert_plan(w, "2 link.replace, 3 pin.remove"); /* the pair is there */
+	world_settle(w);
+	assert_int_equal(world_pins(w, "one"), OWN + PAIR + 2);
+}
+
+static void a_filter_that_no_classifier_can_run_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "filter: tcp port 80\n");
+	w->codes[0].code[0] = (struct sock_filter){.code = BPF_LD | BPF_W | BPF_ABS,
+						   .k = (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)};
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_FAILED, "filter: ");
+}
+
+static void parts_of_a_filter_that_are_gone_are_made(void **state)
+{
+	static const char *const parts[] = {"chain-", "filter-", "sent-", "received-"};
+	struct world *w = *state;
+
+	world_want(w, ONE "filter: tcp port 80\n");
+	for (size_t i = 0; i < COUNT(parts); i++) {
+		world_settle(w);
+		world_drop_pin(w, world_pin(w, "one", parts[i]));
+		world_plan(w);
+		assert_plan(w, "programs.load, 2 link.replace");
+	}
+	world_settle(w);
+	world_pin(w, "one", "chain-")->id = 900; /* its filters lead nowhere */
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace");
+	world_settle(w);
+}
+
+static void maps_that_are_gone_are_made_and_the_programs_with_them(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	for (int i = 0; i < COPY_MAPS; i++) {
+		const char *owner = copier_map_shared((enum copy_map)i) ? "" : "one";
+
+		world_settle(w);
+		world_drop_pin(w, world_pin(w, owner, copy_map_name((enum copy_map)i)));
+		world_plan(w);
+		assert_plan(w, "maps.add, programs.load, 2 link.replace");
+	}
+	world_settle(w);
+	world_pin(w, "", "once")->id = 900; /* another took its place */
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace");
+	world_settle(w);
+	world_pin(w, "one", "sent-")->nmaps--; /* it never had them all */
+	world_plan(w);
+	assert_plan(w, "programs.load, 2 link.replace");
+	world_pin(w, "one", "budget")->kind = PIN_PROGRAM;
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 2 link.replace");
+}
+
+static void a_folder_that_a_crash_left_empty_is_used(void **state)
+{
+	static const struct pin folders[] = {{.kind = PIN_FOLDER},
+					     {.session = "one", .kind = PIN_FOLDER}};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(folders); i++) {
+		world_want(w, ONE);
+		w->pins[0] = folders[i];
+		w->host.pins.count = 1;
+		world_plan(w);
+		assert_plan(w, "maps.add, programs.load, 2 link.add");
+		world_forget(w, "one");
+		world_plan(w);
+		assert_plan(w, "pin.remove");
+	}
+}
+
+static void a_link_that_is_not_where_it_should_be_is_made_anew(void **state)
+{
+	struct world *w = *state;
+	struct pin *link;
+
+	world_want(w, ONE);
+	world_settle(w);
+	link = world_pin(w, "one", "3-received");
+	link->egress = false;
+	world_plan(w);
+	assert_plan(w, "link.add");
+	link->egress = true;
+	link->ifindex = 0; /* somebody has detached it */
+	world_plan(w);
+	assert_plan(w, "link.add");
+	assert_string_equal(world_op(w, OP_COPY_LINK, 0)->pin, "3-received");
+	link->ifindex = V1;
+	link->program = 900;
+	world_plan(w);
+	assert_plan(w, "link.replace");
+	world_settle(w);
+}
+
+static void a_port_that_comes_touches_no_other(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\n" BPF "from: 'port:v*'\nto: port:s0\n");
+	world_port_goes(w, V3);
+	world_settle(w);
+	assert_int_equal(config(w)->flags, COPY_ONCE);
+	world_port_comes(w, V3, "v3", BR0);
+	world_plan(w);
+	assert_plan(w, "2 link.add");
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(world_op(w, OP_COPY_LINK, i)->ifindex, V3);
+	world_settle(w);
+}
+
+static void of_a_port_that_is_gone_the_links_go(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\n" BPF "from: [port:v1, port:v2, port:v3]\nto: port:s0\n");
+	world_settle(w);
+	world_port_goes(w, V1);
+	world_plan(w);
+	assert_plan(w, "2 link.remove");
+	assert_state(w, "one", STATE_PARTIAL, "waiting for the source port:v1");
+	world_settle(w);
+	world_port_comes(w, NEXT_PORT, "v1", BR0);
+	world_plan(w);
+	assert_plan(w, "2 link.add");
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	world_settle(w);
+}
+
+/* Frames of the last one left can't meet: it is told so, and nothing else. */
+static void once_is_told_as_ports_come_and_go(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\n" BPF "from: [port:v1, port:v2]\nto: port:s0\n");
+	world_settle(w);
+	assert_int_equal(config(w)->flags, COPY_ONCE);
+	world_port_goes(w, V1);
+	world_plan(w);
+	assert_plan(w, "config.replace, 2 link.remove");
+	world_settle(w);
+	assert_int_equal(config(w)->flags, 0);
+	/* Nor does it concern another session, elsewhere. */
+	world_want(w, "name: other\n" BPF "from: port:w1\nto: port:s1\n");
+	world_port_comes(w, NEXT_PORT, "v1", BR0);
+	world_settle(w);
+	assert_int_equal(host_copier(&w->host, "one")->config.flags, COPY_ONCE);
+	assert_int_equal(host_copier(&w->host, "other")->config.flags, 0);
+}
+
+static void the_destination_goes_and_comes_back(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	world_port_goes(w, S0);
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_WAITING, "waiting for the destination port:s0");
+	world_port_comes(w, NEXT_PORT, "s0", 0);
+	world_plan(w);
+	assert_plan(w, "config.replace");
+	assert_int_equal(world_op(w, OP_COPY_CONFIG, 0)->config.to[0].ifindex, NEXT_PORT);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	world_settle(w);
+}
+
+static void it_waits_for_a_destination_that_never_was(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\n" BPF "from: port:v1\nto: port:x0\n");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_WAITING, "waiting for the destination port:x0");
+}
+
+static void several_destinations(void **state)
+{
+	struct world *w = *state;
+	uint32_t seeds[2];
+
+	world_want(w, SEVERAL);
+	world_settle(w);
+	assert_int_equal(config(w)->to_count, 2);
+	assert_int_equal(config(w)->to[0].ifindex, S0);
+	assert_int_equal(config(w)->to[1].ifindex, S1);
+	for (size_t i = 0; i < 2; i++)
+		seeds[i] = config(w)->to[i].seed;
+	assert_int_not_equal(seeds[0], seeds[1]);
+	world_port_goes(w, S0);
+	world_plan(w);
+	assert_plan(w, "config.replace");
+	assert_state(w, "one", STATE_PARTIAL, "waiting for the destination port:s0");
+	world_settle(w);
+	/* Each keeps its place, and with it its flows. */
+	assert_int_equal(config(w)->to_count, 2);
+	assert_int_equal(config(w)->to[0].ifindex, 0);
+	assert_int_equal(config(w)->to[1].ifindex, S1);
+	world_port_goes(w, S1);
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_WAITING, "port:s1");
+	world_port_comes(w, NEXT_PORT, "s0", 0);
+	world_port_comes(w, NEXT_PORT + 1, "s1", 0);
+	world_settle(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(config(w)->to[i].seed, seeds[i]);
+}
+
+static void what_a_session_leaves_out_is_told_to_its_programs_alone(void **state)
+{
+	static const struct {
+		const char *more;
+		uint32_t flags;
+	} cases[] = {
+		{"balance: true\n", COPY_BALANCE},
+		{"sample: 4\n", COPY_ALONE},
+		{"sample: 4\nsample-flows: true\n", COPY_ALONE | COPY_SAMPLE_FLOWS},
+		{"rate: 100\n", COPY_ALONE},
+		{"", 0},
+	};
+	struct world *w = *state;
+	char text[200];
+
+	world_want(w, SEVERAL);
+	world_settle(w);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		snprintf(text, sizeof(text), SEVERAL "%s", cases[i].more);
+		world_want(w, text);
+		world_plan(w);
+		assert_plan(w, "config.replace");
+		assert_int_equal(world_op(w, OP_COPY_CONFIG, 0)->config.flags, cases[i].flags);
+		world_settle(w);
+		assert_int_equal(config(w)->rate, strstr(cases[i].more, "rate") ? 100 : 0);
+		/* Of 2^32 as many as make one of four. */
+		assert_int_equal(config(w)->sample, strstr(cases[i].more, "sample") ? 1u << 30 : 0);
+	}
+}
+
+static void copies_are_cut_at_their_destinations(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, SEVERAL "snap: 128\n");
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 4 link.add");
+	assert_int_equal(world_op(w, OP_CUT_LINK, 0)->ifindex, S0);
+	assert_int_equal(world_op(w, OP_CUT_LINK, 1)->ifindex, S1);
+	assert_string_equal(world_op(w, OP_CUT_LINK, 0)->owner, "");
+	assert_int_equal(world_op(w, OP_COPY_MAPS, 0)->config.snap, 128);
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED + 1 + 2);
+	world_pin(w, "", "6-cut")->ifindex = 0; /* somebody has detached it */
+	world_plan(w);
+	assert_plan(w, "link.add");
+	world_settle(w);
+	/* Another session's copies to the same destination are cut by the same program. */
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\nsnap: 64\n");
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_CUT_LINK), 0);
+	world_settle(w);
+	world_forget(w, "one");
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_CUT_LINK), 0);
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED + 1 + 1);
+	assert_int_equal(world_pin(w, "", "7-cut")->ifindex, S1);
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\n");
+	world_plan(w);
+	assert_plan(w, "config.replace, link.remove, pin.remove");
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED);
+	world_want(w, SEVERAL "snap: 128\n");
+	world_port_goes(w, S0);
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_CUT_LINK), 1);
+	world_settle(w);
+}
+
+static void two_that_cut_at_one_destination_plan_it_once(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "snap: 128\n");
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s0\nsnap: 64\n");
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_CUT_LINK), 1);
+	world_settle(w);
+	world_port_goes(w, S0);
+	world_port_comes(w, NEXT_PORT, "s0", 0);
+	world_plan(w);
+	assert_plan(w, "link.add, 2 config.replace, link.remove");
+	assert_int_equal(world_op(w, OP_CUT_LINK, 0)->ifindex, NEXT_PORT);
+	world_settle(w);
+}
+
+static void suspended_it_wants_nothing(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	world_want(w, ONE "suspended: true\n");
+	world_plan(w);
+	/* Links first: maps and programs are theirs. */
+	assert_plan(w, "2 link.remove, 7 pin.remove");
+	assert_state(w, "one", STATE_SUSPENDED, "nothing is copied");
+	world_settle(w);
+	assert_int_equal(w->host.pins.count, 0);
+	world_want(w, ONE);
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 2 link.add");
+}
+
+static void of_a_file_that_can_not_be_read_all_stays(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "snap: 64\n");
+	world_settle(w);
+	world_break(w, "one");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_FAILED, "what is this?");
+	assert_true(w->plan.states[0].in_kernel);
+	world_port_goes(w, V1);
+	world_port_goes(w, S0);
+	world_plan(w);
+	assert_plan(w, "");
+	/* What it shares with others stays, too. */
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\n");
+	world_settle(w);
+	world_forget(w, "two");
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED + 2);
+}
+
+static void a_dead_session_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "filter: tcp port 80\nsnap: 64\n");
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\n");
+	world_settle(w);
+	world_forget(w, "one");
+	world_plan(w);
+	assert_plan(w, "3 link.remove, 9 pin.remove");
+	for (size_t i = 0; i < w->plan.nops; i++)
+		assert_int_equal(w->plan.ops[i].session, -1);
+	world_settle(w);
+	assert_int_equal(w->host.pins.count, OWN + PAIR + 2 + SHARED);
+	assert_state(w, "two", STATE_WHOLE, NULL);
+	world_forget(w, "two");
+	world_settle(w);
+	assert_int_equal(w->host.pins.count, 0); /* the last takes along what all shared */
+}
+
+static void what_a_crash_left_is_completed_or_removed(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	/* As rm goes: links first, then all else in the order of names. */
+	for (size_t left = world_pins(w, "one"); left > 0; left--) {
+		world_drop_pin(w, world_pin(w, "one", left > 6 ? "3-" : ""));
+		world_plan(w);
+		assert_true(w->plan.nops > 0);
+		assert_state(w, "one", STATE_WHOLE, NULL);
+	}
+	world_settle(w);
+	world_forget(w, "one");
+	world_drop_pin(w, world_pin(w, "one", "config"));
+	w->host.ncopiers = 0;
+	/* Who waits for a destination keeps what he has, not what others have left. */
+	world_want(w, "name: waiting\nfrom: port:v1\nto: port:x0\n");
+	world_settle(w);
+	assert_state(w, "waiting", STATE_WAITING, "port:x0");
+	assert_int_equal(w->host.pins.count, 0);
+}
+
+static void from_bpf_to_tc_and_back(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	world_settle(w);
+	world_want(w, "name: one\nengine: tc\nfrom: port:v1\nto: port:s0\n");
+	world_plan(w);
+	assert_plan(w, "action.add, qdisc.add, 2 filter.add, 2 link.remove, 7 pin.remove");
+	world_settle(w);
+	world_want(w, ONE);
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 2 link.add, qdisc.remove, action.remove");
+	world_settle(w);
+}
+
+static void what_the_host_lacks_is_told(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE);
+	strcpy(w->host.no_pins, "no BPF file system is mounted");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_FAILED, "no BPF file system");
+	/* Nobody has asked for bpf: tc does it, and says why. */
+	world_want(w, "name: one\nfrom: port:v1\nto: port:s0\n");
+	w->preferred = ENGINE_BPF;
+	world_plan(w);
+	assert_plan(w, "action.add, qdisc.add, 2 filter.add");
+	assert_state(w, "one", STATE_WHOLE, "no BPF file system");
+	w->host.no_pins[0] = '\0';
+	strcpy(w->lacks.copy, "the kernel refuses the programs");
+	world_want(w, "name: one\nfrom: port:v1\nto: port:s0\nsnap: 64\n");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_FAILED, "the kernel refuses the programs");
+}
+
+static void what_can_not_be_is_refused(void **state)
+{
+	static const struct {
+		const char *session, *words;
+	} cases[] = {
+		{"name: one\n" BPF "from: port:v1\nto: ['port:s0', 'mac:02:00:00:00:00:06']\n",
+		 "are the same device, s0"},
+		{"name: one\n" BPF "from: port:v1\nto: 'port:s*'\n", "means 2 devices"},
+		{"name: one\n" BPF "from: mac:02:00:00:00:00:06\nto: port:s0\n", "a loop"},
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		world_want(w, cases[i].session);
+		world_plan(w);
+		assert_plan(w, "");
+		assert_state(w, "one", STATE_FAILED, cases[i].words);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(where_nothing_is_all_is_made),
+		TEST(where_all_is_there_nothing_is_done),
+		TEST(what_is_not_asked_for_is_not_linked),
+		TEST(a_program_of_another_build_is_exchanged),
+		TEST(a_filter_stands_in_front_and_another_takes_its_place),
+		TEST(a_filter_that_no_classifier_can_run_is_refused),
+		TEST(parts_of_a_filter_that_are_gone_are_made),
+		TEST(maps_that_are_gone_are_made_and_the_programs_with_them),
+		TEST(a_folder_that_a_crash_left_empty_is_used),
+		TEST(a_link_that_is_not_where_it_should_be_is_made_anew),
+		TEST(a_port_that_comes_touches_no_other),
+		TEST(of_a_port_that_is_gone_the_links_go),
+		TEST(once_is_told_as_ports_come_and_go),
+		TEST(the_destination_goes_and_comes_back),
+		TEST(it_waits_for_a_destination_that_never_was),
+		TEST(several_destinations),
+		TEST(what_a_session_leaves_out_is_told_to_its_programs_alone),
+		TEST(copies_are_cut_at_their_destinations),
+		TEST(two_that_cut_at_one_destination_plan_it_once),
+		TEST(suspended_it_wants_nothing),
+		TEST(of_a_file_that_can_not_be_read_all_stays),
+		TEST(a_dead_session_leaves_nothing),
+		TEST(what_a_crash_left_is_completed_or_removed),
+		TEST(from_bpf_to_tc_and_back),
+		TEST(what_the_host_lacks_is_told),
+		TEST(what_can_not_be_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
