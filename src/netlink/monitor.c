@@ -83,6 +83,8 @@ int nl_news_read(const struct nlmsghdr *message, struct nl_news *news)
 	case RTM_NEWQDISC:
 	case RTM_DELQDISC:
 		return read_qdisc(message, news);
+	case RTM_NEWTCLASS: /* a class takes its filters with it */
+	case RTM_DELTCLASS:
 	case RTM_NEWTFILTER:
 	case RTM_DELTFILTER:
 	case RTM_NEWCHAIN:

@@ -21,7 +21,7 @@ enum nl_news_kind {
 	NL_NEWS_BRPORT,	    /* a bridge port's flags: .link has index, master and brport only */
 	NL_NEWS_QDISC,	    /* a qdisc is there, or has changed */
 	NL_NEWS_QDISC_GONE, /* and with it what hung on it, which nobody tells */
-	NL_NEWS_FILTERS,    /* of ifindex; 0: of a block that devices share */
+	NL_NEWS_FILTERS,    /* or classes, of ifindex; 0: of a block that devices share */
 	NL_NEWS_ACTIONS
 };
 

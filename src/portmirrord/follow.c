@@ -30,7 +30,7 @@ struct follow {
 	struct host_stale stale;
 	struct before *before;
 	size_t nbefore, before_room;
-	struct ifindexes wiped, taps;
+	struct ifindexes wiped, touched, taps;
 	int what; /* FOLLOW_*, so far */
 };
 
@@ -121,7 +121,7 @@ static int take_in(const struct nl_news *news, void *data)
 	return 0;
 }
 
-/* What was ours there before, and is not any more. */
+/* What others have changed; and what was ours there before, and is not any more. */
 static int find_wiped(struct follow *f)
 {
 	int r = 0;
@@ -129,7 +129,8 @@ static int find_wiped(struct follow *f)
 	for (size_t i = 0; i < f->nbefore && r == 0; i++) {
 		const struct before *b = &f->before[i];
 
-		if (b->ours != 0 && ours_on(f, b->ifindex) != b->ours &&
+		r = ifindexes_add(&f->touched, b->ifindex);
+		if (r == 0 && b->ours != 0 && ours_on(f, b->ifindex) != b->ours &&
 		    nl_link_by_index(&f->config.host->links, b->ifindex))
 			r = ifindexes_add(&f->wiped, b->ifindex);
 	}
@@ -233,6 +234,7 @@ void follow_free(struct follow *f)
 	nl_monitor_close(f->monitor);
 	host_stale_free(&f->stale);
 	ifindexes_free(&f->wiped);
+	ifindexes_free(&f->touched);
 	ifindexes_free(&f->taps);
 	free(f->before);
 	free(f);
@@ -241,6 +243,11 @@ void follow_free(struct follow *f)
 struct ifindexes *follow_wiped(struct follow *f)
 {
 	return &f->wiped;
+}
+
+struct ifindexes *follow_touched(struct follow *f)
+{
+	return &f->touched;
 }
 
 struct ifindexes *follow_taps(struct follow *f)

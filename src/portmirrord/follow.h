@@ -40,6 +40,8 @@ int follow_renew(struct follow *follow, struct err *e);
 
 /* Devices on which others have taken away or changed what is ours, until it is emptied. */
 struct ifindexes *follow_wiped(struct follow *follow);
+/* Devices whose traffic control others have changed, ours or not, until it is emptied. */
+struct ifindexes *follow_touched(struct follow *follow);
 /* Devices that machines may stand behind, and that have come, gone or got another name or carrier,
  * until it is emptied. */
 struct ifindexes *follow_taps(struct follow *follow);

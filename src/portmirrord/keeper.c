@@ -278,7 +278,7 @@ static void tell_all(struct keeper *k)
 {
 	const struct teller teller = {tell_one, k};
 
-	follow_wiped(k->follow)->count = 0;
+	follow_wiped(k->follow)->count = follow_touched(k->follow)->count = 0;
 	if (!k->plan_told && told_update(k->told, &k->view, &teller) < 0)
 		k->config.log(LOG_ERR, "out of memory", k->config.data);
 	if (!k->plan_told)

@@ -11,9 +11,9 @@
 /*
  * Who has removed a qdisc of ours may be about to add one of their own in a message of its own, as
  * libvirt does for <bandwidth>: one of ours put back in between would make that fail ("Exclusivity
- * flag on"). So long a time is left to them.
+ * flag on"). So long a time is left to them after each of their steps, and for all together.
  */
-#define SETTLE_MS 500
+enum { SETTLE_MS = 800, SETTLE_MOST_MS = 5000 };
 
 static bool mends(const struct op *op)
 {
@@ -79,8 +79,13 @@ static bool takes_over(const struct keeper *k, const struct op *op)
 static bool unsettled(struct keeper *k, struct device_fight *fight, const struct op *op,
 		      int64_t now)
 {
-	if (ifindexes_have(follow_wiped(k->follow), op->ifindex))
+	if (ifindexes_have(follow_wiped(k->follow), op->ifindex)) {
 		fight->settled = now + SETTLE_MS;
+		fight->at_most = now + SETTLE_MOST_MS;
+	} else if (fight->settled != 0 && ifindexes_have(follow_touched(k->follow), op->ifindex)) {
+		fight->settled =
+			now + SETTLE_MS < fight->at_most ? now + SETTLE_MS : fight->at_most;
+	}
 	if (op->kind != OP_FILTER_PUT && now < fight->settled)
 		return true;
 	fight->settled = 0;

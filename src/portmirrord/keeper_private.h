@@ -16,6 +16,7 @@ struct device_fight {
 	bool decided; /* in this round */
 	enum fight_verdict verdict;
 	int64_t settled; /* when others have finished with its qdiscs, we hope; 0: they have */
+	int64_t at_most; /* that is put off, as long as they go on */
 };
 
 struct keeper {

@@ -302,6 +302,21 @@ def test_who_puts_a_qdisc_in_place_of_ours_has_time_to(lab, pm, daemon, wait_unt
     assert [event['kind'] for event in running.events('repaired', 'fight', 'error')] == ['repaired']
 
 
+@pytest.mark.engine('tc')
+def test_who_puts_qdiscs_in_place_of_ours_step_by_step_has_time_to(lab, pm, daemon, wait_until):
+    """A slow libvirt: more than a second passes before its ingress qdisc, but not so much between two of its steps."""
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--direction', 'sent')
+    running = daemon()
+    lab.host.tc('qdisc del dev vnet1 clsact')
+    wait_until(lambda: running.events('session-partial'))
+    for step in ('qdisc add dev vnet1 root handle 1: htb default 1', 'class add dev vnet1 parent 1: classid 1:1 htb rate 8mbit',
+                 'class add dev vnet1 parent 1: classid 1:2 htb rate 8mbit', 'qdisc add dev vnet1 ingress'):
+        time.sleep(0.4)
+        lab.host.tc(step)
+    wait_until(lambda: is_copied(lab))
+    assert [event['kind'] for event in running.events('repaired', 'fight', 'error')] == ['repaired']
+
+
 @pytest.mark.engine('bpf')
 def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wait_until):
     """Nobody tells of it: it is found at the next look, which comes by itself twice a minute."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""libvirt limits the bandwidth of a mirrored machine: its limits are in force, and "portmirror apply" puts the
-mirror back where libvirt's own qdiscs took its filters with them.
+"""libvirt limits the bandwidth of a mirrored machine: its limits are in force, and "portmirror apply", or
+portmirrord by itself, puts the mirror back where libvirt's own qdiscs took its filters with them.
 
 libvirt wants sch_htb, sch_sfq and act_police. Where this kernel lacks one of them, the tests run inside
 Debian's own, emulated; so the machine is not booted, and what its card does is done at its tap, as QEMU would.
@@ -10,6 +10,7 @@ import fcntl
 import os
 import pathlib
 import struct
+import time
 
 import pytest
 
@@ -115,6 +116,38 @@ def assert_copied(lab, web, text):
     with lab.sensor.capture() as copies:
         sent = both_ways(lab, web, text)
         assert copies.counts(len(sent), timeout=20, quiet=0.5) == sent
+
+
+def assert_throttled(lab, web):
+    """Far more than the burst, all at once: what the limit leaves gets through the bridge, and it is not all."""
+    a, count = lab.machines[0], 600
+    frames = [ethernet(a.mac, web.mac, 0x88b5, b'%d'.ljust(1400) % i) for i in range(count)]
+    card = Card(web.ports()[0])
+    with a.capture() as arrived:
+        card.send(frames)
+        got = sum(arrived.counts(1, timeout=20, quiet=1).values())
+    card.close()
+    assert 0 < got < count, f'{got} of {count} frames got through a limit of 256 kB'
+
+
+@inside
+def test_libvirt_limits_a_machine_that_portmirrord_mirrors(lab, pm, web, daemon, wait_until):
+    """On a machine that has limits: libvirt's command works as if nobody were there, they hold, and the mirror comes
+    back by itself."""
+    port, = web.ports()
+    web.virsh('domiftune', port, *LIMITS, '--live')
+    pm('add', 'mirror', '--from', 'vm:web1', '--to', 'port:ids0')
+    for _ in range(3):
+        web.virsh('domiftune', port, *LIMITS, '--live')
+        limited = time.monotonic()
+        wait_until(lambda: pm.json('show', 'mirror')['state'] == 'whole' and qos(lab, port) == (True, True))
+        print(f'back after {time.monotonic() - limited:.2f} s, in an emulated machine')
+        assert_copied(lab, web, b'limited, and mirrored')
+        assert_throttled(lab, web)
+    web.virsh('domiftune', port, '--inbound', '0', '--outbound', '0', '--live')
+    wait_until(lambda: pm.json('show', 'mirror')['state'] == 'whole')
+    assert qos(lab, port) == (False, False)
+    assert_copied(lab, web, b'not limited any more')
 
 
 @inside
