@@ -3,11 +3,13 @@
 import json
 import re
 import socket
+import struct
 import threading
+import time
 
 import pytest
 
-from appliances import INSIDE, OUTSIDE, LearningBridge, Wire
+from appliances import INSIDE, OUTSIDE, Appliance, LearningBridge, Wire
 from lab import BROADCAST, ethernet
 
 pytestmark = pytest.mark.engine('bpf')
@@ -72,6 +74,64 @@ def test_it_fails(lab, pm, inline, appliance, daemon, wait_until, failure, how):
                for finding in found)
     if failure == 'open':
         assert shown['appliance_state']['counts']['straight']['frames'] > 0
+
+
+def doctor_says(pm, words):
+    return any(words in finding['text'] for finding in pm.json('doctor', status=1)
+               if finding['name'] == 'appliance-failed' and finding['session'] == 'ips')
+
+
+MEANWHILE = {'open': 'all frames go straight on', 'closed': 'no frame gets through'}
+
+
+def sent_outward(capture):
+    """When the probes outward among these frames were sent (CLOCK_MONOTONIC, ns)."""
+    probes = [struct.unpack_from('=14xBx16xQ', frame) for frame in capture.frames(quiet=0)
+              if frame[12:14] == b'\x88\xb5']
+    return [sent for way, sent in probes if way == 0]
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('failure', MEANWHILE)
+def test_after_three_probes_that_stay_away_it_has_failed(lab, pm, inline, appliance, daemon,
+                                                         wait_until, failure):
+    wire = appliance()
+    a, _, c = lab.machines
+    inline('ips', 'vnet1', failure=failure, more=('--probe-interval', 500))
+    with wire.capture('eth0') as into, wire.capture('eth1', sent=True) as out:
+        daemon()
+        wait_until(lambda: sent_outward(out))
+        teach(lab)
+        assert arrives(a, c) == (1, 1)
+        wire('drop')
+        wait_until(lambda: events(pm, 'appliance-failed'))
+        since_1970 = time.time_ns() - time.monotonic_ns()
+        event = events(pm, 'appliance-failed')[0]
+        failed = (event['time'] + 1) * 1000000 - since_1970
+        last = max(sent_outward(out))
+        assert len([sent for sent in sent_outward(into) if last < sent < failed]) == 3
+    assert 'it lets no probes through' in event['text'] and MEANWHILE[failure] in event['text']
+    assert state(pm)['appliance_state']['failure'] == 'silent'
+    assert state(pm)['appliance_state']['failures'] == 1
+    assert doctor_says(pm, MEANWHILE[failure])
+    assert arrives(a, c) == ((1, 1) if failure == 'open' else (0, 0))
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('failure', MEANWHILE)
+def test_one_that_never_answers(lab, pm, inline, appliance, daemon, wait_until, failure):
+    """Both its ports are up, and nothing is between them."""
+    appliance(Appliance)
+    a, _, c = lab.machines
+    inline('ips', 'vnet1', failure=failure, more=('--probe-interval', 20))
+    assert arrives(a, c) == (0, 0)  # nobody has noticed yet
+    daemon()
+    wait_until(lambda: events(pm, 'appliance-failed'))
+    assert 'it lets no probes through' in events(pm, 'appliance-failed')[0]['text']
+    assert state(pm)['appliance_state']['failures'] == 1
+    assert doctor_says(pm, MEANWHILE[failure])
+    assert arrives(a, c, b'after that') == ((1, 1) if failure == 'open' else (0, 0))
+    assert len(events(pm, 'appliance-failed', 'appliance-back')) == 1
 
 
 @pytest.mark.lab(machines=3)
