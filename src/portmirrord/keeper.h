@@ -85,5 +85,8 @@ struct keeper_counts {
 	uint64_t failed;
 };
 void keeper_counts(const struct keeper *keeper, struct keeper_counts *counts);
+/* The probes that were sent through the appliance of an in-line session, each way, since it is
+ * watched; 0: it isn't. */
+uint64_t keeper_probes(const struct keeper *keeper, const char *session);
 
 #endif

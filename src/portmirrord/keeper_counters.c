@@ -67,3 +67,8 @@ int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
 	k->generation++;
 	return 0;
 }
+
+uint64_t keeper_probes(const struct keeper *k, const char *session)
+{
+	return prober_sent(k->prober, session);
+}

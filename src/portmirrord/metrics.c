@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "portmirror/events.h"
+#include "portmirror/inliner.h"
 #include "portmirror/show.h"
 #include "portmirror/stats.h"
 #include "portmirrord/keeper.h"
@@ -68,11 +69,12 @@ static void write_states(struct buf *out, const struct plan *plan)
 		sample(out, name, "state", state_name(state), count);
 	}
 	family(out, "portmirror_session_whole", "gauge",
-	       "1: all that the session names is mirrored.");
+	       "1: all that the session names is mirrored, or guarded.");
 	for (size_t i = 0; i < plan->nstates; i++)
 		sample(out, "portmirror_session_whole", "session", plan->states[i].session->name,
 		       show_state(&plan->states[i]) == STATE_WHOLE);
-	family(out, "portmirror_session_ports", "gauge", "Ports that the session mirrors now.");
+	family(out, "portmirror_session_ports", "gauge",
+	       "Ports that the session mirrors, or guards, now.");
 	for (size_t i = 0; i < plan->nstates; i++)
 		sample(out, "portmirror_session_ports", "session", plan->states[i].session->name,
 		       plan->states[i].from.count);
@@ -109,12 +111,16 @@ static void write_sessions(struct buf *out, const struct stats *stats)
 		const char *name, *help;
 		uint64_t (*value)(const struct stats_session *s);
 	} families[] = {
-		{"portmirror_session_copied_frames_total", "Copies made.", copied_frames},
+		{"portmirror_session_copied_frames_total",
+		 "Copies made; of an in-line session, frames led into its appliance.",
+		 copied_frames},
 		{"portmirror_session_copied_bytes_total",
 		 "Bytes of copies; of frames that machines send, those behind the Ethernet header.",
 		 copied_bytes},
 		{"portmirror_session_lost_before_total",
-		 "Copies that the destination did not take.", lost_before},
+		 "Copies that the destination did not take; frames that were stopped for want of "
+		 "the appliance.",
+		 lost_before},
 		{"portmirror_session_lost_at_total",
 		 "Frames that the destination's driver dropped, whoever sent them.", lost_at},
 		{"portmirror_session_shed_total", "Copies beyond the session's rate.", shed},
@@ -161,6 +167,115 @@ static void write_sources(struct buf *out, const struct stats *stats, bool bytes
 				       bytes ? p->received.bytes : p->received.frames);
 		}
 	}
+}
+
+/* In-line sessions: their appliances, as far as something of the session is in the kernel. */
+
+struct appliances {
+	struct buf *out;
+	struct keeper *keeper;
+	const struct view *view;
+};
+
+/* The nth session's; NULL: it is a mirror, or suspended. */
+static const struct inliner *appliance(const struct appliances *a, size_t nth)
+{
+	const struct session *s = a->view->plan.states[nth].session;
+
+	return s->mode == MODE_INLINE ? host_inliner(&a->view->host, s->name) : NULL;
+}
+
+static void appliance_family(const struct appliances *a, const char *name, const char *type,
+			     const char *help,
+			     uint64_t (*value)(const struct appliances *a,
+					       const struct inliner *appliance))
+{
+	family(a->out, name, type, help);
+	for (size_t i = 0; i < a->view->plan.nstates; i++)
+		if (appliance(a, i))
+			sample(a->out, name, "session", appliance(a, i)->session,
+			       value(a, appliance(a, i)));
+}
+
+static uint64_t answering(const struct appliances *a, const struct inliner *appliance)
+{
+	(void)a;
+	return appliance->health.failure == INLINE_WELL;
+}
+
+static uint64_t failures(const struct appliances *a, const struct inliner *appliance)
+{
+	(void)a;
+	return appliance->health.failures;
+}
+
+static uint64_t probes_sent(const struct appliances *a, const struct inliner *appliance)
+{
+	return keeper_probes(a->keeper, appliance->session);
+}
+
+static void sample_of(struct buf *out, const char *name, const char *session, const char *key,
+		      const char *text, uint64_t value)
+{
+	buf_fmt(out, "%s{", name);
+	label(out, "session", session);
+	buf_fmt(out, ",%s=\"%s\"} %" PRIu64 "\n", key, text, value);
+}
+
+static void write_probes(const struct appliances *a)
+{
+	static const char name[] = "portmirror_appliance_probes_received_total";
+
+	family(a->out, name, "counter",
+	       "Probes that came out of the appliance, whoever sent them, by their way.");
+	for (size_t i = 0; i < a->view->plan.nstates; i++) {
+		const struct inliner *of = appliance(a, i);
+
+		if (!of)
+			continue;
+		sample_of(a->out, name, of->session, "direction", "outward",
+			  of->probes[INLINE_OUTWARD].count);
+		sample_of(a->out, name, of->session, "direction", "inward",
+			  of->probes[INLINE_INWARD].count);
+	}
+}
+
+static void write_fates(const struct appliances *a, bool bytes)
+{
+	const char *name =
+		bytes ? "portmirror_appliance_bytes_total" : "portmirror_appliance_frames_total";
+
+	family(a->out, name, "counter",
+	       bytes ? "Bytes of those frames."
+		     : "Frames of guarded machines, and what comes out of their appliance, by what "
+		       "became of them.");
+	for (size_t i = 0; i < a->view->plan.nstates; i++) {
+		const struct inliner *of = appliance(a, i);
+
+		for (unsigned j = 0; of && j < INLINE_COUNTS; j++)
+			sample_of(a->out, name, of->session, "fate", show_inline_count(j),
+				  bytes ? of->counts[j].bytes : of->counts[j].frames);
+	}
+}
+
+static void write_appliances(struct buf *out, struct keeper *keeper, const struct view *view)
+{
+	const struct appliances a = {.out = out, .keeper = keeper, .view = view};
+
+	appliance_family(&a, "portmirror_appliance_answering", "gauge",
+			 "1: the appliance's ports are up and it lets probes through; 0: it has "
+			 "failed.",
+			 answering);
+	appliance_family(&a, "portmirror_appliance_failures_total", "counter",
+			 "How often the appliance failed, and all frames went straight on, or none "
+			 "got through any more.",
+			 failures);
+	appliance_family(&a, "portmirror_appliance_probes_sent_total", "counter",
+			 "Probes that portmirrord has sent through the appliance, each way.",
+			 probes_sent);
+	write_probes(&a);
+	write_fates(&a, false);
+	write_fates(&a, true);
 }
 
 /* The daemon itself */
@@ -228,6 +343,7 @@ int metrics_write(struct keeper *keeper, const struct rest_server *server, struc
 	write_sessions(out, &stats);
 	write_sources(out, &stats, false);
 	write_sources(out, &stats, true);
+	write_appliances(out, keeper, view);
 	write_keeper(out, keeper);
 	if (server)
 		write_server(out, server);

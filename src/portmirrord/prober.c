@@ -236,7 +236,7 @@ static int open_map(const struct prober *p, const char *session, enum inline_map
 	return pin_open(path, NULL);
 }
 
-static struct watch *find(struct prober *p, const char *session)
+static struct watch *find(const struct prober *p, const char *session)
 {
 	struct watch *w = p->watches;
 
@@ -340,4 +340,11 @@ void prober_update(struct prober *p, struct view *view)
 			follow(p, st, have, view);
 	}
 	drop_unwanted(p);
+}
+
+uint64_t prober_sent(const struct prober *p, const char *session)
+{
+	const struct watch *w = find(p, session);
+
+	return w ? w->nsent : 0;
 }

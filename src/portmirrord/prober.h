@@ -7,6 +7,8 @@
 #ifndef PORTMIRRORD_PROBER_H
 #define PORTMIRRORD_PROBER_H
 
+#include <stdint.h>
+
 struct err;
 struct loop;
 struct prober;
@@ -27,5 +29,8 @@ void prober_free(struct prober *prober); /* the health of appliances stays as it
 /* The sessions and devices are (or may be) others than before: begins and ends to watch, and looks
  * at once whether ports are up. Keeps view, until the next call. */
 void prober_update(struct prober *prober, struct view *view);
+
+/* How many probes were sent through the session's appliance, each way; 0: nobody watches it. */
+uint64_t prober_sent(const struct prober *prober, const char *session);
 
 #endif

@@ -2,7 +2,9 @@
 """In-line sessions by the API: made, read, changed and removed like any mirror."""
 import http.client
 import json
+import re
 import socket
+import subprocess
 
 import pytest
 
@@ -31,6 +33,15 @@ class Client(http.client.HTTPConnection):
         text = answer.read()
         assert answer.status == status, text
         return json.loads(text) if text else None
+
+
+    def metrics(self):
+        """The text, and its samples that tell of appliances: by name, its label beside the session."""
+        self.request('GET', '/metrics')
+        text = self.getresponse().read().decode()
+        found = re.findall(r'^portmirror_appliance_(\w+)\{session="ips"(?:,\w+="(\w+)")?\} (\d+)$',
+                           text, re.MULTILINE)
+        return text, {f'{name} {label}'.strip(): int(value) for name, label, value in found}
 
 
 @pytest.fixture
@@ -65,6 +76,41 @@ def test_an_in_line_session_by_the_api(lab, pm, appliance, api, wait_until):
     api('DELETE', '/api/mirrors/ips', status=204)
     assert lab.host.back_to(before)
     assert pm.json('list') == []
+
+
+def test_metrics_tell_of_the_appliance(lab, pm, appliance, api, wait_until):
+    wire = appliance()
+    a, b = lab.machines
+    assert api.metrics()[1] == {}
+    api('POST', '/api/mirrors', {**INLINE, 'on-failure': 'open', 'probe-interval': 20}, status=201)
+
+    def until(condition):
+        wait_until(lambda: condition(api.metrics()[1]))
+        return api.metrics()[1]
+    now = until(lambda m: min(m['probes_sent_total'], m['probes_received_total outward'],
+                              m['probes_received_total inward']) >= 3)
+    assert now['answering'] == 1 and now['failures_total'] == 0
+    assert now['probes_received_total outward'] <= now['probes_sent_total']
+    assert passes(a, b) == passes(b, a) == 1
+    now = until(lambda m: m['frames_total led_in'] == 1)
+    assert now['frames_total led_out'] == now['frames_total back_out'] == 1
+    assert now['bytes_total led_out'] == 60 and now['frames_total straight'] == 0
+    wire('drop')
+    now = until(lambda m: m['answering'] == 0)
+    assert now['failures_total'] == 1
+    assert passes(a, b) == 1
+    now = until(lambda m: m['frames_total straight'] == 1)
+    # They go on, and none comes.
+    later = until(lambda m: m['probes_sent_total'] > now['probes_sent_total'])
+    assert later['probes_received_total outward'] == now['probes_received_total outward']
+    text = api.metrics()[0]
+    checked = subprocess.run(['promtool', 'check', 'metrics'], input=text, capture_output=True,
+                             text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, '')
+    wire('pass')
+    assert until(lambda m: m['answering'] == 1)['failures_total'] == 1
+    pm('bypass', 'ips')
+    until(lambda m: m == {})
 
 
 @pytest.mark.parametrize('change, field', [
