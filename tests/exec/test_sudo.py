@@ -80,7 +80,7 @@ def test_in_a_window_of_the_callers_tmux(by_tester, armed):
 cat > /run/four <<'END'
 tmux -S /run/tmux new-session -d 'sleep 60'
 env TMUX=/run/tmux,1,0 sudo -n $X run --tmux -- $P > /run/out 2>&1 & ours=$!
-until tmux -S /run/tmux capture-pane -p | grep 'in main'; do kill -0 $ours || exit 9; done
+until tmux -S /run/tmux capture-pane -p | grep 'in main'; do [ -e /proc/$ours ] || exit 9; done
 tmux -S /run/tmux send-keys detach Enter quit Enter
 wait $ours; echo ends $?
 tmux -S /run/tmux kill-server

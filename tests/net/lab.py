@@ -359,8 +359,9 @@ class Lab:
                    for other in self.machines[1:])
 
 
-def bulk(a, b, seconds=0.5):
-    """TCP as fast as it goes from machine a to machine b: (bytes received, seconds that it took)."""
+def bulk(a, b, seconds=0.5, pause=0):
+    """TCP as fast as it goes from machine a to machine b, with so many seconds between two megabytes: (bytes
+    received, seconds that it took)."""
     def receive():
         connection = server.accept()[0]
         with connection:
@@ -375,6 +376,7 @@ def bulk(a, b, seconds=0.5):
             start = time.monotonic()
             while time.monotonic() < start + seconds:
                 client.sendall(block)
+                time.sleep(pause)
         receiver.join()
     return sum(received), time.monotonic() - start
 

@@ -17,6 +17,7 @@ import lab
 PROGRAM, ROOT, WISH = sys.argv[1], pathlib.Path(sys.argv[2]), ''.join(sys.argv[3:])
 KEPT = {name: f'demo-{name}' for name in ('host', 'web1', 'db1', 'sensor')}
 ADD = ['add', 'ids', '--from', 'port:vnet1', '--from', 'port:vnet2', '--to', 'port:ids0']
+PAUSE = 0.005  # seconds between two megabytes: a busy machine, too, is to look at each frame
 COLOUR = sys.stdout.isatty() and 'NO_COLOR' not in os.environ and os.environ.get('TERM') != 'dumb'
 
 
@@ -133,7 +134,7 @@ class Story:
 
     def proof(self):
         heading('The proof, frame by frame, while they go on')
-        talk = threading.Thread(target=lab.bulk, args=(self.web1, self.db1, 1.5),
+        talk = threading.Thread(target=lab.bulk, args=(self.web1, self.db1, 1.5, PAUSE),
                                 daemon=True)
         talk.start()
         self.portmirror('check', 'ids', '--seconds', '2')
