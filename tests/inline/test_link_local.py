@@ -118,6 +118,7 @@ def hears(namespace, device, count=1):
 CHANGES = [('bypass', 'ips'), ('restore', 'ips'), ('rm', 'ips')]
 
 
+@pytest.mark.ordinary  # it waits for the kernel's timers
 @pytest.mark.engine('bpf')
 @pytest.mark.lab(machines=2, bridge='hello_time 100 stp_state 1 priority 8192')
 @pytest.mark.parametrize('priority', [4096, 12288], ids=['it is the root', 'the host is'])
@@ -141,6 +142,7 @@ def test_a_guarded_bridge_keeps_its_port_state(lab, pm, inline, appliance, wait_
         assert settled(), command
 
 
+@pytest.mark.ordinary  # it waits for the kernel's timers
 @pytest.mark.engine('bpf')
 @pytest.mark.lab(machines=3)
 @pytest.mark.parametrize('guarded', [['vnet1'], ['vnet1', 'vnet9']], ids=['one', 'both'])
