@@ -122,13 +122,14 @@ class Soak:
         self.quietly('tc', line.format(self.any_tap()))
 
     def redirect(self):
-        """Turns the action of one of our sessions around."""
+        """Turns the action of one of our sessions around. With "continue", which is not tc's default: else the
+        classification ends there, for the filters of the mirror that nobody touches as well."""
         found = self.daemon.get('/api/mirrors').value
         actions = self.lab.host.json('tc', '-j', 'actions', 'list', 'action', 'mirred')
         numbers = [action['index'] for part in actions for action in part.get('actions', [])
                    if action.get('to_dev') in ('ids0', 'ids1')]
         if found and numbers:
-            self.quietly('tc', f'actions replace action mirred egress mirror dev vnet3 '
+            self.quietly('tc', f'actions replace action mirred egress mirror dev vnet3 continue '
                                f'index {self.random.choice(numbers)}')
 
     def replace_sensor(self):
