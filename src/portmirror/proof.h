@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The proof behind "check": packet rings see every frame at a session's sources and at its
- * destination, and the frames are compared one by one.
+ * destinations, and the frames are compared one by one, for each destination by itself.
  *
  * Two frames are the same where their bytes are, from the destination address to the end. Left
  * out are the checksums of TCP, UDP and SCTP, which a frame inside the host may not have yet. The
@@ -12,6 +12,11 @@
  * Of each content as many copies are expected as entered at all sources together, or as left at
  * the first source where it was seen to leave, whichever is more: a frame that enters at one
  * source and leaves at others is copied once.
+ *
+ * A session may promise less. Of copies that are cut so many bytes are compared; the tag counts
+ * among them, so an untagged frame's last four stand for it in the comparison. Where only a part of
+ * the frames is copied nobody can tell a frame that was left out from one that was lost; but no
+ * copy may be doubled or altered. Where conversations are kept together each must be in one place.
  */
 #ifndef PORTMIRROR_PROOF_H
 #define PORTMIRROR_PROOF_H
@@ -32,22 +37,37 @@ struct proof_source {
 	enum direction direction; /* as the machine behind it sees it */
 };
 
-/* expected == copied + lost + altered. */
+/* What is promised of the copies. All 0: every frame once at each destination, and whole. */
+struct proof_promise {
+	bool balance;	  /* each at one of the destinations, and each conversation at the same */
+	bool partial;	  /* a part of the frames only */
+	bool same_part;	  /* partial: the same at each destination */
+	bool whole_flows; /* partial: of each conversation all frames, or none */
+	unsigned snap;	  /* as many bytes of each; 0: all */
+};
+
+/* expected == copied + lost + left_out + altered. */
 struct proof_counts {
 	uint64_t expected;
-	uint64_t copied;  /* once and whole */
-	uint64_t lost;	  /* seen at a source, not at the destination */
-	uint64_t doubled; /* copies beyond the first */
-	uint64_t altered; /* copies with a changed byte or tag, or cut */
-	uint64_t other;	  /* frames out of the destination that no source showed */
-	uint64_t unseen;  /* frames that no ring had room for, or that could not be compared */
-	uint64_t cut;	  /* super-frames that were compared as the segments they stand for */
+	uint64_t copied;   /* once and whole */
+	uint64_t lost;	   /* seen at a source, not at the destination */
+	uint64_t left_out; /* likewise, where a part of the frames is copied only */
+	uint64_t doubled;  /* copies beyond the first */
+	uint64_t altered;  /* copies with a changed byte or tag, or cut */
+	uint64_t other;	   /* frames out of the destination that no source showed */
+	uint64_t unseen;   /* frames that no ring had room for, or that could not be compared */
+	uint64_t cut;	   /* super-frames that were compared as the segments they stand for */
+	/* Where conversations are kept together: all that were seen, and those at several places.
+	 */
+	uint64_t conversations, split;
 };
 
 struct proof_request {
-	const struct proof_source *sources; /* each device once, the destination not among them */
+	const struct proof_source *sources; /* each device once, no destination among them */
 	size_t nsources;
-	int to_ifindex;
+	const int *to; /* the destinations, each once */
+	size_t nto;    /* up to SESSION_TO_MAX */
+	struct proof_promise promise;
 	const struct sock_filter *code; /* the session's filter, run in the kernel; NULL: all */
 	size_t ncode;
 	double seconds;	 /* above 0, up to PROOF_SECONDS_MAX */
@@ -71,10 +91,11 @@ struct proof_request {
 
 enum proof_verdict {
 	PROOF_WHOLE,
-	PROOF_BROKEN,  /* lost, doubled or altered frames, more than the unseen ones explain; or
-			  frames that the destination dropped */
+	PROOF_BROKEN,  /* lost, doubled or altered frames or split conversations, more than the
+			  unseen frames explain; or frames that a destination dropped */
 	PROOF_BLIND,   /* nothing wrong that could be seen, but not all could be seen */
-	PROOF_NOTHING, /* a direction asked for showed no frame */
+	PROOF_NOTHING, /* a direction asked for showed no frame, or no frame was copied of those of
+			  which a part is */
 };
 
 struct proof_source_result {
@@ -84,20 +105,29 @@ struct proof_source_result {
 	uint64_t unseen;
 };
 
+struct proof_destination_result {
+	struct proof_counts counts; /* its own; with balance all 0: they are one for all */
+	uint64_t seen;		    /* frames out of it */
+	uint64_t unseen;	    /* of those */
+	uint64_t dropped;	    /* that its driver dropped (tx_dropped) meanwhile */
+};
+
 struct proof_result {
 	enum proof_verdict verdict;
-	struct proof_counts counts;
+	struct proof_promise promise;
+	struct proof_counts counts; /* of all destinations added up, but for conversations */
 	struct proof_source_result *sources; /* in the request's order */
 	size_t nsources;
-	uint64_t dropped; /* frames that the destination's driver dropped (tx_dropped) meanwhile */
-	uint64_t unseen_at_destination;		   /* of counts.unseen */
+	struct proof_destination_result *destinations; /* in the request's order */
+	size_t ndestinations;
+	size_t blamed; /* the destination that the verdict rests on; ndestinations: all together */
 	uint64_t probes;			   /* sent */
 	double seconds;				   /* measured */
 	double frames_per_second, bits_per_second; /* seen at all sources together */
 	bool as_segments; /* TCP super-frames were cut: a device involved doesn't take them, so the
 			     kernel cuts frames behind the copying. The IPv4 identification and
 			     header checksum of TCP frames are then left out of the comparison */
-	char why[160];	  /* what the verdict rests on, one sentence */
+	char why[200];	  /* what the verdict rests on, one sentence */
 };
 
 /*
@@ -109,6 +139,10 @@ struct proof_result {
  */
 int proof_run(const struct proof_request *request, struct proof_result *result, struct err *e);
 void proof_result_free(struct proof_result *result); /* what it holds */
+
+/* The verdict on what was measured: sets verdict, blamed and why; where the same part is promised
+ * to each destination, what one has less than another is lost there. Pure; proof_run() does it. */
+void proof_judge(const struct proof_request *request, struct proof_result *result);
 
 /* "whole", "broken", "blind", "nothing". */
 const char *proof_verdict_name(enum proof_verdict verdict);

@@ -5,39 +5,35 @@
 #include <stdlib.h>
 
 #include "portmirror/proof.h"
+#include "portmirror/proof_flows.h"
 #include "portmirror/proof_frame.h"
+#include "portmirror/proof_strays.h"
 
 enum {
 	TICK = 32,	      /* milliseconds */
 	PATIENCE = 1500,      /* for an entry that balances: a later view of it may be queued */
 	PATIENCE_TIGHT = 300, /* while the book is nearly full */
 	SLOTS_FIRST = 1 << 12,
-	STRAYS = 1 << 19,
-	STRAYS_MAX = STRAYS / 8 * 7,
+	TOUCHED_BITS = 11, /* of ticks: a minute, far beyond anybody's patience */
+	FLOW_TOLD = 1,
 };
 
 /* One cache line. */
 struct entry {
-	uint64_t key; /* 0: free */
-	uint64_t loose;
+	uint64_t key;			   /* 0: free */
+	uint64_t loose;			   /* where conversations are looked at: see name_of() */
 	uint64_t source_tags, copied_tags; /* the sets of tags seen, one bit each */
 	uint32_t sent;			   /* at all sources together */
 	uint32_t received;		   /* at the source `first` */
 	uint32_t copied;		   /* all of them, inside the measured time or not */
 	uint32_t excused;		   /* views outside the measured time */
 	uint32_t sent_sum, received_sum, copied_sum; /* of their tags, mixed */
-	uint16_t touched;			     /* the last view, in ticks */
-	uint16_t first; /* source + 1; 0: none has shown it as received */
+	uint16_t touched : TOUCHED_BITS;	     /* the last view, in ticks */
+	uint16_t at : 16 - TOUCHED_BITS; /* the copies' destination + 1, or FLOWS_SEVERAL */
+	uint16_t first;			 /* source + 1; 0: none has shown it as received */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
-
-/* What did not match, by its loose key: a frame lost here and a stray one there may be the same,
- * altered. */
-struct stray {
-	uint64_t loose;
-	uint32_t lost, extra;
-};
 
 struct book {
 	struct entry *entries;
@@ -45,12 +41,13 @@ struct book {
 	size_t limit; /* it grows up to so many slots */
 	size_t used;
 	size_t hand; /* where the sweep goes on */
-	struct stray *strays;
-	size_t nstrays;
+	bool partial, whole_flows;
+	struct strays *strays;
+	struct flows *flows; /* NULL: conversations are not looked at */
 	struct proof_counts counts;
 };
 
-struct book *book_new(size_t limit)
+struct book *book_new(size_t limit, unsigned kind)
 {
 	struct book *book = calloc(1, sizeof(*book));
 
@@ -58,9 +55,14 @@ struct book *book_new(size_t limit)
 		return NULL;
 	book->limit = limit;
 	book->mask = (limit < SLOTS_FIRST ? limit : SLOTS_FIRST) - 1;
+	book->partial = (kind & (BOOK_PARTIAL | BOOK_WHOLE_FLOWS)) != 0;
+	book->whole_flows = (kind & BOOK_WHOLE_FLOWS) != 0;
 	book->entries = calloc(book->mask + 1, sizeof(*book->entries));
-	book->strays = calloc(STRAYS, sizeof(*book->strays));
-	if (!book->entries || !book->strays) {
+	book->strays = strays_new();
+	if (kind & (BOOK_FLOWS | BOOK_WHOLE_FLOWS))
+		book->flows = flows_new();
+	if (!book->entries || !book->strays ||
+	    (kind & (BOOK_FLOWS | BOOK_WHOLE_FLOWS) && !book->flows)) {
 		book_free(book);
 		return NULL;
 	}
@@ -72,7 +74,8 @@ void book_free(struct book *book)
 	if (!book)
 		return;
 	free(book->entries);
-	free(book->strays);
+	strays_free(book->strays);
+	flows_free(book->flows);
 	free(book);
 }
 
@@ -139,6 +142,35 @@ static void add_received(struct entry *e, uint16_t source, uint32_t tag)
 	}
 }
 
+/* What the entry keeps of a frame's names: its loose key, or its conversation (but for its last
+ * bits) and a little of the loose key. */
+static uint64_t name_of(const struct book *book, const struct frame_mark *mark)
+{
+	const uint64_t rest = (1 << FLOWS_LOST_BITS) - 1 - FLOW_TOLD;
+
+	if (!book->flows)
+		return mark->loose;
+	if (!mark->flow)
+		return mark->loose & ~(uint64_t)FLOW_TOLD;
+	return (mark->flow & ~(rest | FLOW_TOLD)) | (mark->loose & rest) | FLOW_TOLD;
+}
+
+static void add_copied(struct entry *e, unsigned destination, uint32_t tag)
+{
+	count_up(&e->copied);
+	e->copied_sum += tag_mix(tag);
+	e->copied_tags |= tag_bit(tag);
+	if (e->at == 0)
+		e->at = (destination + 1) & FLOWS_SEVERAL;
+	else if (e->at != destination + 1)
+		e->at = FLOWS_SEVERAL;
+}
+
+static uint16_t ticks(uint64_t ms)
+{
+	return (uint16_t)(ms / TICK & ((1U << TOUCHED_BITS) - 1));
+}
+
 bool book_add(struct book *book, const struct frame_mark *mark, const struct book_view *view,
 	      uint64_t now)
 {
@@ -151,16 +183,14 @@ bool book_add(struct book *book, const struct frame_mark *mark, const struct boo
 		}
 		if (book->used >= (book->mask + 1) / 8 * 7)
 			return false;
-		*e = (struct entry){.key = key_of(mark->key), .loose = mark->loose};
+		*e = (struct entry){.key = key_of(mark->key), .loose = name_of(book, mark)};
 		book->used++;
 	}
-	e->touched = (uint16_t)(now / TICK);
+	e->touched = ticks(now) & ((1U << TOUCHED_BITS) - 1);
 	if (!view->inside)
 		count_up(&e->excused);
 	if (view->side == BOOK_COPIED) {
-		count_up(&e->copied);
-		e->copied_sum += tag_mix(mark->tag);
-		e->copied_tags |= tag_bit(mark->tag);
+		add_copied(e, view->source, mark->tag);
 		return true;
 	}
 	e->source_tags |= tag_bit(mark->tag);
@@ -203,25 +233,15 @@ static uint32_t altered_of(const struct entry *e, uint32_t matched)
 	return (e->copied_tags & e->source_tags) == 0 ? matched : 1;
 }
 
-static void stray_add(struct book *book, uint64_t loose, uint32_t lost, uint32_t extra)
+static void settle_conversation(struct book *book, const struct entry *e, uint32_t matched,
+				uint32_t missing)
 {
-	size_t mask = STRAYS - 1;
-	size_t at = loose & mask;
-	struct stray *s = book->strays;
-
-	while ((s[at].lost || s[at].extra) && s[at].loose != loose)
-		at = (at + 1) & mask;
-	if (!s[at].lost && !s[at].extra) {
-		if (book->nstrays >= STRAYS_MAX) { /* no room: left unpaired */
-			book->counts.lost += lost;
-			book->counts.other += extra;
-			return;
-		}
-		book->nstrays++;
-	}
-	s[at].loose = loose;
-	s[at].lost += lesser(lost, UINT32_MAX - s[at].lost);
-	s[at].extra += lesser(extra, UINT32_MAX - s[at].extra);
+	if (!book->flows || !(e->loose & FLOW_TOLD))
+		return;
+	if (matched > 0)
+		flows_add(book->flows, e->loose, e->at);
+	if (missing > 0 && book->whole_flows)
+		flows_add(book->flows, e->loose, FLOWS_NOWHERE);
 }
 
 static void settle(struct book *book, const struct entry *e)
@@ -240,7 +260,8 @@ static void settle(struct book *book, const struct entry *e)
 		extra = 0;
 	}
 	if (expected > matched || extra > 0)
-		stray_add(book, e->loose, expected - matched, extra);
+		strays_add(book->strays, e->loose, expected - matched, extra);
+	settle_conversation(book, e, matched, expected - matched);
 }
 
 /* Frees the slot, and moves the entries behind it forward that it held off their place (Knuth,
@@ -268,7 +289,7 @@ static void drop(struct book *book, size_t hole)
 /* Entries that don't balance may wait for their copy as long as there is room. */
 static bool is_settled(const struct book *book, const struct entry *e, uint64_t now)
 {
-	uint16_t age = (uint16_t)(now / TICK - e->touched);
+	uint16_t age = (ticks(now) - e->touched) & ((1U << TOUCHED_BITS) - 1);
 	bool tight = book->used > book->limit / 4 * 3;
 	bool balanced = e->copied == expected_of(e);
 
@@ -298,17 +319,22 @@ void book_close(struct book *book)
 		if (book->entries[i].key)
 			settle(book, &book->entries[i]);
 	}
-	for (size_t i = 0; i < STRAYS; i++) {
-		const struct stray *s = &book->strays[i];
-		uint32_t altered = lesser(s->lost, s->extra);
-
-		book->counts.altered += altered;
-		book->counts.lost += s->lost - altered;
-		book->counts.other += s->extra - altered;
-	}
+	strays_settle(book->strays);
 }
 
 void book_counts(const struct book *book, struct proof_counts *counts)
 {
+	struct stray_sums strays = strays_sums(book->strays);
+
 	*counts = book->counts;
+	counts->altered += strays.altered;
+	counts->other += strays.extra;
+	if (book->partial)
+		counts->left_out += strays.missing;
+	else
+		counts->lost += strays.missing;
+	if (book->flows) {
+		counts->conversations = flows_count(book->flows);
+		counts->split = flows_split(book->flows);
+	}
 }

@@ -19,7 +19,8 @@ struct view;
 struct proof_check {
 	const struct view *view; /* borrowed */
 	const struct session_state *st;
-	const struct nl_link *to;
+	const struct nl_link *to[SESSION_TO_MAX];
+	size_t nto;
 	double seconds;
 	bool probe; /* send frames of its own too */
 	bool ended; /* somebody ended it before its time */
@@ -42,6 +43,8 @@ json_t *proof_check_object(const struct proof_check *c);
 
 /* The name of the number-th source. */
 const char *proof_check_port(const struct proof_check *c, size_t number);
+/* The share of the frames that were left out. */
+double proof_check_left_out(const struct proof_check *c);
 /* "1,234,567" */
 const char *proof_grouped(char text[32], uint64_t n);
 

@@ -2,155 +2,33 @@
 #include "portmirror/proof_frame.h"
 
 #include <linux/if_ether.h>
-#include <linux/virtio_net.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/cursor.h"
+#include "portmirror/proof_layout.h"
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4 /* since Linux 6.2 */
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-
-enum {
-	ADDRESSES = 12, /* bytes of both MAC addresses */
-	TAG = 4,
-	INNER_TAGS_MAX = 4,
-	EXTENSIONS_MAX = 8, /* IPv6 extension headers */
-	TCP_FIN = 0x01,
-	TCP_PSH = 0x08,
-	TCP_CWR = 0x80,
-	TCP_HEADER = 20,
-	UDP_HEADER = 8,
-};
-
-/* Where a frame's headers are. */
-struct layout {
-	uint16_t type;	  /* EtherType behind all tags */
-	size_t l3;	  /* what follows it */
-	bool ipv4, ipv6;  /* that is a whole IP header */
-	size_t l4;	  /* what follows IP's headers */
-	uint8_t protocol; /* of l4; 0 where l4 isn't the beginning of a transport header */
-};
-
-static bool is_tag(unsigned type)
-{
-	return type == ETH_P_8021Q || type == ETH_P_8021AD;
-}
-
-static uint16_t load16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t load32(const uint8_t *at)
-{
-	return (uint32_t)load16(at) << 16 | load16(at + 2);
-}
-
-static void store16(uint8_t *at, size_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void store32(uint8_t *at, uint32_t value)
-{
-	store16(at, value >> 16);
-	store16(at + 2, value & 0xffff);
-}
-
-static bool read_ipv4(struct cursor *c, struct layout *l)
-{
-	const uint8_t *ip;
-
-	if (!cursor_bytes(c, 20, &ip) || ip[0] >> 4 != 4 || (ip[0] & 15) < 5)
-		return false;
-	l->ipv4 = true;
-	if (!cursor_skip(c, (size_t)(ip[0] & 15) * 4 - 20))
-		return false;
-	if ((load16(ip + 6) & 0x1fff) == 0) /* later fragments have no transport header */
-		l->protocol = ip[9];
-	return true;
-}
-
-/* RFC 8200, section 4. */
-static bool read_ipv6(struct cursor *c, struct layout *l)
-{
-	const uint8_t *ip;
-	const uint8_t *extension;
-	uint8_t next;
-
-	if (!cursor_bytes(c, 40, &ip) || ip[0] >> 4 != 6)
-		return false;
-	l->ipv6 = true;
-	next = ip[6];
-	for (int i = 0; i < EXTENSIONS_MAX; i++) {
-		size_t unit = 8, more = 0;
-
-		if (next == IPPROTO_AH) /* RFC 4302: counted in words of 4 bytes, minus 2 */
-			unit = 4, more = 1;
-		else if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
-			 next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
-			break;
-		if (!cursor_bytes(c, 8, &extension))
-			return false;
-		if (next == IPPROTO_FRAGMENT && (load16(extension + 2) & 0xfff8) != 0)
-			return true;
-		if (next != IPPROTO_FRAGMENT &&
-		    !cursor_skip(c, (extension[1] + 1 + more) * unit - 8))
-			return false;
-		next = extension[0];
-	}
-	l->protocol = next;
-	return true;
-}
-
-static struct layout find_layout(const struct frame *f)
-{
-	struct layout l = {0};
-	struct cursor c = cursor_of(f->bytes, f->len);
-	bool whole = false;
-
-	if (!cursor_skip(&c, ADDRESSES) || !cursor_be16(&c, &l.type))
-		return l;
-	for (int i = 0; i < INNER_TAGS_MAX && is_tag(l.type); i++) {
-		if (!cursor_skip(&c, 2) || !cursor_be16(&c, &l.type))
-			return l;
-	}
-	l.l3 = (size_t)(c.at - f->bytes);
-	if (l.type == ETH_P_IP)
-		whole = read_ipv4(&c, &l);
-	else if (l.type == ETH_P_IPV6)
-		whole = read_ipv6(&c, &l);
-	if (!whole)
-		l.protocol = 0;
-	l.l4 = (size_t)(c.at - f->bytes);
-	return l;
-}
-
-/* Takes an outermost tag that stands in the bytes out of them, as the kernel does on the way in.
- */
-static void pull_tag(struct frame *f)
+void frame_pull_tag(struct frame *f)
 {
 	uint32_t tag;
 
-	if (f->tag || f->len < ADDRESSES + TAG)
+	if (f->tag || f->len < FRAME_ADDRESSES + FRAME_TAG)
 		return;
-	tag = load32(f->bytes + ADDRESSES);
+	tag = load32(f->bytes + FRAME_ADDRESSES);
 	if (!is_tag(tag >> 16))
 		return;
 	f->tag = tag;
-	memmove(f->bytes + TAG, f->bytes, ADDRESSES);
-	f->bytes += TAG;
-	f->len -= TAG;
+	memmove(f->bytes + FRAME_TAG, f->bytes, FRAME_ADDRESSES);
+	f->bytes += FRAME_TAG;
+	f->len -= FRAME_TAG;
 }
 
+/* As much of the field as is there: a frame may be cut in the midst of it. */
 static void clear(const struct frame *f, size_t at, size_t len)
 {
-	if (at <= f->len && len <= f->len - at)
-		memset(f->bytes + at, 0, len);
+	if (at < f->len)
+		memset(f->bytes + at, 0, len < f->len - at ? len : f->len - at);
 }
 
 /* A frame inside the host may have a partial checksum (CHECKSUM_PARTIAL), and its copy behind a
@@ -168,12 +46,12 @@ static void clear_checksum(const struct frame *f, const struct layout *l)
 /* The bytes that most likely survive where others were changed. */
 static uint64_t loose_key(const struct frame *f, const struct layout *l)
 {
-	uint8_t name[ADDRESSES + 2 + 1 + 32 + 8] = {0};
+	uint8_t name[FRAME_ADDRESSES + 2 + 1 + 32 + 8] = {0};
 	struct cursor c = cursor_of(f->bytes, f->len);
-	size_t at = ADDRESSES;
+	size_t at = FRAME_ADDRESSES;
 	size_t rest = l->protocol == IPPROTO_TCP ? 8 : 4;
 
-	cursor_copy(&c, name, ADDRESSES);
+	cursor_copy(&c, name, FRAME_ADDRESSES);
 	store16(name + at, l->type);
 	at += 2;
 	name[at++] = l->protocol;
@@ -197,123 +75,137 @@ static uint64_t loose_key(const struct frame *f, const struct layout *l)
 	return XXH3_64bits(name, sizeof(name));
 }
 
-void frame_mark(const struct frame *frame, enum frame_blur blur, struct frame_mark *mark)
+/* One end of a conversation. */
+struct end {
+	uint8_t address[16];
+	uint16_t port, zero;
+};
+
+/* The ends in an order of their own, so that both directions are one conversation. */
+static uint64_t both(const struct end *a, const struct end *b, uint16_t type, unsigned what)
+{
+	struct {
+		struct end ends[2];
+		uint32_t what;
+	} name = {.what = (uint32_t)type << 16 | what};
+	uint64_t hash;
+
+	_Static_assert(sizeof(name) == 44, "there is no padding in what is hashed");
+	name.ends[0] = memcmp(a, b, sizeof(*a)) < 0 ? *a : *b;
+	name.ends[1] = memcmp(a, b, sizeof(*a)) < 0 ? *b : *a;
+	hash = XXH3_64bits(&name, sizeof(name));
+	return hash ? hash : 1;
+}
+
+static uint64_t ip_flow(const struct frame *f, const struct layout *l)
+{
+	size_t size = l->ipv4 ? 4 : 16;
+	const uint8_t *addresses = f->bytes + l->l3 + (l->ipv4 ? 12 : 8);
+	unsigned what = l->fragment ? 0x100U | l->carried : l->protocol;
+	struct end from = {0}, to = {0};
+
+	memcpy(from.address, addresses, size);
+	memcpy(to.address, addresses + size, size);
+	if (what == 0)
+		return 0;
+	if (!l->fragment && layout_has_ports(l)) {
+		if (f->len < l->l4 + 4)
+			return 0;
+		if (!layout_is_tunnel(l, f)) {
+			memcpy(&from.port, f->bytes + l->l4, 2);
+			memcpy(&to.port, f->bytes + l->l4 + 2, 2);
+		}
+	}
+	return both(&from, &to, l->type, what);
+}
+
+/*
+ * What conversation it belongs to, never more loosely than who copies tells them apart
+ * (bpf/flow.bpf.h): fragments and tunnels by their addresses, what is no IP by Ethernet's. 0: it
+ * can't be told, as the ports are not among the bytes.
+ */
+static uint64_t flow_of(const struct frame *f, const struct layout *l)
+{
+	struct end from = {0}, to = {0};
+
+	if (l->ipv4 || l->ipv6)
+		return ip_flow(f, l);
+	if (l->l3 == 0 || l->type == ETH_P_IP || l->type == ETH_P_IPV6)
+		return 0;
+	memcpy(from.address, f->bytes + ETH_ALEN, ETH_ALEN);
+	memcpy(to.address, f->bytes, ETH_ALEN);
+	return both(&from, &to, l->type, 0);
+}
+
+/*
+ * Of a copy that is cut its tag counts among the bytes: where it has none, there are four more of
+ * the content. They stand for the tag in the comparison, so that the views of a frame are one
+ * whether a bridge has given it a tag in between or not.
+ */
+static void take_tail(struct frame *f, size_t snap, struct frame_mark *mark)
+{
+	size_t most = snap - FRAME_TAG;
+
+	if (f->len <= most)
+		return;
+	if (!mark->tag)
+		mark->tag = (uint32_t)XXH3_64bits(f->bytes + most, f->len - most) | 1;
+	f->len = most;
+}
+
+void frame_mark(const struct frame *frame, const struct frame_terms *terms, struct frame_mark *mark)
 {
 	struct frame f = *frame;
 	struct layout l;
 
-	pull_tag(&f);
-	l = find_layout(&f);
+	frame_pull_tag(&f);
+	if (terms->snap && f.len > frame_room(&f, terms->snap))
+		f.len = frame_room(&f, terms->snap);
+	l = layout_of(&f);
 	clear_checksum(&f, &l);
-	mark->loose = loose_key(&f, &l);
-	if (blur == FRAME_TCP_ID && l.ipv4 && l.protocol == IPPROTO_TCP) {
+	if (terms->blur == FRAME_TCP_ID && l.ipv4 && l.protocol == IPPROTO_TCP) {
 		memset(f.bytes + l.l3 + 4, 0, 2);
 		memset(f.bytes + l.l3 + 10, 0, 2);
 	}
-	mark->key = XXH3_64bits(f.bytes, f.len);
 	mark->tag = f.tag;
+	if (terms->snap)
+		take_tail(&f, terms->snap, mark);
+	mark->loose = loose_key(&f, &l);
+	mark->flow = terms->conversations ? flow_of(&f, &l) : 0;
+	mark->key = XXH3_64bits(f.bytes, f.len);
 }
 
-bool frame_cut_begin(struct frame_cut *cut, const struct frame *frame, enum frame_blur blur)
+size_t frame_room(const struct frame *f, size_t snap)
 {
-	unsigned type = frame->gso_type & ~(unsigned)VIRTIO_NET_HDR_GSO_ECN;
-	struct frame_cut new = {.frame = *frame, .blur = blur};
+	return snap - (f->tag ? FRAME_TAG : 0);
+}
+
+/* Where a checksum ends that may still be to be filled in. */
+static size_t checksum_end(const struct layout *l)
+{
+	return l->l4 + (l->protocol == IPPROTO_TCP    ? 18
+			: l->protocol == IPPROTO_UDP  ? 8
+			: l->protocol == IPPROTO_SCTP ? 12
+						      : 0);
+}
+
+bool frame_too_long(const struct frame *f, size_t snap)
+{
+	size_t most = frame_room(f, snap);
 	struct layout l;
-	size_t header = UDP_HEADER, least = UDP_HEADER;
 
-	if (frame->gso_size == 0)
+	if (f->len <= most)
 		return false;
-	pull_tag(&new.frame);
-	l = find_layout(&new.frame);
-	new.tcp = type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6;
-	if (!new.tcp && type != VIRTIO_NET_HDR_GSO_UDP_L4)
-		return false;
-	if (l.protocol != (new.tcp ? IPPROTO_TCP : IPPROTO_UDP))
-		return false;
-	if (new.tcp) {
-		least = TCP_HEADER;
-		if (new.frame.len - l.l4 < least)
-			return false;
-		header = (size_t)(new.frame.bytes[l.l4 + 12] >> 4) * 4;
-		new.seq = load32(new.frame.bytes + l.l4 + 4);
-		new.flags = new.frame.bytes[l.l4 + 13];
-	}
-	if (header < least || new.frame.len - l.l4 <= header)
-		return false;
-	new.ipv6 = l.ipv6;
-	new.id = l.ipv4 ? load16(new.frame.bytes + l.l3 + 4) : 0;
-	new.l3 = l.l3;
-	new.l4 = l.l4;
-	new.payload = l.l4 + header;
-	new.at = new.payload;
-	*cut = new;
-	return true;
+	l = layout_of(f);
+	while (most < checksum_end(&l)) /* as bpf/cut.bpf.c tries it */
+		most *= 2;
+	return f->len > most && !layout_is_tunnel(&l, f);
 }
 
-/* RFC 1071, over the IPv4 header at ip. */
-static uint16_t ip_checksum(const uint8_t *ip)
+bool frame_is_tcp_data(const struct frame *f)
 {
-	uint32_t sum = 0;
+	struct layout l = layout_of(f);
 
-	for (size_t i = 0; i < (size_t)(ip[0] & 15) * 4; i += 2)
-		sum += load16(ip + i);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum += sum >> 16;
-	return (uint16_t)~sum;
-}
-
-static void write_segment_ip(const struct frame_cut *cut, uint8_t *ip, size_t number, size_t len)
-{
-	if (cut->ipv6) {
-		store16(ip + 4, len - 40);
-		return;
-	}
-	store16(ip + 2, len);
-	store16(ip + 4, (cut->id + number) & 0xffff);
-	store16(ip + 10, 0);
-	store16(ip + 10, ip_checksum(ip));
-}
-
-/* As the kernel's tcp_gso_segment() and __udp_gso_segment() do it: FIN and PSH stand in the last
- * segment only, CWR in the first. */
-static void write_segment_l4(const struct frame_cut *cut, uint8_t *l4, size_t len)
-{
-	bool first = cut->at == cut->payload;
-	bool last = cut->at + len == cut->frame.len;
-	uint8_t flags = cut->flags;
-
-	if (!cut->tcp) {
-		store16(l4 + 4, UDP_HEADER + len);
-		return;
-	}
-	if (!last)
-		flags &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-	if (!first)
-		flags &= (uint8_t)~TCP_CWR;
-	store32(l4 + 4, cut->seq + (uint32_t)(cut->at - cut->payload));
-	l4[13] = flags;
-}
-
-/* A segment is built in place: its header goes over the end of the segment before it, which is
- * done with. */
-bool frame_cut_next(struct frame_cut *cut, struct frame_mark *mark, size_t *len)
-{
-	struct frame segment = {.tag = cut->frame.tag};
-	size_t left = cut->frame.len - cut->at;
-	size_t payload = left < cut->frame.gso_size ? left : cut->frame.gso_size;
-	size_t start = cut->at - cut->payload;
-
-	if (payload == 0)
-		return false;
-	segment.bytes = cut->frame.bytes + start;
-	segment.len = cut->payload + payload;
-	memmove(segment.bytes, cut->frame.bytes + cut->header, cut->payload);
-	cut->header = start;
-	write_segment_ip(cut, segment.bytes + cut->l3, start / cut->frame.gso_size,
-			 segment.len - cut->l3);
-	write_segment_l4(cut, segment.bytes + cut->l4, payload);
-	cut->at += payload;
-	*len = segment.len;
-	frame_mark(&segment, cut->blur, mark);
-	return true;
+	return l.protocol == IPPROTO_TCP && f->len >= l.l4 + 13 &&
+	       f->len > l.l4 + (size_t)(f->bytes[l.l4 + 12] >> 4) * 4;
 }

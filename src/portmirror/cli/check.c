@@ -63,36 +63,136 @@ static int print_sources(const struct check *c)
 	return table_print(t, stdout);
 }
 
-static int print_counts(const struct check *c)
+/* Where there are several. With balance they are looked at together. */
+static int print_destinations(const struct check *c)
+{
+	static const char *const titles[] = {"DESTINATION", ">SEEN",   ">LOST",	   ">DOUBLED",
+					     ">ALTERED",    ">UNSEEN", ">DROPPED", NULL};
+	struct table *t cleanup(table_free_at) = table_new(titles);
+	const struct proof_promise *promise = &c->proof.result.promise;
+	char text[32];
+
+	for (size_t i = 0; i < c->proof.nto; i++) {
+		const struct proof_destination_result *d = &c->proof.result.destinations[i];
+		const struct {
+			uint64_t number;
+			bool told;
+			enum paint paint;
+		} cells[] = {
+			{d->seen, true, PAINT_NONE},
+			{d->counts.lost,
+			 !promise->balance && (!promise->partial || promise->same_part), PAINT_RED},
+			{d->counts.doubled, !promise->balance, PAINT_RED},
+			{d->counts.altered, !promise->balance, PAINT_RED},
+			{d->unseen, true, PAINT_YELLOW},
+			{d->dropped, true, PAINT_RED},
+		};
+
+		table_cell(t, PAINT_BOLD, "%s", c->proof.to[i]->name);
+		for (size_t j = 0; j < COUNT(cells); j++)
+			table_cell(t, cells[j].number ? cells[j].paint : PAINT_NONE, "%s",
+				   cells[j].told ? proof_grouped(text, cells[j].number) : "-");
+	}
+	return table_print(t, stdout);
+}
+
+static uint64_t dropped(const struct check *c)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->proof.nto; i++)
+		sum += c->proof.result.destinations[i].dropped;
+	return sum;
+}
+
+struct row {
+	const char *name, *meaning;
+	uint64_t number;
+	enum paint paint; /* where there are any */
+	bool skipped;	  /* it has nothing to do with what this session promises */
+};
+
+static int print_rows(const struct row *rows, size_t count)
 {
 	static const char *const titles[] = {"FRAMES", ">NUMBER", "MEANING", NULL};
-	const struct proof_counts *n = &c->proof.result.counts;
-	const struct {
-		const char *name;
-		uint64_t number;
-		enum paint paint; /* where there are any */
-		const char *meaning;
-	} rows[] = {
-		{"expected", n->expected, PAINT_NONE, "seen at the sources, each once"},
-		{"copied", n->copied, PAINT_GREEN, "once, and whole"},
-		{"lost", n->lost, PAINT_RED, "not seen at the destination"},
-		{"doubled", n->doubled, PAINT_RED, "copies beyond the first"},
-		{"altered", n->altered, PAINT_RED, "copies with a changed byte or tag, or cut"},
-		{"unseen", n->unseen, PAINT_YELLOW, "more than could be looked at"},
-		{"other", n->other, PAINT_NONE, "at the destination, from none of the sources"},
-		{"dropped", c->proof.result.dropped, PAINT_RED, "by the destination's driver"},
-	};
 	struct table *t cleanup(table_free_at) = table_new(titles);
 	char text[32];
 
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		enum paint paint = rows[i].number > 0 ? rows[i].paint : PAINT_NONE;
-
+	for (size_t i = 0; i < count; i++) {
+		if (rows[i].skipped)
+			continue;
 		table_cell(t, PAINT_NONE, "%s", rows[i].name);
-		table_cell(t, paint, "%s", proof_grouped(text, rows[i].number));
+		table_cell(t, rows[i].number > 0 ? rows[i].paint : PAINT_NONE, "%s",
+			   proof_grouped(text, rows[i].number));
 		table_cell(t, PAINT_DIM, "%s", rows[i].meaning);
 	}
 	return table_print(t, stdout);
+}
+
+static int print_counts(const struct check *c)
+{
+	const struct proof_counts *n = &c->proof.result.counts;
+	const struct proof_promise *p = &c->proof.result.promise;
+	const char *expected = c->proof.nto > 1 && !p->balance
+				       ? "seen at the sources, each once for each destination"
+				       : "seen at the sources, each once";
+	const char *copied = p->snap ? "once, as much as is to be copied" : "once, and whole";
+	const char *altered = p->snap ? "copies with a changed byte or tag, too short or too long"
+				      : "copies with a changed byte or tag, or cut";
+	char share[48];
+
+	snprintf(share, sizeof(share), "%.3g %% of those expected",
+		 100 * proof_check_left_out(&c->proof));
+
+	const struct row rows[] = {
+		{"expected", expected, n->expected, PAINT_NONE, false},
+		{"copied", copied, n->copied, PAINT_GREEN, false},
+		{"left out", share, n->left_out, PAINT_NONE, !p->partial},
+		{"lost", "not seen at the destination", n->lost, PAINT_RED,
+		 p->partial && n->lost == 0},
+		{"doubled", "copies beyond the first", n->doubled, PAINT_RED, false},
+		{"altered", altered, n->altered, PAINT_RED, false},
+		{"torn apart", "conversations, not frames", n->split, PAINT_RED,
+		 !p->balance && !p->whole_flows},
+		{"unseen", "more than could be looked at", n->unseen, PAINT_YELLOW, false},
+		{"other", "at the destination, from none of the sources", n->other, PAINT_NONE,
+		 false},
+		{"dropped", "by the destination's driver", dropped(c), PAINT_RED, false},
+	};
+
+	return print_rows(rows, COUNT(rows));
+}
+
+static void print_head(const struct check *c)
+{
+	const struct proof_result *r = &c->proof.result;
+	char frames[16], bits[16], text[32];
+
+	printf("%s to ", c->proof.st->session->name);
+	for (size_t i = 0; i < c->proof.nto; i++)
+		printf("%s%s", i > 0 ? ", " : "", c->proof.to[i]->name);
+	printf(": %.1f s%s, %s frames/s, %s\n", r->seconds, c->proof.ended ? " (ended early)" : "",
+	       human_count(frames, r->frames_per_second, ""),
+	       human_count(bits, r->bits_per_second, "bit/s"));
+	if (r->probes > 0)
+		printf("%s of the frames are probes of this check\n",
+		       proof_grouped(text, r->probes));
+	if (r->as_segments)
+		printf("TCP super-frames were compared as the segments that they stand for\n");
+	printf("\n");
+}
+
+static int print_tables(const struct check *c)
+{
+	if (print_sources(c) < 0)
+		return -ENOMEM;
+	printf("\n");
+	if (c->proof.nto > 1) {
+		if (print_destinations(c) < 0)
+			return -ENOMEM;
+		printf("\n");
+	}
+	return print_counts(c);
 }
 
 static int print_proof(const struct check *c)
@@ -102,22 +202,9 @@ static int print_proof(const struct check *c)
 	struct buf sentence cleanup(buf_free) = {0};
 	struct buf advice cleanup(buf_free) = {0};
 	bool colour = term_colour(stdout);
-	char frames[16], bits[16], text[32];
 
-	printf("%s to %s: %.1f s%s, %s frames/s, %s\n", c->proof.st->session->name,
-	       c->proof.to->name, r->seconds, c->proof.ended ? " (ended early)" : "",
-	       human_count(frames, r->frames_per_second, ""),
-	       human_count(bits, r->bits_per_second, "bit/s"));
-	if (r->probes > 0)
-		printf("%s of the frames are probes of this check\n",
-		       proof_grouped(text, r->probes));
-	if (r->as_segments)
-		printf("TCP super-frames were compared as the segments that they stand for\n");
-	printf("\n");
-	if (print_sources(c) < 0)
-		return -ENOMEM;
-	printf("\n");
-	if (print_counts(c) < 0)
+	print_head(c);
+	if (print_tables(c) < 0)
 		return -ENOMEM;
 	proof_check_judge(&c->proof, &sentence);
 	proof_check_advise(&c->proof, &advice);

@@ -217,9 +217,9 @@ static const struct cli_verb verbs[] = {
 		.summary = "prove that the copy is complete, frame by frame",
 		.text = "Looks at every frame at the sources and at the destination, and compares "
 			"them "
-			"one by one.\nExits with 0 only if every frame was copied once, and whole; "
-			"else with 1, the reason, and\nwhat to do. Ctrl-C ends it with the proof "
-			"so "
+			"one by one.\nExits with 0 only if every frame was copied once, and whole, "
+			"or as the session promises it; else\nwith 1, the reason, and what to do. "
+			"Ctrl-C ends it with the proof so "
 			"far.\n\nA probe is an Ethernet frame of EtherType 0x88b5 to an address "
 			"that "
 			"nobody has. Probes show\nwhat machines receive; what they send, only they "

@@ -19,7 +19,7 @@ static struct book *book;
 static int set_up(void **state)
 {
 	(void)state;
-	book = book_new(1 << 14);
+	book = book_new(1 << 14, BOOK_FULL);
 	return book ? 0 : -1;
 }
 

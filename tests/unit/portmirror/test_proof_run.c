@@ -82,6 +82,7 @@ static void mirror(void)
 struct plan {
 	void (*send)(void);
 	struct proof_source sources[2];
+	int to[2];
 	struct proof_request request;
 	struct proof_result result;
 	bool sent;
@@ -145,7 +146,8 @@ static struct plan plan_of(enum direction direction, void (*send)(void))
 	plan.sources[0] = (struct proof_source){(int)if_nametoindex("pa"), direction};
 	plan.sources[1] = (struct proof_source){(int)if_nametoindex("pb"), direction};
 	plan.request.nsources = 2;
-	plan.request.to_ifindex = (int)if_nametoindex("mon");
+	plan.to[0] = (int)if_nametoindex("mon");
+	plan.request.nto = 1;
 	plan.request.seconds = 20;
 	plan.request.progress = send_now;
 	return plan;
@@ -156,6 +158,7 @@ static const struct proof_counts *run(struct plan *plan)
 	struct err e = {0};
 
 	plan->request.sources = plan->sources;
+	plan->request.to = plan->to;
 	plan->request.data = plan;
 	if (proof_run(&plan->request, &plan->result, &e) < 0)
 		fail_msg("%s", e.text);
@@ -495,14 +498,19 @@ static void test_refused(void **state)
 
 	(void)state;
 	bad.sources = plan.sources;
+	bad.to = plan.to;
 	bad.seconds = 0;
 	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
 	bad.seconds = 1;
-	bad.to_ifindex = plan.sources[0].ifindex;
+	plan.to[0] = plan.sources[0].ifindex;
 	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
-	bad.to_ifindex = 9999;
+	plan.to[0] = 9999;
 	assert_int_equal(proof_run(&bad, &untouched, &e), -ENODEV);
 	assert_non_null(strstr(e.text, "9999"));
+	bad.nto = 0;
+	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
+	bad.nto = SESSION_TO_MAX + 1;
+	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
 	assert_int_equal(untouched.probes, 77);
 }
 
