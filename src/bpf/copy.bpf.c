@@ -86,12 +86,12 @@ static __always_inline int load_head(struct __sk_buff *skb, __u64 *words, __u32 
 {
 	for (int i = 0; i < HEAD_LEN / 8; i++)
 		words[i] = 0;
-	if (len >= HEAD_LEN)
-		return bpf_skb_load_bytes(skb, 0, words, HEAD_LEN);
-	barrier_var(len); /* or clang leaves out what tells the verifier of Linux 6.1 the bounds */
-	len &= HEAD_LEN - 1;
-	if (len == 0)
-		return -1;
+	if (len > HEAD_LEN)
+		len = HEAD_LEN;
+	/* The verifier of Linux 6.1 doesn't learn from a comparison with 0 that something is at
+	 * least 1; and clang would leave out what tells it. (0 becomes more than there is.) */
+	barrier_var(len);
+	len = ((len - 1) & (HEAD_LEN - 1)) + 1;
 	return bpf_skb_load_bytes(skb, 0, words, len);
 }
 
