@@ -20,7 +20,7 @@ struct programs {
 	int *fds;  /* of each program; -1: not opened */
 	int *maps; /* of each program: its destination's map; -1: none yet */
 	size_t count;
-	int *pinned; /* those of in-line sessions' filters: open until all is sent */
+	int *pinned; /* those of direct-action filters: open until all is sent */
 	size_t npinned, pinned_room;
 };
 
@@ -101,11 +101,11 @@ static int put_filter(struct nl_batch *batch, const struct engine *engine, const
 {
 	struct tc_rule rule = op->rule;
 
-	if (*op->lead_name) {
+	if (op->direct != DIRECT_NONE) {
 		rule.program_fd = open_pinned(engine, op, programs, e);
 		if (rule.program_fd < 0)
 			return rule.program_fd;
-		rule.name = op->lead_name;
+		rule.name = op->direct_name;
 	} else if (op->program >= 0) {
 		rule.program_fd = open_program(plan, programs, (size_t)op->program, e);
 		if (rule.program_fd < 0)
@@ -146,6 +146,7 @@ static int put(struct nl_batch *batch, const struct engine *engine, const struct
 		return 0;
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 	case OP_CUT_LINK:
 	case OP_COPY_CONFIG:
 	case OP_COPY_LINK:
@@ -244,6 +245,7 @@ static bool passing(const struct op *op, int code)
 	case OP_FILTER_PUT:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 	case OP_INLINE_MAPS:
 	case OP_INLINE_PROGRAMS:
 	default:
@@ -311,15 +313,21 @@ static void refused(size_t message, int code, const char *words, void *data)
 		a->failed = true;
 }
 
-/* A filter of an in-line session whose programs could not be loaded. */
+/* A filter whose program could not be loaded. */
 static bool in_vain(const struct answers *a, size_t number)
 {
 	const struct op *op = &a->plan->ops[number];
+	bool direct = op->kind == OP_FILTER_PUT && op->direct != DIRECT_NONE;
 
-	for (size_t i = 0; *op->lead_name && i < number; i++)
-		if (a->refused[i] && inliner_does(&a->plan->ops[i]) &&
-		    a->plan->ops[i].session == op->session)
+	for (size_t i = 0; direct && i < number; i++) {
+		const struct op *before = &a->plan->ops[i];
+
+		if (!a->refused[i] || !by_bpf(before))
+			continue;
+		if (before->session == op->session ||
+		    (op->direct == DIRECT_CUTS && before->kind == OP_CUT_PROGRAM))
 			return true;
+	}
 	return false;
 }
 

@@ -42,6 +42,14 @@ void copier_filter_name(const struct bytecode *filter, bool received, char name[
 	snprintf(name, PIN_NAME, "filter-%08x-%s", filter_hash(filter), direction(received));
 }
 
+void copier_front_name(const struct bytecode *filter, bool received, char name[PIN_NAME])
+{
+	if (copier_filters(filter))
+		copier_filter_name(filter, received, name);
+	else
+		copier_program_name(received, name);
+}
+
 void copier_link_name(int ifindex, bool received, char name[PIN_NAME])
 {
 	snprintf(name, PIN_NAME, "%d-%s", ifindex, direction(received));

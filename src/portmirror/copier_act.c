@@ -169,61 +169,33 @@ static int put_link(const struct engine *engine, const struct view *view, const 
 static int put_copy_link(const struct engine *engine, const struct view *view, const struct op *op,
 			 struct err *e)
 {
-	const struct bytecode *filter = &view->filters[op->session];
 	int program cleanup(fd_close_at) = -1;
 	char name[PIN_NAME];
 
-	if (copier_filters(filter))
-		copier_filter_name(filter, op->received, name);
-	else
-		copier_program_name(op->received, name);
+	copier_front_name(&view->filters[op->session], op->received, name);
 	program = open_pin(engine, op->owner, name, e);
 	return program < 0 ? program : put_link(engine, view, op, program, op->received, e);
 }
 
-/* The only map of a program, by its id; 0: it can't be told. */
-static uint32_t map_of(int program)
+/* For all sessions' copies. */
+static int put_cut_program(const struct engine *engine, const struct view *view,
+			   const struct op *op, struct err *e)
 {
-	uint32_t map = 0;
-	struct bpf_prog_info info = {.nr_map_ids = 1, .map_ids = (uintptr_t)&map};
-	uint32_t len = sizeof(info);
+	int map cleanup(fd_close_at) = open_pin(engine, "", copy_map_name(COPY_MAP_CUT), e);
+	int program cleanup(fd_close_at) = map < 0 ? map : cut_load(map, e);
 
-	return bpf_obj_get_info_by_fd(program, &info, &len) == 0 ? map : 0;
-}
-
-static uint32_t id_of_map(int map)
-{
-	struct bpf_map_info info = {0};
-	uint32_t len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(map, &info, &len) == 0 ? info.id : 0;
-}
-
-/* The program that shortens copies: the one that is pinned, if it works with that map. */
-static int cut_program(const struct engine *engine, int map, struct err *e)
-{
-	char name[PIN_NAME];
-	int fd, r;
-
-	copier_cut_name(name);
-	fd = open_pin(engine, "", name, NULL);
-	if (fd >= 0 && map_of(fd) == id_of_map(map))
-		return fd;
-	fd_close_at(&fd);
-	fd = cut_load(map, e);
-	r = fd < 0 ? fd : put_pin(engine, "", name, fd, e);
-	if (r == 0)
-		return fd;
-	fd_close_at(&fd);
-	return r;
+	(void)view;
+	return program < 0 ? program : put_pin(engine, op->owner, op->pin, program, e);
 }
 
 static int put_cut_link(const struct engine *engine, const struct view *view, const struct op *op,
 			struct err *e)
 {
-	int map cleanup(fd_close_at) = open_pin(engine, "", copy_map_name(COPY_MAP_CUT), e);
-	int program cleanup(fd_close_at) = map < 0 ? map : cut_program(engine, map, e);
+	int program cleanup(fd_close_at) = -1;
+	char name[PIN_NAME];
 
+	copier_cut_name(name);
+	program = open_pin(engine, op->owner, name, e);
 	return program < 0 ? program : put_link(engine, view, op, program, true, e);
 }
 
@@ -261,9 +233,13 @@ static const struct deed {
 	int (*act)(const struct engine *engine, const struct view *view, const struct op *op,
 		   struct err *e);
 } deeds[] = {
-	{OP_COPY_MAPS, put_maps},     {OP_COPY_PROGRAMS, put_programs},
-	{OP_COPY_CONFIG, put_config}, {OP_COPY_LINK, put_copy_link},
-	{OP_CUT_LINK, put_cut_link},  {OP_UNLINK, drop_link},
+	{OP_COPY_MAPS, put_maps},
+	{OP_COPY_PROGRAMS, put_programs},
+	{OP_COPY_CONFIG, put_config},
+	{OP_COPY_LINK, put_copy_link},
+	{OP_CUT_PROGRAM, put_cut_program},
+	{OP_CUT_LINK, put_cut_link},
+	{OP_UNLINK, drop_link},
 	{OP_UNPIN, drop_pin},
 };
 

@@ -204,8 +204,9 @@ static bool claimed(const struct work *w, int ifindex)
 
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < w->in->plan->nstates; j++)
-			if (ours_filter(&filters[i], w->in->house) &&
-			    filters[i].actions[0].index == w->in->plan->states[j].action)
+			if (ours_copies(&filters[i], w->in->house,
+					w->in->plan->states[j].session->name,
+					w->in->plan->states[j].action))
 				return true;
 	return false;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "portmirror/direct.h"
 #include "portmirror/doctor_work.h"
 #include "portmirror/facts.h"
 #include "portmirror/host.h"
@@ -128,7 +129,18 @@ static void report_earlier(struct work *w, const struct session_state *st,
 		   cure);
 }
 
-/* Foreign filters in front of those of this session. */
+static bool is_ours(const struct work *w, const struct tc_filter *f)
+{
+	return ours_filter(f, w->in->house) || direct_does(f, w->in->house) != DIRECT_NONE;
+}
+
+/* A foreign filter in front of one of ours ends the classification. */
+static bool hides(const struct work *w, const struct tc_filter *f, const struct tc_filter *ours)
+{
+	return f->parent == ours->parent && f->pref < ours->pref && !is_ours(w, f) && ends(f);
+}
+
+/* Foreign filters in front of those that copy for this session. */
 static void look_at_filters(struct work *w, const struct session_state *st,
 			    const struct nl_link *link)
 {
@@ -136,11 +148,10 @@ static void look_at_filters(struct work *w, const struct session_state *st,
 	size_t count = host_filters(w->in->host, link->index, &all);
 
 	for (size_t i = 0; i < count; i++) {
-		if (!ours_filter(&all[i], w->in->house) || all[i].actions[0].index != st->action)
+		if (!ours_copies(&all[i], w->in->house, st->session->name, st->action))
 			continue;
 		for (size_t j = 0; j < count; j++)
-			if (all[j].parent == all[i].parent && all[j].pref < all[i].pref &&
-			    !ours_filter(&all[j], w->in->house) && ends(&all[j]))
+			if (hides(w, &all[j], &all[i]))
 				report_earlier(w, st, link, &all[j]);
 	}
 }
@@ -349,6 +360,35 @@ static void look_at_redirects(struct work *w, const struct session_state *st,
 	}
 }
 
+/* Foreign filters in front of what shortens copies. */
+static void look_at_cuts(struct work *w, const struct session_state *st, const struct nl_link *to)
+{
+	const struct tc_filter *all;
+	size_t count = host_filters(w->in->host, to->index, &all);
+	struct quoted q;
+	char hook[24];
+
+	for (size_t i = 0; i < count; i++) {
+		bool cuts = st->session->snap && direct_does(&all[i], w->in->house) == DIRECT_CUTS;
+
+		for (size_t j = 0; cuts && j < count; j++)
+			if (hides(w, &all[j], &all[i]))
+				doctor_add(
+					w, SEVERITY_WARNING, "earlier-filter", st, to->name,
+					doctor_text(w,
+						    "the %s filter with preference %u on the "
+						    "destination %s is in front of what shortens "
+						    "copies, and ends the classification: copies "
+						    "that it matches go whole",
+						    all[j].kind, all[j].pref, to->name),
+					doctor_text(w,
+						    "let it end in continue: tc filter show dev %s "
+						    "%s",
+						    doctor_quote(&q, to->name),
+						    hook_text(all[j].parent, hook)));
+	}
+}
+
 static void look_at_offloads(struct work *w, const struct session_state *st,
 			     const struct nl_link *to, const struct fact_device *d)
 {
@@ -379,6 +419,7 @@ void doctor_destination(struct work *w, const struct session_state *st)
 	look_at_mtu(w, st, to);
 	look_at_flooding(w, st, to);
 	look_at_redirects(w, st, to);
+	look_at_cuts(w, st, to);
 	if (!d)
 		return;
 	look_at_tcx(w, st, to, &d->tcx_received, false);

@@ -48,36 +48,6 @@ void inliner_link_name(enum inline_program which, int ifindex, char name[PIN_NAM
 			 which == INLINE_TO_MACHINE ? "received" : "sent");
 }
 
-size_t inliner_filter_prefix(uint32_t house, const char *session, char name[INLINER_NAME])
-{
-	size_t len = (size_t)snprintf(name, INLINER_NAME, "pmi:%08x:", house);
-
-	if (session)
-		len += (size_t)snprintf(name + len, INLINER_NAME - len, "%08x:",
-					fold(hash_bytes(HASH_START, session, strlen(session))));
-	return len;
-}
-
-void inliner_filter_name(uint32_t house, const char *session, enum inline_program which,
-			 const struct bytecode *filter, char name[INLINER_NAME])
-{
-	size_t len = inliner_filter_prefix(house, session, name);
-	char program[PIN_NAME];
-
-	inliner_program_name(which, filter, program);
-	snprintf(name + len, INLINER_NAME - len, "%08x",
-		 fold(hash_bytes(HASH_START, program, strlen(program))));
-}
-
-bool inliner_filter(const struct tc_filter *filter, uint32_t house)
-{
-	char prefix[INLINER_NAME];
-
-	if (filter->nactions != 0 || !filter->bpf_direct || filter->bpf_id == 0)
-		return false;
-	return strncmp(filter->bpf_name, prefix, inliner_filter_prefix(house, NULL, prefix)) == 0;
-}
-
 bool inliner_egress(enum inline_program which)
 {
 	return which == INLINE_TO_MACHINE;

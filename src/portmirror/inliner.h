@@ -4,7 +4,7 @@
  * inline-state … inline-flood; the programs inline-from_machine-HASH …, of this build and the
  * session's filter; and the links inline-machine-IFINDEX-sent and -received of guarded ports, and
  * inline-port-IFINDEX of the appliance's ports. Where the kernel has no tcx, direct-action filters
- * take the place of links: see plan_port.c.
+ * take the place of links: see direct.h.
  */
 #ifndef PORTMIRROR_INLINER_H
 #define PORTMIRROR_INLINER_H
@@ -31,15 +31,6 @@ void inliner_program_name(enum inline_program which, const struct bytecode *filt
 /* Of a guarded port, in that direction; or of a port of the appliance. */
 void inliner_link_name(enum inline_program which, int ifindex, char name[PIN_NAME]);
 bool inliner_egress(enum inline_program which);
-
-/* Where the kernel has no tcx: what the direct-action filter of a hook is called. */
-void inliner_filter_name(uint32_t house, const char *session, enum inline_program which,
-			 const struct bytecode *filter, char name[INLINER_NAME]);
-/* The beginning of all such names of a session, or of the house: session NULL. Returns its length.
- */
-size_t inliner_filter_prefix(uint32_t house, const char *session, char name[INLINER_NAME]);
-/* A filter of this house's in-line sessions. */
-bool inliner_filter(const struct tc_filter *filter, uint32_t house);
 
 /* A pin of an in-line session, by its name. */
 bool inliner_owns(const struct pin *pin);

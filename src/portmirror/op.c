@@ -45,6 +45,19 @@ static const char *inline_place(enum inline_program which)
 	return places[which];
 }
 
+static void direct_text(const struct op *op, char *text, size_t size)
+{
+	const char *verb = op->replace ? "replace" : "add";
+
+	if (op->direct == DIRECT_CUTS)
+		snprintf(text, size, "%s a filter on %s that shortens copies", verb, op->port);
+	else
+		snprintf(text, size, "%s a filter on %s that %s %s", verb, op->port,
+			 op->direct == DIRECT_LEADS ? "leads on" : "copies",
+			 op->direct == DIRECT_LEADS ? inline_place(op->inline_program)
+						    : hook_name(op->rule.parent));
+}
+
 void op_text(const struct op *op, char *text, size_t size)
 {
 	switch (op->kind) {
@@ -63,10 +76,8 @@ void op_text(const struct op *op, char *text, size_t size)
 		snprintf(text, size, "add the qdisc %s to %s", op->qdisc, op->port);
 		break;
 	case OP_FILTER_PUT:
-		if (*op->lead_name) {
-			snprintf(text, size, "%s a filter on %s that leads on %s",
-				 op->replace ? "replace" : "add", op->port,
-				 inline_place(op->inline_program));
+		if (op->direct != DIRECT_NONE) {
+			direct_text(op, text, size);
 			break;
 		}
 		snprintf(text, size, "%s the filter on %s for %s (%s, action %u)",
@@ -96,6 +107,9 @@ void op_text(const struct op *op, char *text, size_t size)
 		snprintf(text, size, "%s program on %s for %s",
 			 op->replace ? "exchange the" : "attach a", op->port,
 			 op->received ? "what it receives" : "what it sends");
+		break;
+	case OP_CUT_PROGRAM:
+		snprintf(text, size, "load the program that shortens copies");
 		break;
 	case OP_CUT_LINK:
 		snprintf(text, size, "%s program on %s that shortens copies",
@@ -147,6 +161,7 @@ static const char *kind_name(const struct op *op)
 		return "maps.add";
 	case OP_INLINE_PROGRAMS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 		return "programs.load";
 	case OP_INLINE_STATE:
 	case OP_INLINE_FORGET:
@@ -200,7 +215,7 @@ json_t *op_object(const struct op *op, const char *session)
 					 json_string(received(parent) ? "received" : "sent"));
 		r |= json_object_set_new(o, "pref", json_integer(op->rule.pref));
 	}
-	if (r == 0 && op->kind == OP_FILTER_PUT)
+	if (r == 0 && op->kind == OP_FILTER_PUT && op->direct == DIRECT_NONE)
 		r |= json_object_set_new(o, "action", json_integer(op->rule.mirred));
 	if (r == 0 && op->action)
 		r |= json_object_set_new(o, "action", json_integer(op->action));

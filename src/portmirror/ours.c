@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "portmirror/direct.h"
 
 static const char magic[4] = {'p', 'm', 'i', 'r'};
 
@@ -42,4 +43,12 @@ bool ours_action(const struct tc_action *action, uint32_t house)
 bool ours_filter(const struct tc_filter *filter, uint32_t house)
 {
 	return filter->nactions == 1 && ours_action(&filter->actions[0], house);
+}
+
+bool ours_copies(const struct tc_filter *filter, uint32_t house, const char *session,
+		 uint32_t action)
+{
+	if (ours_filter(filter, house))
+		return filter->actions[0].index == action;
+	return direct_is(filter, DIRECT_COPIES, house, session);
 }

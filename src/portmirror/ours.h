@@ -23,4 +23,8 @@ bool ours_filter(const struct tc_filter *filter, uint32_t house);
 /* Of any house. */
 bool ours_somewhere(const struct tc_action *action);
 
+/* A filter that copies for that session: it is bound to its action, or has its program. */
+bool ours_copies(const struct tc_filter *filter, uint32_t house, const char *session,
+		 uint32_t action);
+
 #endif

@@ -131,32 +131,45 @@ static const struct tc_action *action_by_index(const struct host *host, uint32_t
 	return NULL;
 }
 
-int plan_lead_owner(const struct work *w, const struct tc_filter *filter)
+int plan_direct_owner(const struct work *w, const struct tc_filter *filter)
 {
-	char prefix[INLINER_NAME];
+	enum direct does = direct_does(filter, w->in->house);
 
-	for (size_t i = 0; i < w->plan->nstates && inliner_filter(filter, w->in->house); i++) {
-		size_t len = inliner_filter_prefix(w->in->house, w->plan->states[i].session->name,
-						   prefix);
-
-		if (strncmp(filter->bpf_name, prefix, len) == 0)
+	for (size_t i = 0; i < w->plan->nstates && does != DIRECT_NONE; i++)
+		if (direct_is(filter, does, w->in->house, w->plan->states[i].session->name))
 			return (int)i;
-	}
 	return -1;
+}
+
+static bool keeps_programs(const struct work *w, int state)
+{
+	const char *session = w->plan->states[state].session->name;
+
+	return plan_rests(w, state) &&
+	       (host_copier(w->in->host, session) || host_inliner(w->in->host, session));
+}
+
+static bool keeps_direct(const struct work *w, const struct tc_filter *filter)
+{
+	int owner = plan_direct_owner(w, filter);
+	bool any = false;
+
+	if (direct_does(filter, w->in->house) != DIRECT_CUTS)
+		return owner >= 0 && keeps_programs(w, owner);
+	for (size_t i = 0; i < w->plan->nstates; i++)
+		any |= keeps_programs(w, (int)i);
+	return any;
 }
 
 /* (What a filter shows of its action is as old as the look at the filter.) */
 bool plan_keeps(const struct work *w, const struct tc_filter *filter)
 {
-	int lead = plan_lead_owner(w, filter);
+	const struct tc_action *action;
 
-	const struct tc_action *action =
-		filter->nactions == 1 ? action_by_index(w->in->host, filter->actions[0].index)
-				      : NULL;
-
-	if (lead >= 0)
-		return w->in->sessions->items[lead].broken != NULL;
-	return filter->nactions == 1 && keeps_action(w, action ? action : &filter->actions[0]);
+	if (filter->nactions != 1)
+		return keeps_direct(w, filter);
+	action = action_by_index(w->in->host, filter->actions[0].index);
+	return keeps_action(w, action ? action : &filter->actions[0]);
 }
 
 /* An action is what the engine tc has of a session. */
@@ -186,19 +199,30 @@ static void choose_indexes(struct work *w)
 	}
 }
 
-/* Programs are built, and what the kernel lacks is told, before anything of a session is planned;
- * the wants of a session that fails here are dropped. */
-static void check_wants(struct work *w)
+/* Those of a session that has failed go, and those that can't be had. */
+static void drop_wants(struct work *w)
 {
 	size_t kept = 0;
 
+	for (size_t i = 0; i < w->nwants; i++)
+		if (!w->wants[i].stuck && w->plan->states[w->wants[i].state].state != STATE_FAILED)
+			w->wants[kept++] = w->wants[i];
+	w->nwants = kept;
+}
+
+/* Programs are built, and what the kernel lacks is told, before anything of a session is planned.
+ */
+static void check_wants(struct work *w)
+{
 	for (size_t i = 0; i < w->nwants; i++) {
 		const struct want *want = &w->wants[i];
 		bool every = w->in->filters[want->state].count == 1;
 
 		if (w->plan->states[want->state].state == STATE_FAILED)
 			continue;
-		if (w->in->lacks.bpf && want->lead) {
+		if (want->direct != DIRECT_NONE && !w->in->lacks.bpf)
+			continue;
+		if (want->direct == DIRECT_LEADS) {
 			plan_say(w, want->state, STATE_FAILED,
 				 "this kernel has neither tcx nor cls_bpf, without which no frame "
 				 "can be led through an appliance");
@@ -214,10 +238,7 @@ static void check_wants(struct work *w)
 				plan_program(w, want->state, true);
 		}
 	}
-	for (size_t i = 0; i < w->nwants; i++)
-		if (w->plan->states[w->wants[i].state].state != STATE_FAILED)
-			w->wants[kept++] = w->wants[i];
-	w->nwants = kept;
+	drop_wants(w);
 }
 
 static void plan_actions(struct work *w)
@@ -331,7 +352,7 @@ static bool concerns_us(const struct work *w, int ifindex)
 
 	for (size_t i = 0; i < count; i++)
 		if (ours_filter(&filters[i], w->in->house) ||
-		    inliner_filter(&filters[i], w->in->house))
+		    direct_does(&filters[i], w->in->house) != DIRECT_NONE)
 			return true;
 	for (size_t i = 0; i < w->in->notes->count; i++)
 		if (w->in->notes->items[i].ifindex == ifindex &&
@@ -358,7 +379,17 @@ static void plan_ports(struct work *w)
 	}
 }
 
-/* By kind, otherwise in the order in which they were planned (which qsort() would not keep). */
+/* By kind; but no copy is to go whole because what shortens it comes later than what copies, or
+ * goes earlier. */
+static int place_of(const struct op *op)
+{
+	if (op->kind == OP_FILTER_PUT)
+		return 2 * (int)op->kind + !op->cuts;
+	return 2 * (int)(op->kind == OP_FILTER_DEL && op->cuts ? OP_QDISC_DEL : op->kind) +
+	       op->cuts;
+}
+
+/* Otherwise in the order in which they were planned (which qsort() would not keep). */
 static void sort_ops(struct work *w)
 {
 	struct plan *plan = w->plan;
@@ -369,9 +400,9 @@ static void sort_ops(struct work *w)
 		w->failed = true;
 		return;
 	}
-	for (int kind = OP_ACTION_PUT; kind <= OP_UNPIN; kind++)
+	for (int place = 0; place < 2 * (OP_UNPIN + 1); place++)
 		for (size_t i = 0; i < plan->nops; i++)
-			if ((int)plan->ops[i].kind == kind)
+			if (place_of(&plan->ops[i]) == place)
 				sorted[count++] = plan->ops[i];
 	free(plan->ops);
 	plan->ops = sorted;
@@ -411,23 +442,28 @@ int plan_make(const struct plan_input *in, struct plan *plan, struct err *e)
 
 	made.states = calloc(count + 1, sizeof(*made.states));
 	w.program_of = calloc(2 * count + 1, sizeof(*w.program_of));
-	w.failed = !made.states || !w.program_of;
+	w.loads = calloc(count + 1, sizeof(*w.loads));
+	w.failed = !made.states || !w.program_of || !w.loads;
 	if (!w.failed) {
 		plan_resolve(&w);
 		choose_indexes(&w);
 		plan_once(&w);
 		plan_split(&w);
 		check_wants(&w);
+		plan_check_directs(&w);
+		drop_wants(&w);
+		plan_copies(&w);
+		drop_wants(&w);
 		plan_actions(&w);
 		plan_isolation(&w);
 		plan_ports(&w);
-		plan_copies(&w);
 		sort_ops(&w);
 		count_pending(&made);
 	}
 	free(w.wants);
 	free(w.copies);
 	free(w.program_of);
+	free(w.loads);
 	if (w.failed) {
 		plan_free(&made);
 		return err_set(e, -ENOMEM, "out of memory");

@@ -15,6 +15,7 @@
 #include "bpf/inline_load.h"
 #include "bpf/pin.h"
 #include "netlink/tc.h"
+#include "portmirror/direct.h"
 #include "portmirror/filter.h"
 #include "portmirror/notes.h"
 #include "portmirror/once.h"
@@ -45,7 +46,8 @@ enum op_kind {
 	OP_ISOLATE,    /* a destination's bridge-port flags */
 	OP_COPY_MAPS, /* the maps of a session's programs, those that are missing; and its config */
 	OP_COPY_PROGRAMS,
-	OP_CUT_LINK,	/* a destination's, which shortens copies */
+	OP_CUT_PROGRAM, /* which shortens copies */
+	OP_CUT_LINK,	/* a destination's */
 	OP_COPY_CONFIG, /* exchanged in one step */
 	OP_COPY_LINK,	/* a port's; made, or its program exchanged in one step */
 	OP_INLINE_MAPS, /* the maps of an in-line session, and what is in them */
@@ -63,10 +65,6 @@ enum op_kind {
 	OP_ACTION_DEL,
 	OP_UNPIN /* maps and programs that no link needs any more */
 };
-
-/* TCA_BPF_NAME of an in-line session's filters: "pmi:HOUSE:SESSION:PROGRAM", hashes but the first.
- */
-#define INLINER_NAME 40
 
 struct op {
 	enum op_kind kind;
@@ -97,7 +95,10 @@ struct op {
 	/* in-line sessions */
 	struct inline_state inline_state;
 	enum inline_program inline_program;
-	char lead_name[INLINER_NAME]; /* FILTER_PUT: of a direct-action filter; "": it isn't one */
+	bool cuts; /* it puts, or takes away, what shortens copies */
+	/* FILTER_PUT: what its program does, if it is one that is pinned there */
+	enum direct direct;
+	char direct_name[DIRECT_NAME];
 };
 
 /* A once-program to be loaded for a session and a direction. */

@@ -15,11 +15,14 @@
 
 struct copies {
 	struct work *w;
+	/* Those of the engine bpf are among them. */
+	const struct want *wants;
+	size_t nwants;
 	bool *needed; /* for each pin */
 	struct op scrap;
 };
 
-/* The engine bpf's wants to an array of their own. */
+/* What hangs on tcx links to an array of its own. */
 void plan_split(struct work *w)
 {
 	size_t kept = 0;
@@ -30,7 +33,7 @@ void plan_split(struct work *w)
 		return;
 	}
 	for (size_t i = 0; i < w->nwants; i++) {
-		if (w->plan->states[w->wants[i].state].engine == ENGINE_BPF)
+		if (plan_by_tcx(w) && w->plan->states[w->wants[i].state].engine == ENGINE_BPF)
 			w->copies[w->ncopies++] = w->wants[i];
 		else
 			w->wants[kept++] = w->wants[i];
@@ -122,9 +125,9 @@ static const struct pin *program_of(struct copies *c, int state, bool received,
 }
 
 /* A session's config for how things stand; what it names by hashes stays the same for ever. */
-static void make_config(const struct work *w, int state, struct copy_config *config)
+static void make_config(const struct copies *c, int state, struct copy_config *config)
 {
-	const struct session_state *st = &w->plan->states[state];
+	const struct session_state *st = &c->w->plan->states[state];
 	const struct session *s = st->session;
 
 	*config = (struct copy_config){
@@ -136,8 +139,8 @@ static void make_config(const struct work *w, int state, struct copy_config *con
 		.rate = s->rate,
 		.session = copier_number(s->name),
 	};
-	for (size_t i = 0; i < w->ncopies; i++)
-		if (w->copies[i].state == state && w->copies[i].once)
+	for (size_t i = 0; i < c->nwants; i++)
+		if (c->wants[i].state == state && c->wants[i].once)
 			config->flags |= COPY_ONCE;
 	for (size_t i = 0; i < s->nto; i++)
 		config->to[i] = (struct copy_to){.ifindex = (uint32_t)st->to[i],
@@ -165,8 +168,8 @@ static void plan_link(struct copies *c, const struct want *want, bool received,
 
 static void plan_links(struct copies *c, int state, const struct pin *const programs[2])
 {
-	for (size_t i = 0; i < c->w->ncopies; i++) {
-		const struct want *want = &c->w->copies[i];
+	for (size_t i = 0; i < c->nwants; i++) {
+		const struct want *want = &c->wants[i];
 
 		if (want->state != state)
 			continue;
@@ -186,18 +189,30 @@ static bool planned(const struct copies *c, enum op_kind kind, int ifindex)
 	return false;
 }
 
-/* What shortens copies, at each destination of the session. */
-static void plan_cuts(struct copies *c, int state)
+/* What shortens copies, for all sessions; NULL: it is still to be loaded. */
+static const struct pin *plan_cut_program(struct copies *c, int state)
 {
-	const struct session_state *st = &c->w->plan->states[state];
 	const struct pin *map = need(c, "", copy_map_name(COPY_MAP_CUT), PIN_MAP);
+	bool *loads = &c->w->loads[c->w->plan->nstates];
 	const struct pin *program;
 	char name[PIN_NAME];
 
 	copier_cut_name(name);
 	program = need(c, "", name, PIN_PROGRAM);
-	if (!map || !uses(program, &map->id, 1))
-		program = NULL;
+	if (map && uses(program, &map->id, 1))
+		return program;
+	if (!*loads)
+		put(c, OP_CUT_PROGRAM, state, 0, name)->owner[0] = '\0';
+	*loads = true;
+	return NULL;
+}
+
+/* Its links, at each destination of the session. */
+static void plan_cut_links(struct copies *c, int state, const struct pin *program)
+{
+	const struct session_state *st = &c->w->plan->states[state];
+	char name[PIN_NAME];
+
 	for (size_t i = 0; i < st->session->nto; i++) {
 		const struct pin *link;
 		struct op *op;
@@ -240,6 +255,7 @@ static void plan_session(struct copies *c, int state)
 	const char *session = st->session->name;
 	const struct copier *have = host_copier(c->w->in->host, session);
 	const struct pin *programs[2];
+	const struct pin *cut = NULL;
 	struct copy_config config;
 	uint32_t ids[COPY_MAPS];
 	bool maps = has_maps(c, session, ids), load;
@@ -254,26 +270,31 @@ static void plan_session(struct copies *c, int state)
 		return;
 	if (load) /* both: a pair is loaded together */
 		programs[0] = programs[1] = NULL;
-	make_config(c->w, state, &config);
+	make_config(c, state, &config);
 	if (!maps)
 		put(c, OP_COPY_MAPS, state, 0, "")->config = config;
 	else if (!have || memcmp(&have->config, &config, sizeof(config)) != 0)
 		put(c, OP_COPY_CONFIG, state, 0, copy_map_name(COPY_MAP_CONFIG))->config = config;
 	if (load)
 		put(c, OP_COPY_PROGRAMS, state, 0, "");
+	c->w->loads[state] = load;
 	if (st->session->snap)
-		plan_cuts(c, state);
+		cut = plan_cut_program(c, state);
+	if (!plan_by_tcx(c->w))
+		return; /* see plan_direct.c */
+	if (st->session->snap)
+		plan_cut_links(c, state, cut);
 	plan_links(c, state, programs);
 }
 
-static bool active(const struct work *w, int state)
+static bool active(const struct copies *c, int state)
 {
-	const struct session_state *st = &w->plan->states[state];
+	const struct session_state *st = &c->w->plan->states[state];
 
 	if (st->engine != ENGINE_BPF || st->state == STATE_FAILED || st->to_ifindex == 0)
 		return false;
-	for (size_t i = 0; i < w->ncopies; i++)
-		if (w->copies[i].state == state)
+	for (size_t i = 0; i < c->nwants; i++)
+		if (c->wants[i].state == state)
 			return true;
 	return false;
 }
@@ -301,20 +322,27 @@ static void drop_the_rest(struct copies *c)
 			 link ? p->ifindex : 0, p->name);
 		memcpy(op->owner, p->session, sizeof(op->owner));
 		op->received = p->egress;
+		op->cuts = link && !*p->session; /* (all sessions' links are for that) */
 	}
 }
 
 void plan_copies(struct work *w)
 {
 	const struct pins *pins = &w->in->host->pins;
-	struct copies c = {.w = w, .needed = calloc(pins->count + 1, sizeof(*c.needed))};
+	bool tcx = plan_by_tcx(w);
+	struct copies c = {
+		.w = w,
+		.wants = tcx ? w->copies : w->wants,
+		.nwants = tcx ? w->ncopies : w->nwants,
+		.needed = calloc(pins->count + 1, sizeof(*c.needed)),
+	};
 
 	if (!c.needed) {
 		w->failed = true;
 		return;
 	}
 	for (size_t i = 0; i < w->plan->nstates; i++) {
-		if (active(w, (int)i)) {
+		if (active(&c, (int)i)) {
 			plan_session(&c, (int)i);
 		} else if (plan_rests(w, (int)i) &&
 			   host_copier(w->in->host, w->plan->states[i].session->name)) {

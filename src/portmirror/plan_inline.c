@@ -221,11 +221,6 @@ void plan_check_inlines(struct work *w)
 	}
 }
 
-bool plan_leads_by_tcx(const struct work *w)
-{
-	return w->in->host->tcx && w->in->preferred != ENGINE_TC;
-}
-
 /* What is planned for one session. */
 struct lead {
 	struct work *w;
@@ -430,8 +425,9 @@ static void plan_lead(struct lead *l)
 		plan_state_of(l, have, &state);
 	if (!programs)
 		put(l, OP_INLINE_PROGRAMS, 0, "");
-	if (plan_leads_by_tcx(l->w))
-		plan_links(l); /* else see plan_port.c */
+	l->w->loads[l->state] = !programs;
+	if (plan_by_tcx(l->w))
+		plan_links(l); /* else see plan_direct.c */
 }
 
 void plan_inlines(struct work *w, bool *needed)

@@ -6,34 +6,11 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "portmirror/attach.h"
-#include "portmirror/inliner.h"
-#include "portmirror/plan_work.h"
+#include "portmirror/plan_port.h"
 
-/*
- * Below the preferences that tc gives by itself (49152 downwards), so that a filter which ends the
- * classification doesn't hide frames from us; and not 1, which administrators like to use.
- */
-#define PREF 3
-
-struct port {
-	struct work *w;
-	const struct nl_link *link;
-	int ifindex;
-	const struct tc_filter *filters; /* of this device */
-	size_t nfilters;
-	const struct tc_qdisc *all; /* its qdiscs */
-	size_t nall;
-	const struct note *ingress_note, *root_note; /* what we noted of ours; NULL: none */
-	bool *done; /* for each filter: wanted as it is, replaced, or not ours to remove */
-	struct port_qdiscs qdiscs;
-	struct hooks hooks;
-	struct op scrap;
-};
-
-static bool is_ours(const struct port *p, const struct tc_filter *f)
+bool port_is_ours(const struct port *p, const struct tc_filter *f)
 {
-	return ours_filter(f, p->w->in->house) || inliner_filter(f, p->w->in->house);
+	return ours_filter(f, p->w->in->house) || direct_does(f, p->w->in->house) != DIRECT_NONE;
 }
 
 /* The hooks of a qdisc: is this filter at one of them? */
@@ -52,7 +29,7 @@ static bool only_ours(const struct port *p, const struct tc_qdisc *q)
 		bool bare = f->handle == 0 && f->nactions == 0; /* tells only that others follow */
 
 		if (hangs_on(f, q) && !bare && !f->u32_table &&
-		    (!is_ours(p, f) || plan_keeps(p->w, f)))
+		    (!port_is_ours(p, f) || plan_keeps(p->w, f)))
 			return false;
 	}
 	for (size_t i = 0; i < p->nall; i++)
@@ -80,22 +57,24 @@ static const struct note *note_of(const struct port *p, const struct tc_qdisc *q
 	return n && n->handle == q->handle ? n : NULL;
 }
 
-static void look(struct port *p)
+struct port port_look(struct work *w, const struct nl_link *link)
 {
+	struct port p = {.w = w, .link = link, .ifindex = link->index};
 	const struct tc_qdisc *ingress, *root;
 
-	p->nfilters = host_filters(p->w->in->host, p->ifindex, &p->filters);
-	p->nall = host_qdiscs(p->w->in->host, p->ifindex, &p->all);
-	ingress = qdisc_at(p, TC_H_INGRESS);
-	root = qdisc_at(p, TC_H_ROOT);
-	p->ingress_note = note_of(p, ingress);
-	p->root_note = note_of(p, root);
-	p->qdiscs = (struct port_qdiscs){
+	p.nfilters = host_filters(w->in->host, p.ifindex, &p.filters);
+	p.nall = host_qdiscs(w->in->host, p.ifindex, &p.all);
+	ingress = qdisc_at(&p, TC_H_INGRESS);
+	root = qdisc_at(&p, TC_H_ROOT);
+	p.ingress_note = note_of(&p, ingress);
+	p.root_note = note_of(&p, root);
+	p.qdiscs = (struct port_qdiscs){
 		.ingress = ingress,
 		.root = root,
-		.ingress_ours = p->ingress_note && only_ours(p, ingress),
-		.root_ours = p->root_note && only_ours(p, root),
+		.ingress_ours = p.ingress_note && only_ours(&p, ingress),
+		.root_ours = p.root_note && only_ours(&p, root),
 	};
+	return p;
 }
 
 static void add_note(struct port *p, const struct note *note)
@@ -131,9 +110,12 @@ static void drop_qdisc(struct port *p, const struct tc_qdisc *q, enum op_kind ki
 	op->parent = q->parent;
 	op->handle = q->handle;
 	/* Its filters go with it. */
-	for (size_t i = 0; i < p->nfilters; i++)
-		if (hangs_on(&p->filters[i], q))
-			p->done[i] = true;
+	for (size_t i = 0; i < p->nfilters; i++) {
+		if (!hangs_on(&p->filters[i], q))
+			continue;
+		p->done[i] = true;
+		op->cuts |= direct_does(&p->filters[i], p->w->in->house) == DIRECT_CUTS;
+	}
 }
 
 static bool at(const struct tc_filter *f, uint32_t parent, unsigned pref)
@@ -149,14 +131,14 @@ static bool foreign_pref(const struct port *p, uint32_t parent, unsigned pref)
 	for (size_t i = 0; i < p->nfilters; i++) {
 		if (!at(&p->filters[i], parent, pref))
 			continue;
-		if (is_ours(p, &p->filters[i]))
+		if (port_is_ours(p, &p->filters[i]))
 			return false; /* what else stands there are the rows that lead to ours */
 		taken = true;
 	}
 	return taken;
 }
 
-static bool any_pref(const struct port *p, uint32_t parent, unsigned pref)
+bool port_any_pref(const struct port *p, uint32_t parent, unsigned pref)
 {
 	for (size_t i = 0; i < p->nfilters; i++)
 		if (at(&p->filters[i], parent, pref))
@@ -164,10 +146,11 @@ static bool any_pref(const struct port *p, uint32_t parent, unsigned pref)
 	return false;
 }
 
-/* The preference that keeps us in front of the others at this hook. */
+/* The preference that keeps us in front of the others at this hook; but what an appliance doesn't
+ * let through isn't to be copied. */
 static unsigned first_pref(const struct port *p, uint32_t parent)
 {
-	unsigned lowest = PREF + 1;
+	unsigned leads = p->leads[parent == p->hooks.received], lowest = PREF + 1;
 
 	for (size_t i = 0; i < p->nfilters; i++) {
 		const struct tc_filter *f = &p->filters[i];
@@ -176,21 +159,19 @@ static unsigned first_pref(const struct port *p, uint32_t parent)
 		    foreign_pref(p, parent, f->pref))
 			lowest = f->pref;
 	}
-	return lowest > 1 ? lowest - 1 : 1;
+	lowest = lowest > 1 ? lowest - 1 : 1;
+	return lowest > leads ? lowest : leads + 1;
 }
 
-/* cls_bpf holds the rules of all sessions at one preference: where we are already, or the first
- * that is nobody else's. */
-static uint16_t shared_pref(const struct port *p, uint32_t parent)
+uint16_t port_shared_pref(const struct port *p, uint32_t parent)
 {
 	unsigned pref;
 
 	for (size_t i = 0; i < p->nfilters; i++)
 		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
-		    ours_filter(&p->filters[i], p->w->in->house) &&
-		    strcmp(p->filters[i].kind, "bpf") == 0)
+		    port_shares_pref(p, &p->filters[i]))
 			return p->filters[i].pref;
-	for (pref = first_pref(p, parent); any_pref(p, parent, pref);)
+	for (pref = first_pref(p, parent); port_any_pref(p, parent, pref);)
 		pref++;
 	return (uint16_t)pref;
 }
@@ -201,7 +182,7 @@ static uint16_t own_pref(const struct port *p, uint32_t parent, unsigned nth)
 	unsigned pref = first_pref(p, parent);
 
 	for (;; pref++)
-		if (!any_pref(p, parent, pref) && nth-- == 0)
+		if (!port_any_pref(p, parent, pref) && nth-- == 0)
 			return (uint16_t)pref;
 }
 
@@ -254,8 +235,8 @@ static bool same(const struct port *p, const struct tc_filter *f, const struct t
 static size_t find_filter(const struct port *p, uint32_t parent, uint32_t action)
 {
 	for (size_t i = 0; i < p->nfilters; i++)
-		if (!p->done[i] && p->filters[i].parent == parent && is_ours(p, &p->filters[i]) &&
-		    p->filters[i].actions[0].index == action)
+		if (!p->done[i] && p->filters[i].parent == parent &&
+		    port_is_ours(p, &p->filters[i]) && p->filters[i].actions[0].index == action)
 			return i;
 	return p->nfilters;
 }
@@ -288,7 +269,7 @@ static void put_rule(struct port *p, const struct want *want, uint32_t parent, b
 		rule.pref = p->filters[have].pref;
 		p->done[have] = true;
 	} else {
-		rule.pref = shared_pref(p, parent);
+		rule.pref = port_shared_pref(p, parent);
 	}
 	op = plan_op(p->w, OP_FILTER_PUT, want->state, p->ifindex, &p->scrap);
 	op->rule = rule;
@@ -296,129 +277,64 @@ static void put_rule(struct port *p, const struct want *want, uint32_t parent, b
 	op->program = program;
 }
 
-/* In front of all that copies: what an appliance doesn't let through isn't to be copied. */
-static uint16_t lead_pref(const struct port *p, uint32_t parent)
+/* The preferences of filters that lead frames in-line. */
+static void find_leads(struct port *p)
 {
-	unsigned pref = PREF - 1;
+	for (size_t i = 0; i < p->nfilters; i++) {
+		const struct tc_filter *f = &p->filters[i];
+		unsigned *leads = &p->leads[f->parent == p->hooks.received];
 
-	for (size_t i = 0; i < p->nfilters; i++)
-		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
-		    p->filters[i].pref <= pref && is_ours(p, &p->filters[i]))
-			pref = p->filters[i].pref > 1 ? p->filters[i].pref - 1u : 1;
-	while (any_pref(p, parent, pref))
-		pref++;
-	return (uint16_t)pref;
-}
-
-static enum inline_program lead_program(const struct session_state *st, int ifindex, bool received)
-{
-	if (ifindex == st->through[SIDE_INSIDE])
-		return INLINE_FROM_INSIDE;
-	if (ifindex == st->through[SIDE_OUTSIDE])
-		return INLINE_FROM_OUTSIDE;
-	return received ? INLINE_TO_MACHINE : INLINE_FROM_MACHINE;
-}
-
-/* The program that is pinned by that name; 0: none. */
-static uint32_t pinned(const struct port *p, const char *session, const char *name)
-{
-	const struct pin *pin = pins_find(&p->w->in->host->pins, session, name);
-
-	return pin && pin->kind == PIN_PROGRAM ? pin->id : 0;
-}
-
-/* The direct-action filter of an in-line session, at clsact's hook. */
-static void put_lead(struct port *p, const struct want *want, uint32_t parent, bool received)
-{
-	const struct session_state *st = &p->w->plan->states[want->state];
-	const struct bytecode *code = &p->w->in->filters[want->state];
-	enum inline_program which = lead_program(st, p->ifindex, received);
-	char wanted[INLINER_NAME], pin[PIN_NAME];
-	size_t have = p->nfilters;
-	struct op *op;
-
-	inliner_filter_name(p->w->in->house, st->session->name, which, code, wanted);
-	inliner_program_name(which, code, pin);
-	for (size_t i = 0; i < p->nfilters; i++)
-		if (!p->done[i] && p->filters[i].parent == parent &&
-		    plan_lead_owner(p->w, &p->filters[i]) == want->state)
-			have = i;
-	if (have < p->nfilters)
-		p->done[have] = true;
-	if (have < p->nfilters && strcmp(p->filters[have].bpf_name, wanted) == 0 &&
-	    p->filters[have].bpf_id == pinned(p, st->session->name, pin))
-		return;
-	op = plan_op(p->w, OP_FILTER_PUT, want->state, p->ifindex, &p->scrap);
-	op->replace = have < p->nfilters;
-	op->rule = (struct tc_rule){
-		.ifindex = p->ifindex,
-		.parent = parent,
-		.pref = op->replace ? p->filters[have].pref : lead_pref(p, parent),
-		.handle = op->replace ? p->filters[have].handle : 1,
-		.match = TC_MATCH_PROGRAM,
-		.program_fd = -1,
-	};
-	op->inline_program = which;
-	memcpy(op->lead_name, wanted, sizeof(op->lead_name));
-	snprintf(op->owner, sizeof(op->owner), "%s", st->session->name);
-	snprintf(op->pin, sizeof(op->pin), "%s", pin);
-}
-
-/* Frames can be led elsewhere only at clsact's hooks: another qdisc's filters choose a class. */
-static void put_leads(struct port *p, const struct want *want)
-{
-	bool received = (want->direction & DIRECTION_RECEIVED) != 0;
-	uint32_t egress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
-
-	if (p->hooks.sent == 0 || (received && p->hooks.received != egress)) {
-		plan_stuck(p->w, want->state,
-			   "%s can't be part of an in-line session without tcx (Linux 6.6): "
-			   "another qdisc is where clsact would be",
-			   p->link->name);
-		return;
+		if (direct_does(f, p->w->in->house) == DIRECT_LEADS && f->pref > *leads)
+			*leads = f->pref;
 	}
-	put_lead(p, want, p->hooks.sent, false);
-	if (received)
-		put_lead(p, want, p->hooks.received, true);
 }
 
-/* Adds what the wants need; says so where the port can't give it. */
-static void put_rules(struct port *p, const struct want *wants, size_t nwants)
+/* Adds what the session of the engine tc needs; says so where the port can't give it. */
+static void put_rules(struct port *p, const struct want *want, unsigned nth[2])
 {
-	unsigned nth_sent = 0, nth_received = 0;
+	bool sent = (want->direction & DIRECTION_SENT) != 0;
+	bool received = (want->direction & DIRECTION_RECEIVED) != 0;
 
+	if ((sent && p->hooks.sent == 0) || (received && p->hooks.received == 0))
+		plan_stuck(p->w, want->state, "%s %s", p->link->name,
+			   p->hooks.why_not ? p->hooks.why_not : "can't be attached");
+	if (sent && p->hooks.sent != 0)
+		put_rule(p, want, p->hooks.sent, false, &nth[0]);
+	if (received && p->hooks.received != 0)
+		put_rule(p, want, p->hooks.received, true, &nth[1]);
+}
+
+/* (What leads comes first: the others go behind it.) */
+static void put_filters(struct port *p, const struct want *wants, size_t nwants)
+{
+	unsigned nth[2] = {0, 0};
+
+	find_leads(p);
+	for (size_t i = 0; i < nwants; i++)
+		if (wants[i].direct == DIRECT_LEADS)
+			port_put_direct(p, &wants[i]);
 	for (size_t i = 0; i < nwants; i++) {
-		const struct want *want = &wants[i];
-		bool sent = (want->direction & DIRECTION_SENT) != 0;
-		bool received = (want->direction & DIRECTION_RECEIVED) != 0;
-
-		if (want->lead) {
-			put_leads(p, want);
-			continue;
-		}
-		if ((sent && p->hooks.sent == 0) || (received && p->hooks.received == 0))
-			plan_stuck(p->w, want->state, "%s %s", p->link->name,
-				   p->hooks.why_not ? p->hooks.why_not : "can't be attached");
-		if (sent && p->hooks.sent != 0)
-			put_rule(p, want, p->hooks.sent, false, &nth_sent);
-		if (received && p->hooks.received != 0)
-			put_rule(p, want, p->hooks.received, true, &nth_received);
+		if (wants[i].direct == DIRECT_NONE)
+			put_rules(p, &wants[i], nth);
+		else if (wants[i].direct != DIRECT_LEADS)
+			port_put_direct(p, &wants[i]);
 	}
 }
 
 /* Filters of ours that nobody wants. */
-static void drop_rules(struct port *p)
+static void drop_filters(struct port *p)
 {
 	for (size_t i = 0; i < p->nfilters; i++) {
 		const struct tc_filter *f = &p->filters[i];
 		struct op *op;
 
-		if (p->done[i] || !is_ours(p, f) || plan_keeps(p->w, f))
+		if (p->done[i] || !port_is_ours(p, f) || plan_keeps(p->w, f))
 			continue;
 		op = plan_op(p->w, OP_FILTER_DEL,
 			     f->nactions == 1 ? plan_owner(p->w, f->actions[0].index)
-					      : plan_lead_owner(p->w, f),
+					      : plan_direct_owner(p->w, f),
 			     p->ifindex, &p->scrap);
+		op->cuts = direct_does(f, p->w->in->house) == DIRECT_CUTS;
 		op->parent = f->parent;
 		op->protocol = f->protocol;
 		op->rule.pref = f->pref;
@@ -460,8 +376,9 @@ static enum attach how_to_attach(struct work *w, const struct want *wants, size_
 	enum attach how = ATTACH_AUTO;
 
 	for (size_t i = 0; i < nwants; i++) {
-		enum attach own = wants[i].lead ? ATTACH_CLSACT
-						: w->plan->states[wants[i].state].session->attach;
+		enum attach own = wants[i].direct != DIRECT_NONE
+					  ? ATTACH_CLSACT
+					  : w->plan->states[wants[i].state].session->attach;
 
 		if (how == ATTACH_AUTO)
 			how = own;
@@ -474,10 +391,9 @@ static enum attach how_to_attach(struct work *w, const struct want *wants, size_
 
 void plan_port(struct work *w, const struct nl_link *link, const struct want *wants, size_t nwants)
 {
-	struct port p = {.w = w, .link = link, .ifindex = link->index};
+	struct port p = port_look(w, link);
 	unsigned wanted = 0;
 
-	look(&p);
 	p.done = calloc(p.nfilters + 1, sizeof(*p.done));
 	if (!p.done) {
 		w->failed = true;
@@ -495,7 +411,7 @@ void plan_port(struct work *w, const struct nl_link *link, const struct want *wa
 		add_qdisc(&p, &p.hooks.ingress, wants[0].state);
 		add_qdisc(&p, &p.hooks.root, wants[0].state);
 	}
-	put_rules(&p, wants, nwants);
-	drop_rules(&p);
+	put_filters(&p, wants, nwants);
+	drop_filters(&p);
 	free(p.done);
 }

@@ -137,8 +137,8 @@ static const char *no_bpf(const struct work *w)
 {
 	if (*w->in->lacks.copy)
 		return w->in->lacks.copy;
-	if (!w->in->host->tcx)
-		return "this kernel has no tcx, which came with Linux 6.6";
+	if (!plan_by_tcx(w) && w->in->lacks.bpf)
+		return "this kernel has neither tcx (Linux 6.6) nor cls_bpf";
 	return *w->in->host->no_pins ? w->in->host->no_pins : NULL;
 }
 
@@ -158,9 +158,7 @@ static enum engine_kind choose_engine(struct work *w, int state, const struct se
 			 only ? " (for " : "", only ? only : "", only ? ")" : "", why);
 		return ENGINE_BPF;
 	}
-	if (w->in->host->tcx)
-		plan_say(w, state, STATE_WHOLE, "by the engine tc, because bpf can't be had: %s",
-			 why);
+	plan_say(w, state, STATE_WHOLE, "by the engine tc, because bpf can't be had: %s", why);
 	return ENGINE_TC;
 }
 
@@ -281,54 +279,58 @@ static int group_of(const struct work *w, int ifindex)
 										   : ifindex;
 }
 
+static void add_want(struct work *w, int state, int ifindex, enum direction direction,
+		     enum direct direct)
+{
+	if (ifindex == 0)
+		return;
+	if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
+		w->failed = true;
+		return;
+	}
+	w->wants[w->nwants++] = (struct want){
+		.ifindex = ifindex,
+		.group = group_of(w, ifindex),
+		.state = state,
+		.direction = direction,
+		.direct = direct,
+	};
+}
+
 /* Without tcx the programs of in-line sessions hang on qdiscs, as filters do. */
 static void add_leads(struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
-	size_t count = st->from.count + SIDES;
 
-	if (st->state == STATE_FAILED || st->state == STATE_SUSPENDED)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		bool guarded = i < st->from.count;
-		int ifindex = guarded ? st->from.items[i] : st->through[i - st->from.count];
+	for (size_t i = 0; i < st->from.count; i++)
+		add_want(w, state, st->from.items[i], DIRECTION_BOTH, DIRECT_LEADS);
+	for (int side = 0; side < SIDES; side++)
+		add_want(w, state, st->through[side], DIRECTION_SENT, DIRECT_LEADS);
+}
 
-		if (ifindex == 0)
-			continue;
-		if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
-			w->failed = true;
-			return;
-		}
-		w->wants[w->nwants++] = (struct want){
-			.ifindex = ifindex,
-			.group = ifindex,
-			.state = state,
-			.direction = guarded ? DIRECTION_BOTH : DIRECTION_SENT,
-			.lead = true,
-		};
-	}
+/* So do those that copy, and those that shorten copies at the destinations. */
+static void add_copies(struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+	bool direct = st->engine == ENGINE_BPF && !plan_by_tcx(w);
+
+	for (size_t i = 0; i < st->from.count; i++)
+		add_want(w, state, st->from.items[i], st->session->direction,
+			 direct ? DIRECT_COPIES : DIRECT_NONE);
+	for (size_t i = 0; direct && st->session->snap && i < st->session->nto; i++)
+		add_want(w, state, st->to[i], DIRECTION_RECEIVED, DIRECT_CUTS);
 }
 
 static void add_wants(struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
 
-	if (st->session->mode == MODE_INLINE && !plan_leads_by_tcx(w))
-		add_leads(w, state);
-	if (st->state == STATE_FAILED || st->to_ifindex == 0)
+	if (st->state == STATE_FAILED || st->state == STATE_SUSPENDED)
 		return;
-	for (size_t i = 0; i < st->from.count; i++) {
-		if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
-			w->failed = true;
-			return;
-		}
-		w->wants[w->nwants++] = (struct want){
-			.ifindex = st->from.items[i],
-			.group = group_of(w, st->from.items[i]),
-			.state = state,
-			.direction = st->session->direction,
-		};
-	}
+	if (st->session->mode == MODE_INLINE && !plan_by_tcx(w))
+		add_leads(w, state);
+	if (st->to_ifindex != 0)
+		add_copies(w, state);
 }
 
 static int by_port(const void *a, const void *b)

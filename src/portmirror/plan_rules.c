@@ -66,6 +66,8 @@ static size_t list_accounts(const struct work *w, struct account *list)
 	for (size_t i = 0; i < w->nwants; i++) {
 		const struct session_state *st = &w->plan->states[w->wants[i].state];
 
+		if (w->wants[i].direct == DIRECT_CUTS)
+			continue; /* it copies nothing */
 		if (plan_alone(st->session)) {
 			list[count++] = (struct account){-1 - w->wants[i].state, i};
 			continue;

@@ -3,6 +3,7 @@
 #ifndef PORTMIRROR_PLAN_WORK_H
 #define PORTMIRROR_PLAN_WORK_H
 
+#include "portmirror/direct.h"
 #include "portmirror/host.h"
 #include "portmirror/ours.h"
 #include "portmirror/plan.h"
@@ -15,19 +16,25 @@ struct want {
 	int state; /* number in plan.states */
 	enum direction direction;
 	bool once; /* others could copy the same frames to the same destination */
-	bool lead; /* an in-line session's, on a kernel without tcx: it doesn't copy */
+	/* A program of ours must hang there, and there is no tcx. Else: the engine tc's. */
+	enum direct direct;
+	bool stuck; /* it can't be had, and that has been said */
 };
 
 struct work {
 	const struct plan_input *in;
 	struct plan *plan;
-	struct want *wants; /* by ifindex, then state; those of the engine tc after plan_split() */
+	struct want *wants; /* by ifindex, then state */
 	size_t nwants, wants_room;
-	struct want *copies; /* the engine bpf's, likewise */
+	/* Likewise: those of the engine bpf, where its programs hang on tcx links. They are among
+	 * the others until plan_split(). */
+	struct want *copies;
 	size_t ncopies;
 	int *program_of; /* by 2 * state + received: the number of its program, plus 1; 0: none yet
 			  */
-	bool failed;	 /* out of memory */
+	bool *loads; /* by state: its programs are loaded (anew); behind those: what shortens copies
+		      */
+	bool failed; /* out of memory */
 };
 
 /* plan_resolve.c: what each session means now; fills plan.states and work.wants. */
@@ -46,6 +53,8 @@ void plan_copies(struct work *w);
 void plan_resolve_inline(struct work *w, int state);
 void plan_check_inlines(struct work *w);
 void plan_inlines(struct work *w, bool *needed);
+/* plan_direct.c: where no program can hang, without tcx; known before anything is planned. */
+void plan_check_directs(struct work *w);
 /* plan_port.c: the operations of one port. */
 void plan_port(struct work *w, const struct nl_link *link, const struct want *wants, size_t nwants);
 
@@ -67,11 +76,11 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
  * destination. */
 bool plan_rests(const struct work *w, int state);
 
-/* In-line sessions' programs hang on tcx links; else on clsact, as direct-action filters. */
-bool plan_leads_by_tcx(const struct work *w);
+/* Programs hang on tcx links; else on clsact, as direct-action filters. */
+bool plan_by_tcx(const struct work *w);
 
-/* The in-line session that this filter is of; -1: none. */
-int plan_lead_owner(const struct work *w, const struct tc_filter *filter);
+/* The session that this direct-action filter is of; -1: none, or all of them (DIRECT_CUTS). */
+int plan_direct_owner(const struct work *w, const struct tc_filter *filter);
 
 /* The session that has this action; -1: none. */
 int plan_owner(const struct work *w, uint32_t action);

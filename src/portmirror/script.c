@@ -111,6 +111,7 @@ static void carry_out(struct host *host, const struct op *op)
 	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 	case OP_CUT_LINK:
 	case OP_COPY_CONFIG:
 	case OP_COPY_LINK:
@@ -444,6 +445,7 @@ static const char *about(enum op_kind kind)
 	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 	case OP_CUT_LINK:
 	case OP_COPY_CONFIG:
 	case OP_COPY_LINK:
@@ -481,6 +483,7 @@ static void put(struct writer *w, const struct op *op)
 	case OP_INLINE_FORGET:
 	case OP_COPY_MAPS:
 	case OP_COPY_PROGRAMS:
+	case OP_CUT_PROGRAM:
 	case OP_CUT_LINK:
 	case OP_COPY_CONFIG:
 	case OP_COPY_LINK:

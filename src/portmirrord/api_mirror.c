@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "portmirror/op.h"
+#include "portmirror/ours.h"
 #include "portmirror/show.h"
 #include "portmirror/stats.h"
 #include "portmirrord/api_private.h"
@@ -44,13 +45,14 @@ static json_t *saved_object(const struct view *view, const struct session_state 
 	return object;
 }
 
-/* What the kernel has of a session, from the filters that are bound to its action. */
+/* What the kernel has of a session, from the filters that copy for it. */
 struct found {
 	json_t *from; /* selectors of the ports that have one */
 	bool sent, received, clsact;
 };
 
-static void find(const struct host *host, uint32_t action, struct found *found)
+static void find(const struct host *host, uint32_t house, const struct session_state *st,
+		 struct found *found)
 {
 	int last = 0;
 
@@ -60,8 +62,7 @@ static void find(const struct host *host, uint32_t action, struct found *found)
 		const struct tc_qdisc *q = host_qdisc_at(host, f->ifindex, TC_H_INGRESS);
 		bool received;
 
-		if (f->nactions != 1 || strcmp(f->actions[0].kind, "mirred") != 0 ||
-		    f->actions[0].index != action || !link)
+		if (!ours_copies(f, house, st->session->name, st->action) || !link)
 			continue;
 		received = TC_H_MAJ(f->parent) != TC_H_MAJ(TC_H_INGRESS) ||
 			   TC_H_MIN(f->parent) == TC_H_MIN_EGRESS;
@@ -143,7 +144,8 @@ static void add_found(const struct host *host, const struct copier *copier, json
  * The kernel has no expression, but a program: the saved expression is told only where all is as it
  * would be made from that.
  */
-static json_t *current_mirror(const struct view *view, const struct session_state *st)
+static json_t *current_mirror(const struct view *view, const struct session_state *st,
+			      uint32_t house)
 {
 	const struct host *host = &view->host;
 	const struct copier *copier = host_copier(host, st->session->name);
@@ -156,9 +158,9 @@ static json_t *current_mirror(const struct view *view, const struct session_stat
 
 	if (!found.from)
 		return NULL;
-	if (action)
-		find(host, action->index, &found);
-	else if (copier)
+	if (action || copier)
+		find(host, house, st, &found);
+	if (!action && copier)
 		find_links(host, st->session->name, &found);
 	object = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:b, s:b, s:b}", "id",
 			   st->session->name, "name", st->session->name, "mode",
@@ -210,11 +212,12 @@ static json_t *current_inline(const struct view *view, const struct session_stat
 			 st->session->suspended, "runtime", st->session->runtime);
 }
 
-static json_t *current_object(const struct view *view, const struct session_state *st)
+static json_t *current_object(const struct rest_call *call, const struct view *view,
+			      const struct session_state *st)
 {
 	if (st->session->mode == MODE_INLINE)
 		return current_inline(view, st, host_inliner(&view->host, st->session->name));
-	return current_mirror(view, st);
+	return current_mirror(view, st, keeper_store(api_of(call)->keeper)->house);
 }
 
 static json_t *planned(const struct view *view, const struct session_state *st)
@@ -261,7 +264,7 @@ static json_t *mirror_object(const struct rest_call *call, const struct session_
 	const struct view *view = view_of(call);
 	bool current = call->variant && strcmp(call->variant, "current") == 0;
 	json_t *object cleanup(json_free_at) =
-		current ? current_object(view, st) : saved_object(view, st);
+		current ? current_object(call, view, st) : saved_object(view, st);
 	json_t *state cleanup(json_free_at) = NULL;
 
 	if (!object || (call->variant && !current))

@@ -13,8 +13,8 @@
 #include "base/mem.h"
 #include "netlink/monitor.h"
 #include "netlink/nl.h"
+#include "portmirror/direct.h"
 #include "portmirror/engine.h"
-#include "portmirror/inliner.h"
 #include "portmirror/ours.h"
 
 /* How our filters on a device stood before somebody else changed something there. */
@@ -48,7 +48,7 @@ static uint64_t ours_on(const struct follow *f, int ifindex)
 					 t->bpf_code_hash, t->nactions ? t->actions[0].index : 0};
 
 		if (!ours_filter(t, f->config.engine->store.house) &&
-		    !inliner_filter(t, f->config.engine->store.house))
+		    direct_does(t, f->config.engine->store.house) == DIRECT_NONE)
 			continue;
 		any = true;
 		for (size_t j = 0; j < COUNT(told); j++)

@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from daemon import BUILD, TOKEN, Daemon, Lab, Vm, ethernet, ipv4, until
+from daemon import BUILD, TOKEN, Daemon, Lab, Vm, ethernet, ipv4, own_bpf_file_system, until
 
 
 @pytest.fixture
@@ -209,6 +209,28 @@ def test_variants_tell_saved_and_current_apart(lab, daemon):
     daemon.act('ids', type='bypass')
     current = daemon.get('/api/mirrors/ids;current').value
     assert current['from'] == [] and current['to'] is None and current['state'] == 'suspended'
+
+
+@pytest.fixture(scope='module')
+def bpf_file_system():
+    own_bpf_file_system()
+
+
+@pytest.mark.parametrize('preferred', ['tc', 'bpf'])
+def test_what_the_engine_bpf_has_in_the_kernel(bpf_file_system, lab, daemon, monkeypatch, preferred):
+    """By links, or without tcx by filters."""
+    monkeypatch.setenv('PORTMIRROR_ENGINE', preferred)
+    daemon.stop()
+    daemon.start()
+    posted = daemon.post('/api/mirrors', {**IDS, 'from': ['bridge:br0'], 'direction': 'sent',
+                                          'snap': 96})
+    assert posted.status == 201, posted.value
+    current = daemon.get('/api/mirrors/ids;current').value
+    assert current['from'] == ['port:vnet1', 'port:vnet2'] and current['direction'] == 'sent'
+    assert (current['to'], current['engine'], current['snap']) == (['port:ids0'], 'bpf', 96)
+    assert current['attach'] is None
+    assert ('direct-action' in lab.host.run('tc', 'filter', 'show', 'dev', 'vnet1', 'ingress').stdout
+            ) == (preferred == 'tc')
 
 
 def test_counters(lab, daemon):

@@ -15,12 +15,14 @@ BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 
 TCX = tuple(map(int, re.findall(r'\d+', os.uname().release)[:2])) >= (6, 6)
 ENGINES = os.environ.get('ENGINES', 'tc bpf' if TCX else 'tc').split()
+# The engine bpf as it is without tcx, by filters at clsact: on kernels that have it a third one.
+CLSACT = 'clsact'
 
 
 def pytest_configure(config):
-    if os.geteuid() == 0 and TCX:
+    if os.geteuid() == 0:
         own_bpf_file_system()
-    config.addinivalue_line('markers', 'engine(name): runs with this engine only')
+    config.addinivalue_line('markers', 'engine(name, …): runs with these engines only')
     config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
     config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
                                        'sanitizers too')
@@ -33,18 +35,26 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not item.get_closest_marker('long')]
     for item in items:
         marker = item.get_closest_marker('engine')
-        if marker and marker.args[0] == 'bpf' and not TCX:
+        if marker and marker.args == ('bpf',) and not TCX:
             item.add_marker(pytest.mark.skip(reason='this kernel has no tcx (Linux 6.6)'))
     if os.geteuid() != 0:
         for item in items:
             item.add_marker(pytest.mark.skip(reason='only root can make network namespaces'))
 
 
+def engines(named):
+    """Those of the names that $ENGINES has too; all, where it has none of them."""
+    chosen = [name for name in named if name in ENGINES or name == CLSACT]
+    if not set(named) & set(ENGINES):
+        chosen = named
+    return list(dict.fromkeys('bpf' if name == CLSACT and not TCX else name for name in chosen))
+
+
 def pytest_generate_tests(metafunc):
     """All that portmirror does by itself it does with both engines."""
     if 'engine' in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker('engine')
-        metafunc.parametrize('engine', [marker.args[0]] if marker else ENGINES)
+        metafunc.parametrize('engine', engines(marker.args) if marker else ENGINES)
 
 
 @pytest.fixture
@@ -63,10 +73,22 @@ class Portmirror:
         self.runtime_sessions = root / 'run/portmirror/sessions.d'
         self.program = os.environ.get('PORTMIRROR', BUILD / 'src/portmirror/portmirror')
 
+    @property
+    def by_tcx(self):
+        """What copies hangs on no qdisc."""
+        return self.engine == 'bpf' and TCX
+
     def pins(self, pattern):
         return sorted(self.namespace.pins(pattern))
 
+    @property
+    def asked_for(self):
+        """The engine that a session asks for."""
+        return 'bpf' if self.engine == CLSACT else 'auto'
+
     def command(self, *arguments):
+        if self.engine == CLSACT and arguments[0] == 'add' and '--engine' not in arguments:
+            arguments = [*arguments, '--engine', self.asked_for]
         return [self.program, *arguments]
 
     def __call__(self, *arguments, status=0, **options):
@@ -82,7 +104,9 @@ class Portmirror:
 
     @property
     def env(self):
-        return {'PORTMIRROR_ROOT': str(self.root), 'PORTMIRROR_ENGINE': self.engine,
+        # (tc: whatever must run programs hangs them at clsact)
+        return {'PORTMIRROR_ROOT': str(self.root),
+                'PORTMIRROR_ENGINE': 'tc' if self.engine == CLSACT else self.engine,
                 'NO_COLOR': '1'}
 
     def json(self, *arguments, **options):

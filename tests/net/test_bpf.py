@@ -10,7 +10,7 @@ import pytest
 
 from lab import bulk, ethernet, frames_of_every_kind, ipv4
 
-pytestmark = pytest.mark.engine('bpf')
+pytestmark = pytest.mark.engine('bpf', 'clsact')
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def copied(pm, name='ids'):
     return next(s for s in pm.json('stats') if s['name'] == name)
 
 
+@pytest.mark.engine('bpf')
 def test_no_qdisc_is_touched_and_foreign_filters_go_on(lab, pm):
     a, b = lab.machines
     lab.host.ip('link add other0 type veth peer name other1', 'link set other0 up',
@@ -77,6 +78,100 @@ def test_no_qdisc_is_touched_and_foreign_filters_go_on(lab, pm):
     assert lab.host.back_to(before)
 
 
+@pytest.mark.engine('clsact')
+def test_without_tcx_foreign_filters_go_on(lab, pm):
+    """In front of ours, and behind it: there one takes away what is copied all the same."""
+    a, b = lab.machines
+    lab.host.ip('link add other0 type veth peer name other1', 'link set other0 up',
+                'link set other1 up', 'link add gone0 type veth peer name gone1',
+                'link set gone0 up', 'link set gone1 up')
+    lab.host.tc('qdisc add dev vnet1 root handle 1: htb', 'qdisc add dev vnet1 clsact',
+                'filter add dev vnet1 ingress protocol all pref 1 u32 match u32 0 0 '
+                'action mirred egress mirror dev other0 continue',
+                'filter add dev vnet1 ingress protocol ip pref 9 u32 match u32 0 0 '
+                'action mirred egress redirect dev gone0')
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    assert [q['dev'] for q in lab.host.json('tc', '-j', 'qdisc', 'show')
+            if q['kind'] == 'clsact'] == ['vnet1', 'vnet2']
+    frames = frames_of_every_kind(a, b)
+    taken = [f for f in frames.values() if f[12:14] == b'\x08\x00']
+    passed = collections.Counter(frames.values()) - collections.Counter(taken)
+    with lab.sensor.capture() as ours, lab.host.capture('other1') as theirs, b.capture() as own:
+        a.send(frames.values())
+        once = collections.Counter(frames.values())
+        assert ours.counts(len(frames)) == once and theirs.counts(len(frames)) == once
+        assert taken and own.counts(passed.total()) == passed
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+@pytest.mark.engine('clsact')
+def test_without_tcx_another_qdisc_may_be_in_the_way(lab, pm):
+    a, b = lab.machines
+    lab.host.tc('qdisc add dev vnet1 ingress')
+    before = lab.host.state()
+    add = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
+    refusal = pm(*add, status=1).stderr
+    assert refusal.count('\n') == 1 and 'nothing was changed' in refusal
+    assert ("vnet1 can't be mirrored by the engine bpf without tcx (Linux 6.6): another qdisc is where "
+            "clsact would be; the engine tc goes along with that") in refusal
+    assert lab.host.back_to(before)
+    pm('add', 'tc', '--engine', 'tc', '--from', 'port:vnet1', '--to', 'port:ids0')
+    pm('apply', '-', stdin='name: ids\nengine: bpf\nfrom: bridge:br0\nto: port:ids0\n', status=None)
+    shown = {name: pm.json('show', name) for name in ('ids', 'tc')}
+    assert [shown[name]['state'] for name in shown] == ['partial', 'whole']
+    assert len(shown['ids']['reasons']) == 1 and 'vnet1' in shown['ids']['reasons'][0]
+    frame, = numbered(lab, 1)
+    with lab.sensor.capture() as copies:
+        b.send([frame])
+        assert copies.counts(1)[frame] >= 1  # (two engines know nothing of each other's copies)
+    pm('rm', 'tc')
+    lab.host.tc('qdisc del dev vnet1 ingress')
+    pm('apply')
+    assert pm.json('show', 'ids')['state'] == 'whole'
+    with lab.sensor.capture() as copies:
+        a.send([frame])
+        assert copies.counts(1) == {frame: 1}
+
+
+@pytest.mark.engine('clsact')
+def test_where_copies_can_not_be_cut_there_are_none(lab, pm):
+    lab.host.tc('qdisc add dev ids0 ingress')
+    before = lab.host.state()
+    refusal = pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '96',
+                 status=1).stderr
+    assert "copies can't be shortened at ids0" in refusal and refusal.count('\n') == 1
+    assert lab.host.back_to(before)
+
+
+def test_killed_while_copies_are_to_be_cut(lab, pm):
+    """No frame is ever copied whole."""
+    a, b = lab.machines
+    before = lab.host.state()
+    add = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '96']
+    count = pm.changes(*add)
+    removal = pm.changes('rm', 'ids')
+    assert lab.host.back_to(before)
+    frame, = numbered(lab, 1)
+
+    def copies(least):
+        with lab.sensor.capture() as seen:
+            a.send([frame])
+            assert seen.counts(least, timeout=0.1) in ({frame[:96]: 1}, {})[:2 - least]
+
+    for at in range(1, count + 1):
+        pm.kill_at(at, *add)
+        copies(0)
+        pm('apply')
+        copies(1)
+        assert 'nothing to do' in pm('apply').stdout
+        pm.kill_at(min(at, removal), 'rm', 'ids')
+        copies(0)
+        pm('apply')
+        assert lab.host.back_to(before), at
+
+
 def test_the_engine_of_a_session(lab, pm):
     before = lab.host.state()
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'tc')
@@ -86,7 +181,7 @@ def test_the_engine_of_a_session(lab, pm):
     pm('apply', '-', stdin=text.replace('tc', 'bpf'))
     shown = pm.json('show', 'ids')
     assert (shown['by'], shown['engine'], shown['state']) == ('bpf', 'bpf', 'whole')
-    assert lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']
+    assert (lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']) == pm.by_tcx
     frames = numbered(lab, 3)
     with lab.sensor.capture() as sensor:
         lab.machines[0].send(frames)
@@ -277,7 +372,8 @@ def test_wrong_usage(lab, pm, options, words):
 
 def hindered(pm, how, *arguments):
     """Runs it where eBPF can't be had."""
-    enter = {'no bpffs': ['unshare', '--mount', 'sh', '-c', 'umount /sys/fs/bpf && exec "$@"', 'sh'],
+    enter = {'no bpffs': ['unshare', '--mount', 'sh', '-c',
+                          'while umount /sys/fs/bpf 2>/dev/null; do :; done; exec "$@"', 'sh'],
              'locked down': ['setpriv', '--bounding-set', '-bpf,-sys_admin', '--inh-caps', '-all']}
     return pm.namespace.run(*enter[how], *pm.command(*arguments), check=False,
                             env={**os.environ, **pm.env})
@@ -294,6 +390,8 @@ def test_where_it_cannot_be_had(lab, pm, how, words):
         assert result.returncode == 1 and words in result.stderr, result
         assert 'nothing was changed' in result.stderr and result.stderr.count('\n') == 1
         assert lab.host.back_to(before)
+    if pm.engine == 'clsact':
+        return  # what isn't asked for by name tc does anyway
     result = hindered(pm, how, *add)
     assert result.returncode == 0 and words in result.stderr and 'ids: whole' in result.stdout
     assert not pm.pins('*')

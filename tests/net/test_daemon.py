@@ -98,7 +98,7 @@ def is_copied(lab, frame=None):
 
 def attached(lab, pm, port):
     """True if something of ours looks at what the port's machine sends."""
-    if pm.engine == 'tc':
+    if not pm.by_tcx:
         return 'bpf' in lab.host.run('tc', 'filter', 'show', 'dev', port, 'ingress').stdout
     link, = lab.host.json('ip', '-j', 'link', 'show', port)
     return bool(pm.pins(f'*/{link["ifindex"]}-sent'))
@@ -273,7 +273,7 @@ def test_the_command_line_and_the_daemon_do_not_disturb_each_other(lab, pm, daem
     assert running.events('repaired', 'fight', 'error') == []
 
 
-@pytest.mark.engine('tc')
+@pytest.mark.engine('tc', 'clsact')
 def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
     running = daemon()
@@ -283,9 +283,10 @@ def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     lab.host.tc('filter del dev vnet1 ingress')
     wait_until(lambda: is_copied(lab))
     wait_until(lambda: len(running.events('repaired')) == 2)
-    index = pm.json('show', 'ids')['action']
-    lab.host.tc(f'actions replace action mirred egress redirect dev vnet2 index {index}')
-    wait_until(lambda: is_copied(lab))
+    if pm.engine == 'tc':
+        index = pm.json('show', 'ids')['action']
+        lab.host.tc(f'actions replace action mirred egress redirect dev vnet2 index {index}')
+        wait_until(lambda: is_copied(lab))
     assert {event['session'] for event in running.events('repaired')} == {'ids'}
     assert running.events('fight') == []
 
@@ -329,7 +330,7 @@ def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wa
     wait_until(lambda: is_copied(lab))
 
 
-@pytest.mark.engine('tc')
+@pytest.mark.engine('tc', 'clsact')
 def test_who_removes_it_again_and_again_is_given_way(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
     running = daemon()
@@ -353,7 +354,7 @@ def test_lost_news_leads_to_reading_everything(lab, pm, daemon, wait_until):
     running = daemon()
     os.kill(running.pid, signal.SIGSTOP)
     late = lab.add_machine()
-    if pm.engine == 'tc':
+    if not pm.by_tcx:
         lab.host.tc('qdisc del dev vnet1 clsact')
     lab.host.ip(*[f'link set vnet2 txqueuelen {1000 + i}' for i in range(4000)])
     os.kill(running.pid, signal.SIGCONT)

@@ -93,7 +93,7 @@ def test_saved_form_is_yaml_and_apply_is_idempotent(lab, pm):
 
 def test_apply_makes_good_what_is_missing(lab, pm):
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
-    if pm.engine == 'bpf':
+    if pm.by_tcx:
         port, = lab.host.json('ip', '-j', 'link', 'show', 'vnet1')
         for pin in pm.pins(f'ids/{port["ifindex"]}-*') + pm.pins('ids/received-*'):
             pin.unlink()
@@ -183,7 +183,9 @@ def test_dry_run_changes_nothing_and_tells_what_would(lab, pm):
     planned = pm.json(*arguments, '--dry-run')['planned']
     assert [op['op'] for op in planned] == {
         'tc': ['action.add', 'qdisc.add', 'filter.add', 'filter.add'],
-        'bpf': ['maps.add', 'programs.load', 'link.add', 'link.add']}[pm.engine]
+        'tcx': ['maps.add', 'programs.load', 'link.add', 'link.add'],
+        'clsact': ['maps.add', 'programs.load', 'qdisc.add', 'filter.add', 'filter.add']}[
+            'tc' if pm.engine == 'tc' else 'tcx' if pm.by_tcx else 'clsact']
     assert lab.host.state() == before and pm.json('list') == []
     assert pm.json(*arguments)['done'] == planned
     assert pm.json('apply', '--dry-run')['planned'] == []

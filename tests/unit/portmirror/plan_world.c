@@ -293,6 +293,9 @@ static void drop_pin(struct world *w, const struct op *op)
 		if (pin->kind == PIN_PROGRAM && w->pins[i].kind == PIN_LINK &&
 		    w->pins[i].program == pin->id)
 			fail_msg("%s goes, and %s still runs it", pin->name, w->pins[i].name);
+	for (size_t i = 0; i < w->host.filters.count; i++)
+		if (pin->kind == PIN_PROGRAM && w->filters[i].bpf_id == pin->id)
+			fail_msg("%s goes, and a filter still runs it", pin->name);
 	inliner_map_name(INLINE_MAP_STATE, state);
 	for (size_t i = 0; i < w->host.ninliners; i++)
 		if (strcmp(op->pin, state) == 0 && strcmp(op->owner, w->inliners[i].session) == 0)
@@ -432,27 +435,25 @@ static void load_copy(struct world *w, const struct op *op)
 
 static void link_copy(struct world *w, const struct op *op)
 {
-	const struct bytecode *filter = &w->codes[op->session];
 	char name[PIN_NAME];
 
-	if (copier_filters(filter))
-		copier_filter_name(filter, op->received, name);
-	else
-		copier_program_name(op->received, name);
+	copier_front_name(&w->codes[op->session], op->received, name);
 	put_link(w, op, name, op->received);
+}
+
+static void load_cut(struct world *w, const struct op *op)
+{
+	struct pin program = {.kind = PIN_PROGRAM};
+
+	add_map(&program, find(w, "", copy_map_name(COPY_MAP_CUT)));
+	put_pin(w, op->owner, op->pin, program);
 }
 
 static void link_cut(struct world *w, const struct op *op)
 {
-	const struct pin *map = find(w, "", copy_map_name(COPY_MAP_CUT)), *had;
-	struct pin program = {.kind = PIN_PROGRAM};
 	char name[PIN_NAME];
 
-	add_map(&program, map);
 	copier_cut_name(name);
-	had = find(w, "", name);
-	if (!had || had->maps[0] != map->id)
-		put_pin(w, "", name, program);
 	put_link(w, op, name, true);
 }
 
@@ -505,7 +506,7 @@ static void drop_qdisc(struct world *w, const struct op *op)
 	kept = 0;
 	for (size_t i = 0; i < w->host.filters.count; i++)
 		if (w->filters[i].ifindex != op->ifindex ||
-		    TC_H_MAJ(w->filters[i].parent) != TC_H_MAJ(op->parent))
+		    TC_H_MAJ(w->filters[i].parent) != TC_H_MAJ(op->handle))
 			w->filters[kept++] = w->filters[i];
 	w->host.filters.count = kept;
 }
@@ -541,11 +542,11 @@ static void put_filter(struct world *w, const struct op *op)
 	size_t at = filter_at(w, op, &there);
 
 	assert_int_equal(there, op->replace);
-	if (*op->lead_name) {
+	if (op->direct != DIRECT_NONE) {
 		assert_non_null(program);
 		f.bpf_direct = true;
 		f.bpf_id = program->id;
-		snprintf(f.bpf_name, sizeof(f.bpf_name), "%s", op->lead_name);
+		snprintf(f.bpf_name, sizeof(f.bpf_name), "%s", op->direct_name);
 	} else {
 		f.nactions = 1;
 		f.bpf_code_hash = bytecode_hash(op->rule.code, op->rule.ncode);
@@ -592,7 +593,8 @@ void world_plan(struct world *w)
 	if (plan_make(&in, &w->plan, &e) < 0)
 		fail_msg("%s", e.text);
 	for (size_t i = 1; i < w->plan.nops; i++)
-		assert_true(w->plan.ops[i - 1].kind <= w->plan.ops[i].kind);
+		assert_true(w->plan.ops[i - 1].kind <= w->plan.ops[i].kind ||
+			    (w->plan.ops[i].cuts && w->plan.ops[i].kind == OP_FILTER_DEL));
 }
 
 void world_carry_out(struct world *w)
@@ -601,25 +603,16 @@ void world_carry_out(struct world *w)
 		enum op_kind kind;
 		void (*act)(struct world *w, const struct op *op);
 	} deeds[] = {
-		{OP_ACTION_PUT, put_action},
-		{OP_COPY_MAPS, make_copy_maps},
-		{OP_COPY_PROGRAMS, load_copy},
-		{OP_CUT_LINK, link_cut},
-		{OP_COPY_CONFIG, tell_copier},
-		{OP_COPY_LINK, link_copy},
-		{OP_INLINE_MAPS, make_inline_maps},
-		{OP_INLINE_PROGRAMS, load_inline},
-		{OP_INLINE_STATE, tell_inliner},
-		{OP_INLINE_LINK, link_inline},
-		{OP_QDISC_CLEAR, drop_qdisc},
-		{OP_QDISC_ADD, add_qdisc},
-		{OP_FILTER_PUT, put_filter},
-		{OP_FILTER_DEL, drop_filter},
-		{OP_UNLINK, drop_pin},
-		{OP_INLINE_FORGET, forget_ports},
-		{OP_QDISC_DEL, drop_qdisc},
-		{OP_ACTION_DEL, drop_action},
-		{OP_UNPIN, drop_pin},
+		{OP_ACTION_PUT, put_action},	   {OP_COPY_MAPS, make_copy_maps},
+		{OP_COPY_PROGRAMS, load_copy},	   {OP_CUT_PROGRAM, load_cut},
+		{OP_CUT_LINK, link_cut},	   {OP_COPY_CONFIG, tell_copier},
+		{OP_COPY_LINK, link_copy},	   {OP_INLINE_MAPS, make_inline_maps},
+		{OP_INLINE_PROGRAMS, load_inline}, {OP_INLINE_STATE, tell_inliner},
+		{OP_INLINE_LINK, link_inline},	   {OP_QDISC_CLEAR, drop_qdisc},
+		{OP_QDISC_ADD, add_qdisc},	   {OP_FILTER_PUT, put_filter},
+		{OP_FILTER_DEL, drop_filter},	   {OP_UNLINK, drop_pin},
+		{OP_INLINE_FORGET, forget_ports},  {OP_QDISC_DEL, drop_qdisc},
+		{OP_ACTION_DEL, drop_action},	   {OP_UNPIN, drop_pin},
 	};
 
 	for (size_t i = 0; i < w->plan.nops; i++) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "portmirror/direct.h"
 #include "portmirror/doctor.h"
 
 #include <linux/pkt_cls.h>
@@ -290,6 +291,53 @@ static void filters_in_front(void **state)
 	}
 }
 
+static struct tc_filter direct_filter(enum direct does, const char *session, int ifindex,
+				      uint32_t parent, uint16_t pref)
+{
+	struct tc_filter f = {.ifindex = ifindex,
+			      .parent = parent,
+			      .pref = pref,
+			      .handle = 1,
+			      .kind = "bpf",
+			      .bpf_id = 7,
+			      .bpf_direct = true};
+	char name[DIRECT_NAME];
+
+	direct_name(does, HOUSE, session, "x", name);
+	snprintf(f.bpf_name, sizeof(f.bpf_name), "%s", name);
+	return f;
+}
+
+/* The engine bpf's, without tcx. */
+static void filters_in_front_of_programs(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.states[0].engine = ENGINE_BPF;
+	w.states[0].action = 0;
+	w.saved[0].session.snap = 64;
+	w.filters[0] = (struct tc_filter){
+		.ifindex = VNET1, .parent = SENT, .pref = 2, .handle = 1, .kind = "u32"};
+	w.filters[1] = direct_filter(DIRECT_COPIES, "ids", VNET1, SENT, 3);
+	w.host.filters.count = 2;
+	assert_only(&w, "earlier-filter", SEVERITY_WARNING, NULL);
+	/* In front of another session's it is no affair of this one. */
+	w.filters[1] = direct_filter(DIRECT_COPIES, "other", VNET1, SENT, 3);
+	assert_nothing(&w);
+	/* What leads frames in-line is ours. */
+	w.filters[0] = direct_filter(DIRECT_LEADS, "ips", VNET1, SENT, 2);
+	w.filters[1] = direct_filter(DIRECT_COPIES, "ids", VNET1, SENT, 3);
+	assert_nothing(&w);
+	w.filters[0] = (struct tc_filter){
+		.ifindex = IDS0, .parent = RECEIVED, .pref = 2, .handle = 1, .kind = "u32"};
+	w.filters[1] = direct_filter(DIRECT_CUTS, "", IDS0, RECEIVED, 3);
+	assert_only(&w, "earlier-filter", SEVERITY_WARNING, NULL);
+	w.saved[0].session.snap = 0;
+	assert_nothing(&w);
+}
+
 static void a_redirect_at_the_destination(void **state)
 {
 	struct world w;
@@ -422,6 +470,7 @@ int main(void)
 		cmocka_unit_test(offloads),
 		cmocka_unit_test(tcx_programs),
 		cmocka_unit_test(filters_in_front),
+		cmocka_unit_test(filters_in_front_of_programs),
 		cmocka_unit_test(a_redirect_at_the_destination),
 		cmocka_unit_test(sessions_by_their_states),
 		cmocka_unit_test(the_worst_first_and_each_once),

@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 #include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,9 @@
 #include "base/mem.h"
 #include "plan_world.h"
 #include "portmirror/copier.h"
+
+#define SENT	 TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+#define RECEIVED TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 
 #define BPF	"engine: bpf\n"
 #define ONE	"name: one\n" BPF "from: port:v1\nto: port:s0\n"
@@ -377,7 +383,7 @@ static void copies_are_cut_at_their_destinations(void **state)
 
 	world_want(w, SEVERAL "snap: 128\n");
 	world_plan(w);
-	assert_plan(w, "maps.add, programs.load, 4 link.add");
+	assert_plan(w, "maps.add, 2 programs.load, 4 link.add");
 	assert_int_equal(world_op(w, OP_CUT_LINK, 0)->ifindex, S0);
 	assert_int_equal(world_op(w, OP_CUT_LINK, 1)->ifindex, S1);
 	assert_string_equal(world_op(w, OP_CUT_LINK, 0)->owner, "");
@@ -572,6 +578,403 @@ static void what_can_not_be_is_refused(void **state)
 	}
 }
 
+/* Kernels without tcx */
+
+static void add_qdisc(struct world *w, int ifindex, const char *kind)
+{
+	struct tc_qdisc *q = &w->qdiscs[w->host.qdiscs.count++];
+
+	*q = (struct tc_qdisc){.ifindex = ifindex,
+			       .parent = TC_H_INGRESS, /* which is TC_H_CLSACT */
+			       .handle = TC_H_MAKE(TC_H_INGRESS, 0)};
+	strcpy(q->kind, kind);
+}
+
+static void add_foreign(struct world *w, int ifindex, uint32_t parent, uint16_t pref)
+{
+	w->filters[w->host.filters.count++] = (struct tc_filter){.ifindex = ifindex,
+								 .parent = parent,
+								 .pref = pref,
+								 .handle = 1,
+								 .kind = "matchall",
+								 .protocol = ETH_P_IP};
+}
+
+static void assert_nothing_is_left(const struct world *w)
+{
+	assert_int_equal(w->host.qdiscs.count, 0);
+	assert_int_equal(w->host.filters.count, 0);
+	assert_int_equal(w->host.pins.count, 0);
+	assert_int_equal(w->plan.notes.count, 0);
+}
+
+static void without_tcx_filters_copy(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE);
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, qdisc.add, 2 filter.add");
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	assert_int_equal(w->plan.notes.count, 1);
+	for (size_t i = 0; i < 2; i++) {
+		const struct op *op = world_op(w, OP_FILTER_PUT, i);
+
+		assert_int_equal(op->ifindex, V1);
+		assert_int_equal(op->direct, DIRECT_COPIES);
+		assert_int_equal(op->rule.parent, i ? RECEIVED : SENT);
+		assert_int_equal(op->rule.pref, 3);
+		assert_int_equal(op->rule.mirred, 0); /* direct-action */
+		assert_string_equal(op->owner, "one");
+		assert_memory_equal(op->pin, i ? "received-" : "sent-", 5);
+		assert_memory_equal(op->direct_name, "pmc:00000000:", 13);
+	}
+	world_settle(w);
+	assert_int_equal(world_pins(w, "one"), OWN + PAIR);
+	world_forget(w, "one");
+	world_plan(w);
+	assert_plan(w, "qdisc.remove, 7 pin.remove"); /* its filters go with it */
+	world_settle(w);
+	assert_nothing_is_left(w);
+}
+
+static void without_tcx_all_else_is_the_same(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE "direction: sent\n");
+	world_settle(w);
+	assert_int_equal(w->host.filters.count, 1);
+	world_want(w, ONE "sample: 10\ndirection: sent\n");
+	world_plan(w);
+	assert_plan(w, "config.replace");
+	world_settle(w);
+	world_want(w, ONE "filter: tcp port 80\ndirection: sent\n");
+	world_plan(w);
+	assert_plan(w, "programs.load, config.replace, filter.replace");
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.pref, w->filters[0].pref);
+	assert_memory_equal(world_op(w, OP_FILTER_PUT, 0)->pin, "filter-", 7);
+	world_settle(w);
+	world_port_goes(w, S0);
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_WAITING, "port:s0");
+	world_port_comes(w, NEXT_PORT, "s0", 0);
+	world_plan(w);
+	assert_plan(w, "config.replace");
+	world_settle(w);
+	world_break(w, "one");
+	world_plan(w);
+	assert_plan(w, "");
+	world_want(w, ONE "suspended: true\n");
+	world_settle(w);
+	assert_nothing_is_left(w);
+}
+
+/* Of the same names, but not the same. */
+static void without_tcx_programs_that_are_loaded_anew_are_put_at_once(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE "snap: 64\n");
+	world_settle(w);
+	world_drop_pin(w, world_pin(w, "one", "ports"));
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, 2 filter.replace");
+	world_settle(w);
+	world_drop_pin(w, world_pin(w, "", "cut-"));
+	world_plan(w);
+	assert_plan(w, "programs.load, filter.replace");
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->direct, DIRECT_CUTS);
+	world_settle(w);
+}
+
+static void without_tcx_a_filter_that_others_removed_comes_back(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE);
+	world_settle(w);
+	w->host.filters.count = 1;
+	world_plan(w);
+	assert_plan(w, "filter.add");
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	assert_int_equal(w->plan.states[0].pending, 1);
+	world_settle(w);
+	w->filters[2] = w->filters[1]; /* a second one, which nobody needs */
+	w->filters[2].handle = 9;
+	w->host.filters.count = 3;
+	world_plan(w);
+	assert_plan(w, "filter.remove");
+	world_settle(w);
+}
+
+static void filters_of_several_sessions_share_a_preference(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	add_qdisc(w, V1, "clsact");
+	add_foreign(w, V1, SENT, 3);
+	world_want(w, ONE "direction: sent\n");
+	world_want(w, "name: two\n" BPF "from: port:v1\nto: port:s1\ndirection: sent\n");
+	world_want(w, "name: xtc\nfrom: port:v1\nto: port:v3\ndirection: sent\n");
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_QDISC_ADD), 0);
+	for (size_t i = 0; i < 3; i++) {
+		const struct op *op = world_op(w, OP_FILTER_PUT, i);
+
+		assert_int_equal(op->rule.pref, 2); /* in front of the foreign one */
+		assert_int_equal(op->rule.handle, i < 2 ? i + 1 : op->rule.mirred);
+	}
+	world_settle(w);
+	world_want(w, "name: aaa\n" BPF "from: port:v1\nto: port:v2\ndirection: sent\n");
+	world_plan(w);
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.pref, 2);
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.handle, 3);
+	world_settle(w);
+	for (size_t i = 0; i < 4; i++)
+		world_forget(w, (const char *[]){"one", "two", "xtc", "aaa"}[i]);
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_FILTER_DEL), 4);
+	assert_int_equal(world_count(w, OP_QDISC_DEL), 0); /* it isn't ours */
+	world_settle(w);
+	assert_int_equal(w->host.filters.count, 1);
+	assert_int_equal(w->host.qdiscs.count, 1);
+}
+
+static void without_tcx_filters_cut_copies(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, SEVERAL "snap: 128\n");
+	world_plan(w);
+	assert_plan(w, "maps.add, 2 programs.load, 3 qdisc.add, 4 filter.add");
+	for (size_t i = 0; i < 4; i++) { /* first what cuts, then what copies */
+		const struct op *op = world_op(w, OP_FILTER_PUT, i);
+
+		assert_int_equal(op->direct, i < 2 ? DIRECT_CUTS : DIRECT_COPIES);
+		assert_int_equal(op->ifindex, i == 0 ? S0 : i == 1 ? S1 : V1);
+		assert_string_equal(op->owner, i < 2 ? "" : "one");
+	}
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.parent, RECEIVED);
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED + 1);
+	/* Another session's copies to the same destination are cut by the same filter. */
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\nsnap: 64\n");
+	world_plan(w);
+	assert_plan(w, "maps.add, programs.load, qdisc.add, 2 filter.add");
+	world_settle(w);
+	world_forget(w, "one");
+	world_plan(w); /* v1's clsact, then s0's: what cuts goes last */
+	assert_int_equal(world_count(w, OP_QDISC_DEL), 2);
+	assert_int_equal(world_op(w, OP_QDISC_DEL, 0)->ifindex, V1);
+	assert_int_equal(world_op(w, OP_QDISC_DEL, 1)->ifindex, S0);
+	world_settle(w);
+	world_break(w, "two");
+	world_plan(w);
+	assert_plan(w, "");
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s1\n");
+	world_plan(w);
+	assert_plan(w, "config.replace, qdisc.remove, pin.remove");
+	world_settle(w);
+	assert_int_equal(world_pins(w, ""), SHARED);
+	world_forget(w, "two");
+	world_settle(w);
+	assert_nothing_is_left(w);
+}
+
+/* Also where it hangs on what isn't ours. */
+static void what_cuts_goes_last(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 0; tcx < 2; tcx++) {
+		bool cut = false;
+
+		w->host.tcx = tcx;
+		w->host.qdiscs.count = 0;
+		add_qdisc(w, S0, "clsact");
+		world_want(w, ONE "snap: 128\n");
+		world_settle(w);
+		world_forget(w, "one");
+		world_plan(w);
+		for (size_t i = 0; i < w->plan.nops; i++) {
+			cut |= w->plan.ops[i].cuts;
+			assert_false(cut && w->plan.ops[i].ifindex == V1);
+		}
+		assert_true(cut);
+		assert_int_equal(world_count(w, OP_FILTER_DEL) + world_count(w, OP_UNLINK),
+				 tcx ? 3 : 1);
+		world_settle(w);
+	}
+}
+
+static void two_filters_that_cut_at_one_destination_are_one(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE "snap: 128\n");
+	world_want(w, "name: two\n" BPF "from: port:v2\nto: port:s0\nsnap: 64\n");
+	world_plan(w);
+	assert_plan(w, "2 maps.add, 3 programs.load, 3 qdisc.add, 5 filter.add");
+	world_settle(w);
+}
+
+static void an_ingress_qdisc_of_others_is_in_the_way(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	add_qdisc(w, V1, "ingress");
+	world_want(w, ONE);
+	world_plan(w);
+	assert_state(w, "one", STATE_PARTIAL,
+		     "v1 can't be mirrored by the engine bpf without tcx (Linux 6.6): another "
+		     "qdisc is where clsact would be; the engine tc goes along with that");
+	assert_true(w->plan.states[0].stuck);
+	assert_plan(w, ""); /* no map, no program */
+	world_want(w, "name: one\n" BPF "from: [port:v1, port:v2]\nto: port:s0\nsnap: 64\n");
+	world_plan(w);
+	assert_null(strstr(w->plan.states[0].reasons, "the engine tc goes")); /* it can't cut */
+	for (size_t i = 0; i < w->plan.nops; i++)
+		assert_int_not_equal(w->plan.ops[i].ifindex, V1);
+	assert_int_equal(world_count(w, OP_FILTER_PUT), 3); /* at v2, and s0 */
+	world_settle(w);
+	/* A session of the engine tc beside it goes along with that qdisc all the same. */
+	world_want(w, "name: two\nfrom: port:v1\nto: port:s0\ndirection: sent\n");
+	world_settle(w);
+	assert_state(w, "two", STATE_WHOLE, NULL);
+	w->qdiscs[0] = w->qdiscs[1]; /* the ingress qdisc goes, with the filter */
+	w->qdiscs[1] = w->qdiscs[2];
+	w->host.qdiscs.count = 2;
+	memmove(w->filters, w->filters + 1, 3 * sizeof(*w->filters));
+	w->host.filters.count = 3;
+	world_settle(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+}
+
+static void where_copies_can_not_be_cut_there_are_none(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	add_qdisc(w, S1, "ingress");
+	world_want(w, SEVERAL "snap: 64\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_FAILED,
+		     "copies can't be shortened at s1 without tcx (Linux 6.6): another qdisc is");
+	assert_plan(w, "");
+}
+
+static void a_session_that_attaches_as_classic_is_in_the_way(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, "name: a\nfrom: port:v1\nto: port:s1\nattach: classic\n");
+	world_want(w, ONE);
+	world_plan(w);
+	assert_state(w, "a", STATE_WHOLE, NULL);
+	assert_state(w, "one", STATE_PARTIAL, "another session attaches there as classic");
+	assert_int_equal(world_count(w, OP_COPY_MAPS), 0);
+	world_settle(w);
+	world_want(w, "name: a\nfrom: port:v1\nto: port:s1\nattach: clsact\n");
+	world_settle(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+}
+
+static void a_classful_root_is_left_alone(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	w->qdiscs[w->host.qdiscs.count++] = (struct tc_qdisc){
+		.ifindex = V1, .parent = TC_H_ROOT, .handle = TC_H_MAKE(0x10000, 0), .kind = "htb"};
+	world_want(w, ONE);
+	world_plan(w);
+	assert_int_equal(world_count(w, OP_QDISC_ADD), 1);
+	assert_string_equal(world_op(w, OP_QDISC_ADD, 0)->qdisc, "clsact");
+	assert_int_equal(world_op(w, OP_FILTER_PUT, 1)->rule.parent, RECEIVED);
+	world_settle(w);
+	world_forget(w, "one");
+	world_settle(w);
+	assert_int_equal(w->host.qdiscs.count, 1);
+}
+
+static void what_an_appliance_keeps_back_is_not_copied(void **state)
+{
+	static const uint16_t foreign[] = {0, 1, 2, 3};
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, ONE);
+	world_want(w, "name: ips\nmode: inline\nguard: port:v1\nthrough: [port:a0, port:b0]\n"
+		      "on-failure: closed\n");
+	for (size_t i = 0; i < COUNT(foreign); i++) {
+		const struct op *copies = NULL, *leads = NULL;
+
+		w->host.qdiscs.count = w->host.filters.count = 0;
+		add_qdisc(w, V1, "clsact");
+		if (foreign[i])
+			add_foreign(w, V1, SENT, foreign[i]);
+		world_plan(w);
+		for (size_t j = 0; j < world_count(w, OP_FILTER_PUT); j++) {
+			const struct op *op = world_op(w, OP_FILTER_PUT, j);
+
+			if (op->ifindex == V1 && op->rule.parent == SENT)
+				*(op->direct == DIRECT_LEADS ? &leads : &copies) = op;
+		}
+		assert_true(leads && copies && leads->rule.pref < copies->rule.pref);
+	}
+}
+
+static void from_filters_to_links_and_back(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, ONE "snap: 64\n");
+	w->preferred = ENGINE_TC;
+	world_settle(w);
+	assert_int_equal(w->host.filters.count, 3);
+	w->preferred = ENGINE_AUTO;
+	world_plan(w);
+	assert_plan(w, "3 link.add, 2 qdisc.remove");
+	world_settle(w);
+	w->preferred = ENGINE_TC;
+	world_plan(w);
+	assert_plan(w, "2 qdisc.add, 3 filter.add, 3 link.remove");
+	world_settle(w);
+}
+
+static void without_tcx_and_cls_bpf_nothing_can_be_had(void **state)
+{
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	w->lacks.bpf = true;
+	world_want(w, ONE);
+	world_want(w, "name: two\nfrom: port:v2\nto: port:s1\n");
+	w->preferred = ENGINE_BPF;
+	world_plan(w);
+	assert_state(w, "one", STATE_FAILED, "neither tcx (Linux 6.6) nor cls_bpf");
+	assert_state(w, "two", STATE_WHOLE, "by the engine tc, because bpf can't be had");
+	assert_int_equal(world_count(w, OP_COPY_MAPS), 0);
+	w->lacks.bpf = false;
+	world_plan(w);
+	assert_int_equal(w->plan.states[0].engine, ENGINE_BPF);
+	assert_int_equal(w->plan.states[1].engine, ENGINE_BPF);
+	w->preferred = ENGINE_AUTO;
+	world_plan(w);
+	assert_int_equal(w->plan.states[1].engine, ENGINE_TC);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
 
 int main(void)
@@ -602,6 +1005,21 @@ int main(void)
 		TEST(what_a_crash_left_is_completed_or_removed),
 		TEST(from_bpf_to_tc_and_back),
 		TEST(what_the_host_lacks_is_told),
+		TEST(without_tcx_filters_copy),
+		TEST(without_tcx_all_else_is_the_same),
+		TEST(without_tcx_programs_that_are_loaded_anew_are_put_at_once),
+		TEST(without_tcx_a_filter_that_others_removed_comes_back),
+		TEST(filters_of_several_sessions_share_a_preference),
+		TEST(without_tcx_filters_cut_copies),
+		TEST(what_cuts_goes_last),
+		TEST(two_filters_that_cut_at_one_destination_are_one),
+		TEST(an_ingress_qdisc_of_others_is_in_the_way),
+		TEST(where_copies_can_not_be_cut_there_are_none),
+		TEST(a_session_that_attaches_as_classic_is_in_the_way),
+		TEST(a_classful_root_is_left_alone),
+		TEST(what_an_appliance_keeps_back_is_not_copied),
+		TEST(from_filters_to_links_and_back),
+		TEST(without_tcx_and_cls_bpf_nothing_can_be_had),
 		TEST(what_can_not_be_is_refused),
 	};
 
