@@ -146,6 +146,7 @@ void doctor_inline(struct work *w, const struct session_state *st)
 
 	look_at_mtu(w, st);
 	tell_direct(w, st);
+	doctor_leads(w, st);
 	if (!have)
 		return;
 	tell_unwatched(w, st, have);

@@ -156,6 +156,53 @@ static void look_at_filters(struct work *w, const struct session_state *st,
 	}
 }
 
+static void report_past(struct work *w, const struct session_state *st, const struct nl_link *link,
+			const struct tc_filter *f, const struct tc_filter *ours)
+{
+	bool guarded = ifindexes_have(&st->from, link->index);
+	struct quoted q;
+	char hook[24];
+
+	doctor_add(
+		w, SEVERITY_WARNING, "earlier-filter", st, link->name,
+		doctor_text(w,
+			    "the %s filter with preference %u is in front of the in-line "
+			    "session's for what %s %s, and ends the classification: frames that "
+			    "it matches %s",
+			    f->kind, f->pref, guarded ? link->name : "the appliance puts out at",
+			    !guarded		  ? link->name
+			    : received(f->parent) ? "receives"
+						  : "sends",
+			    guarded ? "don't go through the appliance" : "go no further"),
+		doctor_text(w,
+			    "give it a preference above %u, or let it end in continue: tc filter "
+			    "show dev %s %s",
+			    ours->pref, doctor_quote(&q, link->name), hook_text(f->parent, hook)));
+}
+
+static void look_at_leads(struct work *w, const struct session_state *st, int ifindex)
+{
+	const struct nl_link *link = link_of(w, ifindex);
+	const struct tc_filter *all;
+	size_t count = host_filters(w->in->host, ifindex, &all);
+
+	for (size_t i = 0; link && i < count; i++) {
+		if (!direct_is(&all[i], DIRECT_LEADS, w->in->house, st->session->name))
+			continue;
+		for (size_t j = 0; j < count; j++)
+			if (hides(w, &all[j], &all[i]))
+				report_past(w, st, link, &all[j], &all[i]);
+	}
+}
+
+void doctor_leads(struct work *w, const struct session_state *st)
+{
+	for (size_t i = 0; i < st->from.count; i++)
+		look_at_leads(w, st, st->from.items[i]);
+	for (int side = 0; side < SIDES; side++)
+		look_at_leads(w, st, st->through[side]);
+}
+
 /* Proxmox puts the bridge fwbr100i0 between the machine's tap100i0 and the port fwpr100p0 of its
  * bridge, where the machine has a firewall. */
 static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigned long *nic)

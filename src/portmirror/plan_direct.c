@@ -97,14 +97,15 @@ void plan_check_directs(struct work *w)
 			w->wants[i].direct == DIRECT_CUTS && !copies(w, w->wants[i].state);
 }
 
-/* In front of all that copies: what an appliance doesn't let through isn't to be copied. */
+/* In front of all that copies, for what an appliance doesn't let through isn't to be copied; and of
+ * what is others', where there is room: it could let frames go past the appliance. */
 static uint16_t lead_pref(const struct port *p, uint32_t parent)
 {
 	unsigned pref = PREF - 1;
 
 	for (size_t i = 0; i < p->nfilters; i++)
 		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
-		    p->filters[i].pref <= pref && port_is_ours(p, &p->filters[i]))
+		    p->filters[i].pref <= pref)
 			pref = p->filters[i].pref > 1 ? p->filters[i].pref - 1u : 1;
 	while (port_any_pref(p, parent, pref))
 		pref++;

@@ -257,3 +257,53 @@ def test_a_file_that_can_not_be_read_leaves_the_path_as_it_is(lab, pm, appliance
     file.write_text(good)
     assert pm('apply').stdout.startswith('nothing to do')
     assert json.loads(pm('list', '--json').stdout)[0]['state'] == 'whole' and Wire
+
+
+def earlier(pm):
+    return [finding for finding in pm.json('doctor', status=None) if finding['name'] == 'earlier-filter']
+
+
+PAST = 'protocol all u32 match u32 0 0 flowid 1:1'
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('hook, words', [('ingress', 'what vnet1 sends'),
+                                         ('egress', 'what vnet1 receives')])
+def test_a_filter_in_front_lets_frames_past_the_appliance(lab, pm, appliance, hook, words):
+    wire = appliance()
+    a, b = lab.machines if hook == 'ingress' else reversed(lab.machines)
+    pm(*USUAL)
+    wire('drop')
+    assert passes(a, b) == 0 and earlier(pm) == []
+    lab.host.tc(f'filter add dev vnet1 {hook} pref 1 {PAST}')
+    assert passes(a, b, b'past it') == 1
+    found, = earlier(pm)
+    assert (found['session'], found['subject'], found['severity']) == ('ips', 'vnet1', 'warning')
+    assert words in found['text'] and "don't go through the appliance" in found['text']
+    above = int(found['cure'].split('a preference above ')[1].split(',')[0])
+    lab.host.tc(f'filter del dev vnet1 {hook} pref 1',
+                f'filter add dev vnet1 {hook} pref {above + 1} {PAST}')
+    assert passes(a, b, b'no longer') == 0 and earlier(pm) == []
+
+
+@pytest.mark.engine('tc')
+def test_a_filter_in_front_keeps_back_what_the_appliance_lets_through(lab, pm, appliance):
+    appliance()
+    a, b = lab.machines
+    pm(*USUAL)
+    assert passes(b, a) == 1
+    lab.host.tc(f'filter add dev {INSIDE} ingress pref 1 {PAST}')
+    assert passes(b, a, b'no longer') == 0
+    found, = earlier(pm)
+    assert found['subject'] == INSIDE and 'go no further' in found['text']
+
+
+@pytest.mark.engine('tc')
+def test_it_goes_in_front_of_filters_that_were_there_before(lab, pm, appliance):
+    wire = appliance()
+    a, b = lab.machines
+    lab.host.tc('qdisc add dev vnet1 clsact',
+                *[f'filter add dev vnet1 {hook} pref 2 {PAST}' for hook in ('ingress', 'egress')])
+    pm(*USUAL)
+    wire('drop')
+    assert passes(a, b) == passes(b, a) == 0 and earlier(pm) == []

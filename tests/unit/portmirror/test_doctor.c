@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "portmirror/direct.h"
 #include "portmirror/doctor.h"
 
 #include <linux/pkt_cls.h>
@@ -13,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "portmirror/direct.h"
 #include "portmirror/facts.h"
 #include "portmirror/facts_nm.h"
 #include "portmirror/host.h"
@@ -27,7 +27,7 @@ enum { VNET1 = 3, IDS0 = 5, BR0 = 7, ACTION = 9001, HOUSE = 1 };
 /* A host where all is well: a session "ids" from vnet1 to ids0, carried out. */
 struct world {
 	struct nl_link links[3];
-	struct tc_filter filters[2];
+	struct tc_filter filters[4];
 	struct tc_action actions[1];
 	struct selector from[1];
 	struct selector to;
@@ -338,6 +338,112 @@ static void filters_in_front_of_programs(void **state)
 	assert_nothing(&w);
 }
 
+/* An in-line session without tcx: filters of ours at vnet1, and at ids0, a port of its appliance.
+ */
+static void make_inline(struct world *w)
+{
+	static const struct {
+		int ifindex;
+		uint32_t parent;
+	} leads[] = {{VNET1, SENT}, {VNET1, RECEIVED}, {IDS0, SENT}};
+
+	make(w);
+	w->saved[0].session.mode = MODE_INLINE;
+	w->states[0].through[SIDE_INSIDE] = IDS0;
+	w->host.filters.count = COUNT(leads);
+	for (size_t i = 0; i < COUNT(leads); i++)
+		w->filters[i] =
+			direct_filter(DIRECT_LEADS, "ids", leads[i].ifindex, leads[i].parent, 2);
+}
+
+/* In front of the others at its place. */
+static void add_foreign(struct world *w, int ifindex, const struct tc_filter *filter)
+{
+	size_t at = 0;
+
+	while (at < w->host.filters.count && w->filters[at].ifindex < ifindex)
+		at++;
+	memmove(&w->filters[at + 1], &w->filters[at],
+		(w->host.filters.count++ - at) * sizeof(*filter));
+	w->filters[at] = *filter;
+	w->filters[at].ifindex = ifindex;
+}
+
+static void filters_that_let_frames_past_an_appliance(void **state)
+{
+	static const struct {
+		int ifindex;
+		struct tc_filter filter;
+		const char *words, *cure; /* NULL: nothing is found */
+	} cases[] = {
+		{VNET1,
+		 {.parent = SENT, .pref = 1, .handle = 1, .kind = "u32"},
+		 "what vnet1 sends, and ends the classification: frames that it matches don't go "
+		 "through the appliance",
+		 "give it a preference above 2, or let it end in continue: tc filter show dev "
+		 "vnet1 ingress"},
+		{VNET1,
+		 {.parent = RECEIVED, .pref = 1, .handle = 1, .kind = "bpf", .bpf_direct = true},
+		 "what vnet1 receives",
+		 "give it a preference above 2, or let it end in continue: tc filter show dev "
+		 "vnet1 egress"},
+		{IDS0,
+		 {.parent = SENT, .pref = 1, .handle = 1, .kind = "matchall"},
+		 "what the appliance puts out at ids0, and ends the classification: frames that it "
+		 "matches go no further",
+		 NULL},
+		{VNET1, {.parent = SENT, .pref = 3, .handle = 1, .kind = "u32"}, NULL, NULL},
+		{VNET1, {.parent = SENT, .pref = 1, .handle = 0, .kind = "u32"}, NULL, NULL},
+		{VNET1,
+		 {.parent = SENT,
+		  .pref = 1,
+		  .handle = 1,
+		  .kind = "u32",
+		  .nactions = 1,
+		  .actions = {{.kind = "mirred", .control = TC_ACT_UNSPEC}}},
+		 NULL,
+		 NULL},
+		{IDS0, {.parent = RECEIVED, .pref = 1, .handle = 1, .kind = "u32"}, NULL, NULL},
+		{BR0, {.parent = SENT, .pref = 1, .handle = 1, .kind = "u32"}, NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct findings findings cleanup(findings_free) = {0};
+		struct world w;
+
+		make_inline(&w);
+		assert_nothing(&w);
+		add_foreign(&w, cases[i].ifindex, &cases[i].filter);
+		findings = look(&w);
+		if (findings.count != (cases[i].words != NULL))
+			fail_msg("case %zu: %zu findings", i, findings.count);
+		if (!cases[i].words)
+			continue;
+		assert_string_equal(findings.items[0].name, "earlier-filter");
+		assert_string_equal(findings.items[0].session, "ids");
+		assert_int_equal(findings.items[0].severity, SEVERITY_WARNING);
+		assert_non_null(strstr(findings.items[0].sentence, cases[i].words));
+		if (cases[i].cure)
+			assert_string_equal(findings.items[0].cure, cases[i].cure);
+	}
+}
+
+static void filters_of_ours_let_nothing_past(void **state)
+{
+	struct tc_filter f = direct_filter(DIRECT_COPIES, "web", VNET1, SENT, 1);
+	struct world w;
+
+	(void)state;
+	make_inline(&w);
+	add_foreign(&w, VNET1, &f);
+	assert_nothing(&w);
+	make_inline(&w);
+	direct_name(DIRECT_COPIES, HOUSE + 1, "web", "x", f.bpf_name); /* another house's */
+	add_foreign(&w, VNET1, &f);
+	assert_only(&w, "earlier-filter", SEVERITY_WARNING, NULL);
+}
+
 static void a_redirect_at_the_destination(void **state)
 {
 	struct world w;
@@ -471,6 +577,8 @@ int main(void)
 		cmocka_unit_test(tcx_programs),
 		cmocka_unit_test(filters_in_front),
 		cmocka_unit_test(filters_in_front_of_programs),
+		cmocka_unit_test(filters_that_let_frames_past_an_appliance),
+		cmocka_unit_test(filters_of_ours_let_nothing_past),
 		cmocka_unit_test(a_redirect_at_the_destination),
 		cmocka_unit_test(sessions_by_their_states),
 		cmocka_unit_test(the_worst_first_and_each_once),

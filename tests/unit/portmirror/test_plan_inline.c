@@ -665,6 +665,37 @@ static void without_tcx_filters_lead(void **state)
 	world_settle(w);
 }
 
+static void a_lead_stands_in_front_of_others_filters(void **state)
+{
+	static const struct {
+		uint16_t theirs[3], ours;
+	} cases[] = {{{0}, 2}, {{3}, 2}, {{2}, 1}, {{1}, 2}, {{1, 2}, 3}, {{1, 2, 3}, 4}};
+	struct world *w = *state;
+
+	w->host.tcx = false;
+	world_want(w, IPS CLOSED "guard: port:v1\n");
+	w->qdiscs[0] = (struct tc_qdisc){.ifindex = V1,
+					 .parent = TC_H_CLSACT,
+					 .handle = TC_H_MAKE(TC_H_CLSACT, 0),
+					 .kind = "clsact"};
+	w->host.qdiscs.count = 1;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		w->host.filters.count = 0;
+		for (size_t j = 0; j < COUNT(cases[i].theirs) && cases[i].theirs[j]; j++)
+			w->filters[w->host.filters.count++] =
+				(struct tc_filter){.ifindex = V1,
+						   .parent = SENT,
+						   .handle = 1,
+						   .kind = "u32",
+						   .pref = cases[i].theirs[j],
+						   .protocol = ETH_P_IP};
+		world_plan(w);
+		assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.parent, SENT);
+		assert_int_equal(world_op(w, OP_FILTER_PUT, 0)->rule.pref, cases[i].ours);
+		assert_int_equal(world_op(w, OP_FILTER_PUT, 1)->rule.pref, 2);
+	}
+}
+
 static void without_tcx_all_else_is_the_same(void **state)
 {
 	struct world *w = *state;
@@ -804,6 +835,7 @@ int main(void)
 		TEST(an_appliances_port_is_no_destination_of_copies),
 		TEST(what_the_host_lacks_is_told),
 		TEST(without_tcx_filters_lead),
+		TEST(a_lead_stands_in_front_of_others_filters),
 		TEST(without_tcx_all_else_is_the_same),
 		TEST(without_tcx_another_filter_is_exchanged),
 		TEST(an_ingress_qdisc_of_others_is_in_the_way),
