@@ -14,20 +14,27 @@
 #include "portmirror/inliner.h"
 #include "portmirror/op.h"
 
+/* A pinned program, opened once for all filters that have it: there may be more of those than a
+ * process may have descriptors. */
+struct pinned {
+	const struct op *op; /* one of theirs */
+	int fd;
+};
+
 /* The programs of a plan, as descriptors, which are the engine's (once_hold.h). */
 struct programs {
 	struct once_hold *hold;
 	int *fds;  /* of each program; -1: not opened */
 	int *maps; /* of each program: its destination's map; -1: none yet */
 	size_t count;
-	int *pinned; /* those of direct-action filters: open until all is sent */
+	struct pinned *pinned; /* those of direct-action filters: open until all is sent */
 	size_t npinned, pinned_room;
 };
 
 static void programs_free(struct programs *p)
 {
 	for (size_t i = 0; i < p->npinned; i++)
-		fd_close_at(&p->pinned[i]);
+		fd_close_at(&p->pinned[i].fd);
 	free(p->pinned);
 	free(p->fds);
 	free(p->maps);
@@ -84,6 +91,12 @@ static int open_pinned(const struct engine *engine, const struct op *op, struct 
 	char path[PIN_PATH];
 	int fd;
 
+	for (size_t i = 0; i < programs->npinned; i++) {
+		const struct op *had = programs->pinned[i].op;
+
+		if (strcmp(had->pin, op->pin) == 0 && strcmp(had->owner, op->owner) == 0)
+			return programs->pinned[i].fd;
+	}
 	if (array_room(&programs->pinned, &programs->pinned_room, programs->npinned,
 		       sizeof(*programs->pinned)) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -92,7 +105,7 @@ static int open_pinned(const struct engine *engine, const struct op *op, struct 
 	if (fd == -ENOENT)
 		return err_sys(e, fd, "%s", path);
 	if (fd >= 0)
-		programs->pinned[programs->npinned++] = fd;
+		programs->pinned[programs->npinned++] = (struct pinned){op, fd};
 	return fd;
 }
 

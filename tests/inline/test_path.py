@@ -226,6 +226,7 @@ def test_only_the_filters_frames_take_the_way(lab, pm, inline, appliance, kind):
         assert counted(before, counts(pm)) == {f'led_{way}': 1, f'back_{way}': 1, 'unmatched': 1}
 
 
+@pytest.mark.engine('tc', 'bpf', 'clsact')
 @pytest.mark.lab(machines=3)
 def test_a_mirror_of_a_guarded_port_sees_what_passes_the_appliance_once(lab, pm, inline, appliance):
     wire = appliance()

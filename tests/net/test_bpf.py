@@ -145,6 +145,19 @@ def test_where_copies_can_not_be_cut_there_are_none(lab, pm):
     assert lab.host.back_to(before)
 
 
+@pytest.mark.engine('clsact')
+def test_more_filters_than_a_process_may_have_descriptors(lab, pm):
+    lab.host.ip(*(line for i in range(30) for line in (
+        f'link add d{i} type veth peer name e{i}', f'link set d{i} master br0')))
+    before = lab.host.state()
+    pm.namespace.run('prlimit', '--nofile=32', *pm.command('add', 'ids', '--from', 'bridge:br0',
+                                                          '--to', 'port:ids0'),
+                     env={**os.environ, **pm.env})
+    assert len(pm.json('show', 'ids')['ports']) == 32 and 'nothing to do' in pm('apply').stdout
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
 def test_killed_while_copies_are_to_be_cut(lab, pm):
     """No frame is ever copied whole."""
     a, b = lab.machines
