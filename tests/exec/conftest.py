@@ -74,7 +74,9 @@ class Process:
 
     @property
     def counter(self):
-        return int(self.read('syscall').split()[-1], 16)
+        # While a tracer takes note of its stop, it counts as running.
+        words = until(lambda: [word for word in self.read('syscall').split() if word != 'running'])
+        return int(words[-1], 16)
 
     @property
     def program(self):
