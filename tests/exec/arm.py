@@ -68,7 +68,7 @@ class Guest:
     """files: paths in the guest, and what is there: a path here, or bytes."""
 
     def __init__(self, kernel, busybox, files):
-        self.kept = b''
+        self.kept, self.silent = b'', False
         with tempfile.TemporaryDirectory() as root:
             root = pathlib.Path(root)
             for name in ('bin', 'proc', 'sys', 'dev', 'run', 'tmp', 'etc'):
@@ -103,12 +103,14 @@ class Guest:
                 self.kept += more
                 if more:
                     continue
+            self.silent = True
             raise AssertionError(f'the guest did not answer: {self.kept.decode(errors="replace")}')
         said, _, self.kept = self.kept.partition(mark)
         return said
 
     def run(self, command, seconds=60):
         """What a line for the shell has said, and its exit status."""
+        assert not self.silent, 'the guest did not answer to what was asked before'
         self.machine.stdin.write(command.encode() + b'\n')
         said = self._until(b'<<', seconds)
         return said.decode(errors='replace'), int(self._until(b'>>\n', 5))

@@ -139,6 +139,10 @@ class Stopped:
                 else self.auxv[9])
 
 
+# The guest has once hung where its shell was to wait for one of two children: so this tells whether that has ended.
+ENDED = "while [ -e /proc/$n ] && ! grep -q 'Z (zombie)' /proc/$n/status; do :; done"
+
+
 def started(guest, how, point, program):
     """Stops the program of the user's by run, or by next, and leaves it so."""
     if how == 'run':
@@ -147,7 +151,7 @@ def started(guest, how, point, program):
         said, status = guest.run(
             f'stopexec next --leave --at {point} {program} 2>/run/said & n=$!; '
             'until grep -q Waiting /run/said; do :; done; '
-            f"su user -c '{program} word; echo ended $?' >/run/out & wait $n; s=$?; cat /run/said; (exit $s)")
+            f"su user -c '{program} word; echo ended $?' >/run/out & {ENDED}; wait $n; s=$?; cat /run/said; (exit $s)")
     assert status == 0, said
     return Stopped(guest, said)
 
