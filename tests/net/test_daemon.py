@@ -494,6 +494,7 @@ FEW = ['setpriv', '--bounding-set', '-all,+net_admin,+net_raw,+sys_ptrace,+bpf',
        '-all', '--no-new-privs']
 
 
+@pytest.mark.engine('tc')  # the engine bpf's programs are pinned: their descriptors are held for a moment only
 @pytest.mark.lab(machines=3)
 def test_programs_that_nothing_refers_to_are_let_go(lab, pm, daemon, wait_until):
     """Whoever removed the last filter: the daemon, the command line, or a tool that knows nothing of us."""
