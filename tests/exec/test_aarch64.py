@@ -139,8 +139,10 @@ class Stopped:
                 else self.auxv[9])
 
 
-# The guest has once hung where its shell was to wait for one of two children: so this tells whether that has ended.
-ENDED = "while [ -e /proc/$n ] && ! grep -q 'Z (zombie)' /proc/$n/status; do :; done"
+def next_in_guest(words):
+    """The shell's command that starts it in the background, as $n, and waits until it watches. The file of what it
+    says must be empty before: a background process of a busy machine may come to empty it only behind the look."""
+    return f': >/run/said; stopexec next {words} 2>/run/said & n=$!; until grep -q Waiting /run/said; do :; done; '
 
 
 def started(guest, how, point, program):
@@ -149,9 +151,8 @@ def started(guest, how, point, program):
         said, status = guest.run(f'stopexec run --leave -u {USER} --at {point} {program} word >/run/out')
     else:
         said, status = guest.run(
-            f'stopexec next --leave --at {point} {program} 2>/run/said & n=$!; '
-            'until grep -q Waiting /run/said; do :; done; '
-            f"su user -c '{program} word; echo ended $?' >/run/out & {ENDED}; wait $n; s=$?; cat /run/said; (exit $s)")
+            next_in_guest(f'--leave --at {point} {program}') +
+            f"su user -c '{program} word; echo ended $?' >/run/out & wait $n; s=$?; cat /run/said; (exit $s)")
     assert status == 0, said
     return Stopped(guest, said)
 
@@ -207,12 +208,12 @@ def test_nobody_stays_stopped(guest):
     """By the time, after kill -9 of stopexec, and after an exec that failed."""
     assert guest.run('stopexec run --timeout 1 /none-dynamic 2>/dev/null')[1] == 7
     said, status = guest.run(
-        'stopexec next /none-dynamic 2>/run/said & n=$!; until grep -q Waiting /run/said; do :; done; '
+        next_in_guest('/none-dynamic') +
         '/none-dynamic & p=$!; until grep -q "T (stopped)" /proc/$p/status; do :; done; '
         'kill -9 $n; wait $p')
     assert status == 7 and said.startswith('uid 0 0 0'), said
     said, status = guest.run(
-        'stopexec next --wait 3 /broken 2>/run/said & n=$!; until grep -q Waiting /run/said; do :; done; '
+        next_in_guest('--wait 3 /broken') +
         '/broken; echo went on $?; wait $n; cat /run/said')
     assert 'went on 127' in said and 'could not execute /broken' in said
 
