@@ -132,36 +132,6 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 	}
 }
 
-/* Why this host can't do with eBPF; NULL: it can. */
-static const char *no_bpf(const struct work *w)
-{
-	if (*w->in->lacks.copy)
-		return w->in->lacks.copy;
-	if (!plan_by_tcx(w) && w->in->lacks.bpf)
-		return "this kernel has neither tcx (Linux 6.6) nor cls_bpf";
-	return *w->in->host->no_pins ? w->in->host->no_pins : NULL;
-}
-
-/* auto takes bpf for what tc can't do; a session that says which qdiscs to use is tc's. */
-static enum engine_kind choose_engine(struct work *w, int state, const struct session *s)
-{
-	const char *only = session_needs_bpf(s), *why = no_bpf(w);
-	bool automatic = s->engine == ENGINE_AUTO && !only;
-
-	if (s->engine == ENGINE_TC || w->in->tc_only ||
-	    (automatic && (s->attach != ATTACH_AUTO || w->in->preferred != ENGINE_BPF)))
-		return ENGINE_TC;
-	if (!why)
-		return ENGINE_BPF;
-	if (!automatic) {
-		plan_say(w, state, STATE_FAILED, "the engine bpf%s%s%s can't be had: %s",
-			 only ? " (for " : "", only ? only : "", only ? ")" : "", why);
-		return ENGINE_BPF;
-	}
-	plan_say(w, state, STATE_WHOLE, "by the engine tc, because bpf can't be had: %s", why);
-	return ENGINE_TC;
-}
-
 /* The action that the session has in the kernel; NULL: none. */
 static const struct tc_action *find_action(const struct work *w, const struct session *s)
 {
@@ -266,7 +236,6 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 		resolve_from(w, state, &saved->session);
 		return;
 	}
-	st->engine = choose_engine(w, state, &saved->session);
 	resolve_to(w, state, &saved->session);
 	resolve_from(w, state, &saved->session);
 }
@@ -350,6 +319,7 @@ void plan_resolve(struct work *w)
 		resolve(w, (int)i, &sessions->items[i]);
 	plan_check_inlines(w);
 	refuse_loops(w);
+	plan_engines(w);
 	for (size_t i = 0; i < sessions->count; i++)
 		add_wants(w, (int)i);
 	if (w->nwants > 1)

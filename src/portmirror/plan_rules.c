@@ -79,13 +79,39 @@ static size_t list_accounts(const struct work *w, struct account *list)
 	return count;
 }
 
+/* Each engine has its own cells: what one has copied the other doesn't know. Said once for each
+ * session of the engine bpf. */
+static void say_doubled(struct work *w, const struct account *order, size_t count, bool *said)
+{
+	const struct session_state *by_tc = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct session_state *st = &w->plan->states[w->wants[order[i].want].state];
+
+		if (st->engine == ENGINE_TC)
+			by_tc = st;
+	}
+	for (size_t i = 0; by_tc && i < count; i++) {
+		int state = w->wants[order[i].want].state;
+
+		if (w->plan->states[state].engine == ENGINE_TC || said[state])
+			continue;
+		said[state] = true;
+		plan_say(w, state, STATE_PARTIAL,
+			 "frames that %s copies there too, by the engine tc, arrive twice: one "
+			 "engine can't know what the other has copied",
+			 by_tc->session->name);
+	}
+}
+
 void plan_once(struct work *w)
 {
 	struct account *order cleanup(free_at) =
 		calloc(w->nwants * SESSION_TO_MAX + 1, sizeof(*order));
+	bool *said cleanup(free_at) = calloc(w->plan->nstates + 1, sizeof(*said));
 	size_t end, count;
 
-	if (!order) {
+	if (!order || !said) {
 		w->failed = true;
 		return;
 	}
@@ -102,6 +128,7 @@ void plan_once(struct work *w)
 			continue;
 		for (size_t i = start; i < end; i++)
 			w->wants[order[i].want].once = true;
+		say_doubled(w, &order[start], end - start, said);
 	}
 }
 

@@ -39,6 +39,8 @@ struct work {
 
 /* plan_resolve.c: what each session means now; fills plan.states and work.wants. */
 void plan_resolve(struct work *w);
+/* plan_engine.c: which engine copies for each session, when it is known what all mean. */
+void plan_engines(struct work *w);
 /* plan_rules.c: which wants need a once-program, and the programs. Returns the program's number,
  * or -1. */
 void plan_once(struct work *w);

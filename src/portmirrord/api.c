@@ -37,12 +37,13 @@ static int get_entry(const struct rest_call *call, json_t **resource, struct res
 	struct utsname kernel = {0};
 
 	(void)uname(&kernel);
-	*resource = json_pack("{s:s, s:s, s:s, s:s, s:{s:o, s:o, s:o, s:o}}", "version", VERSION,
-			      "kernel", kernel.release, "hostname", kernel.nodename, "engine", "tc",
-			      "features", "clsact", feature(view, "clsact", false), "bpf",
-			      feature(view, "bpf", lacks.bpf), "matchall",
-			      feature(view, "matchall", lacks.matchall), "prio",
-			      feature(view, "prio", lacks.prio));
+	*resource =
+		json_pack("{s:s, s:s, s:s, s:s, s:{s:o, s:o, s:o, s:o}}", "version", VERSION,
+			  "kernel", kernel.release, "hostname", kernel.nodename, "engine",
+			  engine_kind_name(keeper_preferred(api->keeper)), "features", "clsact",
+			  feature(view, "clsact", false), "bpf", feature(view, "bpf", lacks.bpf),
+			  "matchall", feature(view, "matchall", lacks.matchall), "prio",
+			  feature(view, "prio", lacks.prio));
 	return *resource ? 0 : api_no_memory(fault);
 }
 
@@ -50,7 +51,9 @@ static const struct rest_field entry_fields[] = {
 	{.name = "version", .sample = "\"0.1.0\"", .help = "Of portmirrord."},
 	{.name = "kernel", .sample = "\"6.1.0\"", .help = "The release of Linux."},
 	{.name = "hostname", .sample = "\"kvm1\"", .help = "What this host calls itself."},
-	{.name = "engine", .sample = "\"tc\"", .help = "What copies the frames."},
+	{.name = "engine",
+	 .sample = "\"tc\"",
+	 .help = "What copies the frames of a session of few ports that leaves it open."},
 	{.name = "features",
 	 .kind = REST_OBJECT,
 	 .use = REST_LIVE,

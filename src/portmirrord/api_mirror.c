@@ -94,10 +94,10 @@ static void find_links(const struct host *host, const char *session, struct foun
 	}
 }
 
-/* Where its copies go, as its programs have been told. */
+/* Where its copies go, as its programs have been told; one destination stands without the array. */
 static json_t *to_found(const struct host *host, const struct copier *copier)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *only;
 
 	for (uint32_t i = 0; list && i < copier->config.to_count && i < COPY_TO_MAX; i++) {
 		const struct nl_link *link =
@@ -106,7 +106,19 @@ static json_t *to_found(const struct host *host, const struct copier *copier)
 		if (link)
 			json_array_append_new(list, json_sprintf("port:%s", link->name));
 	}
-	return list;
+	if (json_array_size(list) != 1)
+		return list;
+	only = json_incref(json_array_get(list, 0));
+	json_decref(list);
+	return only;
+}
+
+static bool isolates(const struct view *view, const struct copier *copier)
+{
+	for (uint32_t i = 0; i < copier->config.to_count && i < COPY_TO_MAX; i++)
+		if (notes_isolate(&view->notes, (int)copier->config.to[i].ifindex))
+			return true;
+	return false;
 }
 
 static const char *direction_found(const struct found *found)
@@ -125,12 +137,13 @@ static const struct tc_action *action_of(const struct host *host, const struct s
 }
 
 /* What the engine bpf has been told. */
-static void add_found(const struct host *host, const struct copier *copier, json_t *object)
+static void add_found(const struct view *view, const struct copier *copier, json_t *object)
 {
 	const struct copy_config *c = &copier->config;
 	bool flows = c->flags & COPY_SAMPLE_FLOWS, balance = c->flags & COPY_BALANCE;
 
-	json_object_set_new(object, "to", to_found(host, copier));
+	json_object_set_new(object, "to", to_found(&view->host, copier));
+	json_object_set_new(object, "isolate", json_boolean(isolates(view, copier)));
 	json_object_set_new(object, "engine", json_string("bpf"));
 	json_object_set_new(object, "snap", c->snap ? json_integer(c->snap) : json_null());
 	json_object_set_new(object, "sample",
@@ -162,8 +175,8 @@ static json_t *current_mirror(const struct view *view, const struct session_stat
 		find(host, house, st, &found);
 	if (!action && copier)
 		find_links(host, st->session->name, &found);
-	object = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:b, s:b, s:b}", "id",
-			   st->session->name, "name", st->session->name, "mode",
+	object = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:s?, s:b, s:b, s:b}",
+			   "id", st->session->name, "name", st->session->name, "mode",
 			   action || copier ? "mirror" : NULL, "from", found.from, "to",
 			   to ? json_sprintf("port:%s", to->name) : json_null(), "direction",
 			   direction_found(&found), "filter", same ? st->session->filter : NULL,
@@ -171,10 +184,11 @@ static json_t *current_mirror(const struct view *view, const struct session_stat
 			   !action || !direction_found(&found) ? NULL
 			   : found.clsact		       ? "clsact"
 							       : "classic",
-			   "isolate", to && notes_isolate(&view->notes, to->index) != NULL,
-			   "suspended", st->session->suspended, "runtime", st->session->runtime);
+			   "engine", action ? "tc" : NULL, "isolate",
+			   to && notes_isolate(&view->notes, to->index) != NULL, "suspended",
+			   st->session->suspended, "runtime", st->session->runtime);
 	if (object && !action && copier)
-		add_found(host, copier, object);
+		add_found(view, copier, object);
 	return object;
 }
 

@@ -512,6 +512,15 @@ const struct store *keeper_store(const struct keeper *k)
 	return &k->engine.store;
 }
 
+enum engine_kind keeper_preferred(const struct keeper *k)
+{
+	const struct host *host = &k->view.host;
+
+	if (k->engine.preferred != ENGINE_AUTO)
+		return k->engine.preferred;
+	return host->tcx && !*host->no_pins ? ENGINE_BPF : ENGINE_TC;
+}
+
 void keeper_counts(const struct keeper *k, struct keeper_counts *counts)
 {
 	*counts = k->counts;

@@ -59,6 +59,8 @@ const struct view *keeper_view(const struct keeper *keeper);
 uint64_t keeper_generation(const struct keeper *keeper);
 struct events *keeper_events(struct keeper *keeper);
 const struct store *keeper_store(const struct keeper *keeper);
+/* What a session's engine auto comes to on this host, where nothing else speaks for either. */
+enum engine_kind keeper_preferred(const struct keeper *keeper);
 
 /* Reads everything anew. */
 void keeper_renew(struct keeper *keeper);

@@ -14,6 +14,8 @@ import time
 
 import pytest
 
+from daemon import own_bpf_file_system
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 LIBRARY = BUILD / 'tests/api/library'
@@ -21,6 +23,8 @@ TOKEN = 'correct-horse-battery-staple'
 
 
 def pytest_configure(config):
+    if os.geteuid() == 0:
+        own_bpf_file_system()
     config.addinivalue_line('markers', 'ordinary: not with the sanitizers, which change what it measures')
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

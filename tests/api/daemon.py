@@ -13,7 +13,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 sys.path.insert(0, str(TOP / 'tests/net'))
 
-from lab import Lab, ethernet, ipv4, own_bpf_file_system  # noqa: E402,F401 (for those that import this)
+from lab import TCX, Lab, ethernet, ipv4, own_bpf_file_system  # noqa: E402,F401 (for those that import this)
 
 TOKEN = 'correct-horse-battery-staple'
 

@@ -12,7 +12,7 @@ import xml.etree.ElementTree
 import pytest
 import yaml
 
-from daemon import TOKEN, Daemon, Lab, Vm, until
+from daemon import TCX, TOKEN, Daemon, Lab, Vm, until
 
 BASE = 'http://localhost'
 FORMATS = ('json', 'yaml', 'xml')
@@ -612,7 +612,8 @@ def test_rule_14_variants(api):
     saved = api.daemon.get('/api/mirrors/ids;saved').value
     current = api.daemon.get('/api/mirrors/ids;current').value
     assert saved['from'] == IDS['from'] and current['from'] == ['port:vnet1', 'port:tap0']
-    assert saved['attach'] == 'auto' and current['attach'] == 'clsact'
+    assert (saved['engine'], saved['attach']) == ('auto', 'auto')
+    assert (current['engine'], current['attach']) == (('bpf', None) if TCX else ('tc', 'clsact'))
     assert set(IDS) <= set(saved) and set(IDS) <= set(current)
     assert 'state' not in saved and current['state'] in ('whole', 'partial', 'waiting', 'suspended')
     assert isinstance(current['reasons'], list)

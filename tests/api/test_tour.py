@@ -32,7 +32,7 @@ def lab():
 
 @pytest.fixture
 def daemon(lab, tmp_path):
-    made = Daemon(lab.host, tmp_path)
+    made = Daemon(lab.host, tmp_path, env={'PORTMIRROR_ENGINE': 'tc'})  # the same on each kernel
     yield made
     made.stop()
 

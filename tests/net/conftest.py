@@ -2,21 +2,21 @@
 import json
 import os
 import pathlib
-import re
 import tempfile
 import time
 
 import pytest
 
-from lab import Lab, own_bpf_file_system
+from lab import TCX, Lab, own_bpf_file_system
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 
-TCX = tuple(map(int, re.findall(r'\d+', os.uname().release)[:2])) >= (6, 6)
 ENGINES = os.environ.get('ENGINES', 'tc bpf' if TCX else 'tc').split()
 # The engine bpf as it is without tcx, by filters at clsact: on kernels that have it a third one.
 CLSACT = 'clsact'
+# What portmirror chooses by itself.
+AUTO = 'auto'
 
 
 def pytest_configure(config):
@@ -67,7 +67,7 @@ def lab(request):
 class Portmirror:
     """The program under test, run in a namespace, with its files below a folder of its own."""
 
-    def __init__(self, namespace, root, engine=''):
+    def __init__(self, namespace, root, engine=AUTO):
         self.namespace, self.root, self.engine = namespace, root, engine
         self.sessions = root / 'etc/portmirror/sessions.d'
         self.runtime_sessions = root / 'run/portmirror/sessions.d'
@@ -76,7 +76,7 @@ class Portmirror:
     @property
     def by_tcx(self):
         """What copies hangs on no qdisc."""
-        return self.engine == 'bpf' and TCX
+        return self.engine in ('bpf', AUTO) and TCX
 
     def pins(self, pattern):
         return sorted(self.namespace.pins(pattern))

@@ -32,6 +32,9 @@ SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 SO_RCVBUFFORCE = 33
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 0x10, 0x40
 
+# Programs at a device's hooks without any qdisc came with Linux 6.6.
+TCX = tuple(map(int, re.findall(r'\d+', os.uname().release)[:2])) >= (6, 6)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

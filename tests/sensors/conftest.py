@@ -19,4 +19,4 @@ pytest_configure = _net.pytest_configure
 @pytest.fixture
 def engine():
     """The one that portmirror chooses by itself here."""
-    return ''
+    return 'auto'

@@ -23,7 +23,7 @@ from hypervisor import Libvirt, MachineImage, Qemu  # noqa: E402  (needs the pat
 @pytest.fixture
 def engine():
     """The one that portmirror chooses by itself here."""
-    return ''
+    return 'auto'
 
 
 @pytest.fixture(scope='session')

@@ -42,7 +42,7 @@ static const struct cli_option add_options[] = {
 	 .help = "the qdiscs to use (default: auto)"},
 	{.name = "engine",
 	 .value = "auto|tc|bpf",
-	 .help = "what copies: traffic control, or eBPF (default: auto)"},
+	 .help = "what copies: traffic control, or eBPF (default: auto, eBPF by tcx)"},
 	{.name = "snap", .value = "BYTES", .help = "copy no more than this of each frame (bpf)"},
 	{.name = "sample", .value = "N", .help = "copy one frame in N (bpf)"},
 	{.name = "sample-flows", .help = "with --sample: one flow in N, both directions of it"},

@@ -459,7 +459,7 @@ static void a_session_that_was_a_mirror_before(void **state)
 	world_settle(w);
 	assert_int_equal(world_pins(w, "ips"), PINS + 4);
 	assert_int_equal(world_pins(w, ""), 0);
-	world_want(w, "name: ips\nfrom: port:v1\nto: port:s0\n");
+	world_want(w, "name: ips\nfrom: port:v1\nto: port:s0\nengine: tc\n");
 	world_plan(w);
 	assert_int_equal(world_count(w, OP_UNLINK), 4);
 	assert_int_equal(world_count(w, OP_UNPIN), PINS);

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Which engine copies where nobody says it."""
+import collections
+
+import pytest
+
+from lab import TCX, ethernet, ipv4
+
+pytestmark = pytest.mark.engine('auto')
+
+
+def frames_of(lab, count):
+    a, b = lab.machines[:2]
+    return [ethernet(b.mac, a.mac, 0x0800, ipv4(a.ipv4, b.ipv4, bytes([i] * 100))) for i in range(count)]
+
+
+def copied_once(lab):
+    frames = frames_of(lab, 5)
+    with lab.sensor.capture() as copies:
+        lab.machines[0].send(frames)
+        return copies.counts(5) == collections.Counter(frames)
+
+
+def test_few_ports(lab, pm):
+    """By tcx it is in nobody's way: whoever limits a machine's bandwidth finds the port as if it were not there."""
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    shown = pm.json('show', 'ids')
+    assert (shown['by'], shown['engine'], shown['state']) == ('bpf' if TCX else 'tc', 'auto', 'whole')
+    assert copied_once(lab)
+    if TCX:
+        assert lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']
+        lab.host.tc('qdisc add dev vnet1 ingress')
+        assert copied_once(lab)
+        lab.host.tc('qdisc del dev vnet1 ingress')
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)
+
+
+def test_many_ports(lab, pm):
+    """A link at tcx holds up everybody who asks for devices: so many of them nobody gets unasked."""
+    lab.host.batch('ip', [f'link add many{i} master br0 type veth peer other{i}' for i in range(100)])
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    assert pm.json('show', 'ids')['by'] == 'tc'
+    assert copied_once(lab)
+    pm('add', 'few', '--from', 'port:vnet1', '--to', 'port:ids0')  # likewise, for its frames are the same
+    assert {pm.json('show', name)['by'] for name in ('ids', 'few')} == {'tc'}
+    assert copied_once(lab)
+    pm('rm', 'ids', 'few')
+    assert lab.host.back_to(before)
+
+
+def test_beside_a_session_that_has_its_engine(lab, pm):
+    """Its frames are the same as the other's, and come once."""
+    before = lab.host.state()
+    pm('add', 'one', '--engine', 'tc', '--from', 'port:vnet1', '--to', 'port:ids0')
+    pm('add', 'two', '--from', 'bridge:br0', '--to', 'port:ids0')
+    assert pm.json('show', 'two')['by'] == 'tc'
+    assert copied_once(lab)
+    pm('rm', 'one')
+    assert pm.json('show', 'two')['by'] == 'tc'  # what a session has it keeps
+    pm('bypass', 'two')
+    pm('restore', 'two')
+    assert pm.json('show', 'two')['by'] == ('bpf' if TCX else 'tc')
+    assert copied_once(lab)
+    pm('rm', 'two')
+    assert lab.host.back_to(before)
+
+
+def test_two_engines_by_name(lab, pm):
+    before = lab.host.state()
+    pm('add', 'one', '--engine', 'tc', '--from', 'port:vnet1', '--to', 'port:ids0')
+    added = pm('add', 'two', '--engine', 'bpf', '--from', 'bridge:br0', '--to', 'port:ids0', status=None)
+    assert 'frames that one copies there too, by the engine tc, arrive twice' in added.stdout + added.stderr
+    assert pm.json('show', 'two')['state'] == 'partial'
+    pm('rm', 'one', 'two')
+    assert lab.host.back_to(before)
