@@ -18,10 +18,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "stopexec/catch_maps.h"
+#include "stopexec/point.h"
 #include "stopexec/proc.h"
 #include "stopexec/trace.h"
 
-enum order { ORDER_HOLD, ORDER_TRACED, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
+enum order { ORDER_HOLD, ORDER_TRACED, ORDER_TRACES, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
 
 enum { SOCKETS = 2, MANY_FDS = 2 }; /* MANY_FDS: with an order go a pidfd, or two maps */
 
@@ -29,13 +30,14 @@ struct message {
 	enum order order;
 	struct stop stop;
 	int64_t deadline; /* now_ms() */
-	bool recorded;
+	bool recorded, traces;
 };
 
 struct held {
 	struct message is;
 	int pidfd;
 	bool left;     /* stays stopped when stopexec ends */
+	bool traces;   /* stopexec traces it, and may leave a breakpoint in it */
 	bool recorded; /* and whoever makes it go on removes its record */
 };
 
@@ -85,12 +87,24 @@ static void forget(struct watch *w, size_t n)
 	drop(w, n);
 }
 
+/* The other guardian may be about to do the same; a stopexec that still traces it does it itself.
+ */
+static void take_breakpoint(pid_t pid)
+{
+	struct trace t = {.pid = pid};
+
+	if (trace_seize(&t, NULL) == 0)
+		point_abandon(&t);
+}
+
 /* The pidfd names the process for sure, where its number may have become another's. */
 static void go_on(struct watch *w, size_t n)
 {
 	char path[PATH_MAX];
 	bool done = w->held[n].recorded && record_of(w, n, path) && access(path, F_OK) < 0;
 
+	if (!done && w->held[n].traces)
+		take_breakpoint(w->held[n].is.stop.pid);
 	if (!done && !in_other_hands(w, &w->held[n]))
 		pidfd_send_signal(w->held[n].pidfd, SIGCONT, NULL, 0);
 	forget(w, n);
@@ -111,6 +125,9 @@ static void obey_for(struct watch *w, size_t n, const struct message *message)
 	switch (message->order) {
 	case ORDER_TRACED:
 		w->held[n].is.stop.tracer = message->stop.tracer;
+		break;
+	case ORDER_TRACES:
+		w->held[n].traces = message->traces;
 		break;
 	case ORDER_RELEASE:
 		drop(w, n);
@@ -394,6 +411,13 @@ int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t mil
 void guardian_traced(const struct guardian *g, const struct stop *stop)
 {
 	struct message message = {.order = ORDER_TRACED, .stop = *stop};
+
+	(void)send_all(g, &message, NULL, 0);
+}
+
+void guardian_traces(const struct guardian *g, const struct stop *stop, bool traces)
+{
+	struct message message = {.order = ORDER_TRACES, .stop = *stop, .traces = traces};
 
 	(void)send_all(g, &message, NULL, 0);
 }

@@ -44,6 +44,9 @@ void guardian_traced(const struct guardian *g, const struct stop *stop);
 /* What BPF stops is in these maps before it can be held: they let go of it when stopexec ends. */
 int guardian_drains(const struct guardian *g, const struct catch_maps *maps);
 
+/* Between these calls stopexec traces it, and may have a breakpoint in it. */
+void guardian_traces(const struct guardian *g, const struct stop *stop, bool traces);
+
 /* It is no longer stopexec's: it goes on, or is in somebody's hands. */
 void guardian_release(const struct guardian *g, const struct stop *stop);
 

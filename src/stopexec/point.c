@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
@@ -18,8 +19,9 @@
 #include "stopexec/trace.h"
 
 enum {
-	STEPS = 400,  /* _start needs about 15 instructions until it has main's address at hand */
-	LONGEST = 15, /* bytes of an x86-64 instruction; larger jumps of the counter are calls */
+	STEPS = 400,   /* _start needs about 15 instructions until it has main's address at hand */
+	LONGEST = 15,  /* bytes of an x86-64 instruction; larger jumps of the counter are calls */
+	LET_GO = 2000, /* ms that a process may take to be stopped */
 };
 
 /* The image that is being run. */
@@ -89,6 +91,10 @@ static int told(struct trace *t, int result, struct err *e)
 	if (result == -ETIME)
 		return err_set(e, result, "Process %d did not come to the stop point in time",
 			       t->pid);
+	if (result == -EINTR)
+		return err_set(e, result,
+			       "stopexec was ended before process %d came to the stop point",
+			       t->pid);
 	return err_sys(e, result, "Process %d could not be followed to the stop point", t->pid);
 }
 
@@ -114,11 +120,7 @@ static int run_to(struct trace *t, uint64_t address, struct err *e)
 		}
 		result = event < 0 ? event : pass(t, event);
 	}
-	if (result >= 0)
-		return 0;
-	if (result != -ESRCH && result != -EINTR && result != -ETIME)
-		arch_break_clear(t->pid);
-	return told(t, result, e);
+	return result < 0 ? told(t, result, e) : 0;
 }
 
 struct within {
@@ -301,6 +303,20 @@ int point_reach(struct trace *t, const struct point *point, struct err *e)
 	}
 	fd_close_at(&image.fd);
 	return result;
+}
+
+void point_abandon(struct trace *t)
+{
+	t->deadline = now_ms() + LET_GO;
+	t->end = NULL;
+	if (arch_break_clear(t->pid) == -ESRCH) { /* it runs */
+		if (ptrace(PTRACE_INTERRUPT, t->pid, 0, 0) < 0)
+			return;
+		if (trace_wait(t) == TRACE_TRAP) /* the breakpoint's */
+			t->signal = 0;
+		arch_break_clear(t->pid);
+	}
+	ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal);
 }
 
 static bool begins_there(const struct mapping *mapping, void *data)

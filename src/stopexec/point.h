@@ -31,6 +31,10 @@ struct point point_of(const char *word); /* "first", "entry", "main", or a symbo
  */
 int point_reach(struct trace *t, const struct point *point, struct err *e);
 
+/* The traced process goes on untraced from wherever it is, stopped or not. Without this the
+ * breakpoint would stay in it when its tracer ends, and kill it. */
+void point_abandon(struct trace *t);
+
 /* The stopped process is at its first instruction, or at its entry, and its program has a symbol
  * called main. */
 bool point_main_ahead(pid_t pid);

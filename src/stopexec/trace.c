@@ -75,7 +75,7 @@ static enum trace_event event_of(struct trace *t, int status)
 }
 
 /* Waits for SIGCHLD, for one of t->end, or for the deadline. */
-static int wait_signal(const struct trace *t)
+static int wait_signal(struct trace *t)
 {
 	int64_t left = t->deadline - now_ms();
 	struct timespec most;
@@ -92,7 +92,10 @@ static int wait_signal(const struct trace *t)
 	got = sigtimedwait(&set, NULL, &most);
 	if (got < 0)
 		return errno == EAGAIN ? -ETIME : 0;
-	return got == SIGCHLD ? 0 : -EINTR;
+	if (got == SIGCHLD)
+		return 0;
+	t->broken_off = got;
+	return -EINTR;
 }
 
 static int wait_for(struct trace *t, pid_t which)

@@ -28,6 +28,7 @@ struct trace {
 	bool family;	     /* trace_seize(): its threads and processes too */
 	int signal;	     /* of the last TRACE_SIGNAL: what trace_go() delivers */
 	int ended;	     /* of TRACE_GONE: as waitpid() reports it */
+	int broken_off;	     /* of -EINTR: the signal, which is taken */
 };
 
 /* CLOCK_MONOTONIC in milliseconds. */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <unistd.h>
 
 #include "base/cli.h"
@@ -210,19 +209,19 @@ static int go_to_point(struct waiting *w, struct caught *caught, struct err *e)
 			       "already",
 			       caught->stop.pid, caught->stop.tracer);
 	t.deadline = now_ms() + w->rule.milliseconds;
+	guardian_traces(&w->session.guardian, &caught->stop, true);
 	result = trace_seize_stopped(&t, e);
-	if (result < 0)
-		return result;
-	result = point_reach(&t, &w->session.point, e);
-	if (result == -ESRCH)
-		return result;
-	if (result < 0) { /* as if we had never been there: it goes on */
-		ptrace(PTRACE_DETACH, t.pid, 0, 0);
+	if (result == 0)
+		result = point_reach(&t, &w->session.point, e);
+	if (result == 0)
+		result = trace_leave_stopped(&t, e);
+	if (result < 0) {
+		point_abandon(&t);
+		w->session.ended_by = t.broken_off;
 		return result;
 	}
-	result = trace_leave_stopped(&t, e);
-	return result < 0 ? result
-			  : catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, e);
+	guardian_traces(&w->session.guardian, &caught->stop, false);
+	return catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, e);
 }
 
 /* A process of the catcher's turned out to be a start, or to be none; the loaders that it finds are

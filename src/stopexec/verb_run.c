@@ -190,6 +190,7 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 
 	if (result < 0)
 		return err_sys(e, result, "No guardian is there, so nothing is stopped");
+	guardian_traces(&s->guardian, stop, true);
 	result = point_reach(t, &s->point, e);
 	if (result == -ESTALE) { /* the new image waits at its start: that can be looked at */
 		session_note(s, "%s", e->text);
@@ -200,6 +201,7 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 		result = trace_leave_stopped(t, e);
 	if (result < 0)
 		return result;
+	guardian_traces(&s->guardian, stop, false);
 	if (trace_wait_stopped(t->pid, pidfd, t->deadline) == -ETIME)
 		return err_set(e, -ETIME, "Process %d was not stopped in time", t->pid);
 	return 0; /* that it ended is seen when it is presented */

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import AS_USER, Process, until
+from conftest import AS_USER, HERE, Process, compile_c, until
 
 STARTS, STARTERS = 1000, 8
 KILLS = 200
@@ -231,3 +231,41 @@ def test_cont_refuses_what_is_not_ours(world):
     sleeper.wait()
     assert world.call('cont', '1').returncode == 1
     assert world.call('cont', 'x').returncode == 2
+
+
+@pytest.fixture(scope='session')
+def late(folder):
+    target = folder / 'late'
+    assert compile_c(HERE / 'late.c', target)
+    return target
+
+
+@pytest.mark.parametrize('words', [['next'], ['next', '--count', '2'], ['watch', '--exec', 'true']],
+                         ids=lambda words: words[-1])
+@pytest.mark.parametrize('ending', [None, signal.SIGTERM, signal.SIGKILL],
+                         ids=['in time', 'TERM', 'KILL'])
+def test_a_stop_point_that_nobody_comes_to(world, late, words, ending):
+    tool = world.next(*words[1:], '--at', 'late', '--timeout', 1 if ending is None else 30, late, verb=words[0])
+    started = world.start(late)
+    assert started.stdout.readline() == 'waits\n'
+    if ending is not None:
+        tool.popen.send_signal(ending)
+        tool.wait()
+        until(lambda: not family(world, tool)['stopexec-guard'], what='the end of the guardians')
+    until(lambda: Process(started.pid).status['TracerPid'] == '0', what='the end of the tracing')
+    os.kill(started.pid, signal.SIGUSR1)
+    assert started.wait(10) == 7, 'no breakpoint is left in it'
+    if ending is None:
+        assert 'did not come to the stop point in time' in tool.said
+    if ending == signal.SIGTERM:
+        assert 'stopexec was ended before process' in tool.said
+
+
+def test_a_launcher_is_killed_on_the_way_to_a_stop_point(world, late):
+    tool = world.stopexec('run', '--at', 'late', late, stdout=subprocess.PIPE, text=True)
+    assert tool.popen.stdout.readline() == 'waits\n'
+    program = next(pid for pid in world.mine() if Process(pid).program == str(late))
+    kill(tool.popen.pid)
+    until(lambda: not family(world, tool)['stopexec-guard'], what='the end of the guardians')
+    os.kill(program, signal.SIGUSR1)
+    assert tool.popen.stdout.read() == 'ends\n'
