@@ -216,6 +216,7 @@ static bool is_leftover(const struct work *w, const struct op *op)
 	if (op->session >= 0)
 		return false;
 	return op->kind == OP_ACTION_DEL || op->kind == OP_FILTER_DEL || op->kind == OP_RESTORE ||
+	       op->kind == OP_UNLINK || op->kind == OP_UNPIN ||
 	       (op->kind == OP_QDISC_DEL && !claimed(w, op->ifindex));
 }
 

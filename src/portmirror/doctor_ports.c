@@ -28,17 +28,29 @@ static const char *name_of(const struct work *w, int ifindex)
 	return link ? link->name : "?";
 }
 
+static bool has_link(const struct host *host, const char *session, int ifindex)
+{
+	for (size_t i = 0; i < host->pins.count; i++)
+		if (host->pins.items[i].kind == PIN_LINK &&
+		    host->pins.items[i].ifindex == ifindex &&
+		    strcmp(host->pins.items[i].session, session) == 0)
+			return true;
+	return false;
+}
+
+/* A foreign program that sees the session's frames first. */
 static void look_at_tcx(struct work *w, const struct session_state *st, const struct nl_link *link,
 			const struct fact_tcx *tcx, bool sent)
 {
 	struct quoted q;
 
-	if (tcx->count == 0)
+	if (tcx->count == 0 ||
+	    (tcx->behind && has_link(w->in->host, st->session->name, link->index)))
 		return;
 	doctor_add(w, SEVERITY_WARNING, "tcx-program", st, link->name,
 		   doctor_text(w,
-			       "the tcx program %s (id %u) sees what %s %s before tc does, and "
-			       "takes every frame from it for which it doesn't return TCX_NEXT",
+			       "the tcx program %s (id %u) sees what %s %s first, and takes from "
+			       "the session every frame for which it doesn't return TCX_NEXT",
 			       tcx->name[0] ? tcx->name : "without a name", tcx->id, link->name,
 			       sent ? "sends" : "receives"),
 		   doctor_text(w,
@@ -195,12 +207,25 @@ static void look_at_leads(struct work *w, const struct session_state *st, int if
 	}
 }
 
+static void look_at_hooks(struct work *w, const struct session_state *st, int ifindex, bool both)
+{
+	const struct fact_device *d = facts_device(w->in->facts, ifindex);
+	const struct nl_link *link = link_of(w, ifindex);
+
+	look_at_leads(w, st, ifindex);
+	if (!d || !link)
+		return;
+	look_at_tcx(w, st, link, &d->tcx_sent, true);
+	if (both)
+		look_at_tcx(w, st, link, &d->tcx_received, false);
+}
+
 void doctor_leads(struct work *w, const struct session_state *st)
 {
 	for (size_t i = 0; i < st->from.count; i++)
-		look_at_leads(w, st, st->from.items[i]);
+		look_at_hooks(w, st, st->from.items[i], true);
 	for (int side = 0; side < SIDES; side++)
-		look_at_leads(w, st, st->through[side]);
+		look_at_hooks(w, st, st->through[side], false);
 }
 
 /* Proxmox puts the bridge fwbr100i0 between the machine's tap100i0 and the port fwpr100p0 of its

@@ -39,7 +39,7 @@ void doctor_inline(struct work *w, const struct session_state *st);
 /* doctor_ports.c */
 void doctor_destination(struct work *w, const struct session_state *st);
 void doctor_sources(struct work *w, const struct session_state *st);
-/* Foreign filters in front of those of an in-line session, on kernels without tcx. */
+/* Foreign programs and filters in front of those of an in-line session. */
 void doctor_leads(struct work *w, const struct session_state *st);
 
 #endif

@@ -55,9 +55,12 @@ static void ask_tcx(const struct host *host, int ifindex, int hook, struct fact_
 	/* Kernels before 6.6: -EINVAL. */
 	if (bpf_prog_query(ifindex, (enum bpf_attach_type)hook, 0, NULL, ids, &count) < 0)
 		return;
-	for (uint32_t i = 0; i < count && i < TCX_PROGRAMS; i++)
-		if (!is_ours(&host->pins, ids[i]) && tcx->count++ == 0)
+	for (uint32_t i = 0; i < count && i < TCX_PROGRAMS; i++) {
+		if (is_ours(&host->pins, ids[i]))
+			tcx->behind |= tcx->count == 0;
+		else if (tcx->count++ == 0)
 			tcx->id = ids[i];
+	}
 	if (tcx->count == 0)
 		return;
 	fd = bpf_prog_get_fd_by_id(tcx->id);
@@ -93,6 +96,9 @@ static int involved(const struct plan *plan, struct ifindexes *all)
 
 		if (st->to_ifindex)
 			r = ifindexes_add(all, st->to_ifindex);
+		for (int side = 0; r == 0 && side < SIDES; side++)
+			if (st->through[side])
+				r = ifindexes_add(all, st->through[side]);
 		for (size_t j = 0; r == 0 && j < st->from.count; j++)
 			r = ifindexes_add(all, st->from.items[j]);
 	}

@@ -17,9 +17,10 @@ struct err;
 struct host;
 struct plan;
 
-/* The programs at one of a device's two tcx hooks (Linux 6.6). */
+/* The foreign programs at one of a device's two tcx hooks (Linux 6.6). */
 struct fact_tcx {
 	size_t count;
+	bool behind; /* one of ours runs before them all */
 	uint32_t id; /* of the first */
 	char name[16];
 };
@@ -45,7 +46,8 @@ struct fact_appliance {
 };
 
 struct facts {
-	struct fact_device *devices; /* all sources and destinations, by ifindex */
+	/* All sources and destinations, guarded ports and those of appliances, by ifindex. */
+	struct fact_device *devices;
 	size_t count;
 	struct fact_fight *fights;
 	size_t nfights, fights_room;

@@ -11,6 +11,7 @@ import pytest
 
 from appliances import INSIDE, OUTSIDE, Appliance, LearningBridge, Wire
 from lab import BROADCAST, ethernet
+from tcx import BPF_F_BEFORE, attach_tcx
 
 pytestmark = pytest.mark.engine('bpf')
 
@@ -304,6 +305,17 @@ def test_doctor_finds_nothing_wrong_with_a_wire(lab, pm, inline, appliance):
     inline('ips', 'vnet1', 'vnet2')
     assert 'appliance' not in ' '.join(f['name'] for f in pm.json('doctor', status=None)
                                        if f['severity'] != 'hint')
+
+
+@pytest.mark.parametrize('dev, hook', [('vnet1', 'ingress'), ('vnet1', 'egress'), ('aout0', 'ingress')])
+def test_doctor_finds_foreign_programs_in_front(lab, pm, inline, appliance, dev, hook):
+    appliance()
+    inline('ips', 'vnet1')
+    attach_tcx(lab, dev, hook)
+    assert 'tcx-program' not in {finding['name'] for finding in pm.json('doctor', status=None)}
+    attach_tcx(lab, dev, hook, BPF_F_BEFORE)
+    finding, = [finding for finding in pm.json('doctor', status=1) if finding['name'] == 'tcx-program']
+    assert f'tcx_{hook} dev {dev}' in finding['cure'] and finding['session'] == 'ips'
 
 
 def test_doctor_and_check_tell_an_appliance_that_forwards_nothing(lab, pm, inline, appliance):

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: MIT
 """portmirror doctor: each finding, provoked for real; and its cure, carried out."""
-import ctypes
 import os
-import platform
 import shutil
-import struct
 
 import pytest
 
-# System call numbers, and what the kernel's linux/bpf.h has.
-BPF = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
-BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_TYPE_SCHED_CLS = 5, 8, 3
-TCX = {'ingress': 46, 'egress': 47}
+from tcx import BPF_F_BEFORE, attach_tcx
 
 pytestmark = pytest.mark.engine('tc')
 
@@ -157,27 +151,6 @@ def test_earlier_filters_that_go_on(lab, pm):
     assert 'earlier-filter' not in findings(pm)
 
 
-def bpf(command, attributes):
-    """The system call, with attributes as struct.pack() takes them."""
-    attributes = ctypes.create_string_buffer(struct.pack(*attributes), 128)
-    result = ctypes.CDLL(None, use_errno=True).syscall(BPF, command, attributes, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-
-
-def attach_tcx(lab, dev, hook):
-    """A program that lets every frame pass, and no other program see it. It stays with the device."""
-    code = ctypes.create_string_buffer(struct.pack('<BBhi BBhi', 0xb7, 0, 0, 0, 0x95, 0, 0, 0))
-    text = ctypes.create_string_buffer(b'MIT')
-    program = bpf(BPF_PROG_LOAD, ('IIQQIIQII16s', BPF_PROG_TYPE_SCHED_CLS, 2,
-                                  ctypes.addressof(code), ctypes.addressof(text), 0, 0, 0, 0, 0,
-                                  b'greedy'))
-    index = lab.host.json('ip', '-j', 'link', 'show', dev)[0]['ifindex']
-    lab.host.inside(lambda: bpf(BPF_PROG_ATTACH, ('IIII', index, program, TCX[hook], 0)))
-    os.close(program)
-
-
 @pytest.fixture
 def needs_tcx(lab):
     try:
@@ -204,7 +177,21 @@ def test_our_own_tcx_programs_hide_nothing(lab, pm, needs_tcx):
     mirror(pm)
     assert 'tcx-program' not in findings(pm)
     attach_tcx(lab, 'vnet1', 'egress')
-    assert 'the tcx program greedy (id ' in findings(pm)['tcx-program']['text']
+    assert 'tcx-program' not in findings(pm)  # it stands behind
+    attach_tcx(lab, 'vnet1', 'ingress', BPF_F_BEFORE)
+    finding = findings(pm)['tcx-program']
+    assert finding['text'].startswith('the tcx program greedy (id ') and 'vnet1 sends first' in finding['text']
+
+
+@pytest.mark.engine('bpf')
+def test_what_is_left_of_the_engine_bpf(lab, pm):
+    mirror(pm)
+    for path in pm.sessions.iterdir():
+        path.unlink()
+    finding = findings(pm)['leftovers']
+    assert finding['cure'] == 'portmirror apply' and 'no longer saved have left' in finding['text']
+    pm('apply')
+    assert 'leftovers' not in findings(pm) and not pm.pins('*')
 
 
 @pytest.fixture
