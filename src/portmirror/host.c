@@ -119,7 +119,7 @@ static int read_all(struct nl *nl, struct once_hold *hold, const char *house, bo
 	if (r == 0 && host_read_programs(hold, host, &host->filters) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = host_look_at_copiers(house, host, e);
+		r = host_look_at_copiers(house, host, NULL, e);
 	if (r == 0 && with_vms)
 		r = vms_find("/proc", &host->vms, e);
 	return r;

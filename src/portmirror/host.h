@@ -59,8 +59,13 @@ struct host {
 /* Takes the picture. house: bpf/pin.h's folder. with_vms: looks through /proc too. */
 int host_look(struct nl *nl, struct once_hold *hold, const char *house, bool with_vms,
 	      struct host *host, struct err *e);
-/* Reads what concerns eBPF again: nobody tells when that changes. */
-int host_look_at_copiers(const char *house, struct host *host, struct err *e);
+/* Reads what concerns eBPF again: nobody tells when that changes. lost: as
+ * below; NULL: not asked for. */
+int host_look_at_copiers(const char *house, struct host *host, struct ifindexes *lost,
+			 struct err *e);
+/* Adds the devices, still there, where a link of ours was before and is no longer. */
+int host_lost_links(const struct pins *before, const struct pins *now, const struct nl_links *links,
+		    struct ifindexes *lost);
 void host_free(struct host *host); /* also for cleanup() */
 
 /* The qdiscs or filters of one device: the first in *items, their number returned. */

@@ -134,7 +134,25 @@ static void look_at_order(struct pins *pins)
 	}
 }
 
-int host_look_at_copiers(const char *house, struct host *host, struct err *e)
+int host_lost_links(const struct pins *before, const struct pins *now, const struct nl_links *links,
+		    struct ifindexes *lost)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < before->count; i++) {
+		const struct pin *had = &before->items[i], *has;
+
+		if (had->kind != PIN_LINK || !nl_link_by_index(links, had->ifindex))
+			continue;
+		has = pins_find(now, had->session, had->name);
+		if (!has || has->ifindex != had->ifindex)
+			r = ifindexes_add(lost, had->ifindex);
+	}
+	return r;
+}
+
+int host_look_at_copiers(const char *house, struct host *host, struct ifindexes *lost,
+			 struct err *e)
 {
 	struct host found = {.tcx = tcx_known()};
 	struct err why = {0};
@@ -155,6 +173,8 @@ int host_look_at_copiers(const char *house, struct host *host, struct err *e)
 		if (strcmp(found.pins.items[i].name, state) == 0)
 			r = add_inliner(house, found.pins.items[i].session, &found, e);
 	look_at_order(&found.pins);
+	if (r == 0 && lost && host_lost_links(&host->pins, &found.pins, &host->links, lost) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
 	if (r < 0) {
 		host_free_copiers(&found);
 		return r;

@@ -145,6 +145,19 @@ static int take_news(struct keeper *k, int (*take_from)(struct follow *follow, s
 	return 0;
 }
 
+int keeper_look_at_copiers(struct keeper *k, struct err *e)
+{
+	struct ifindexes *wiped = follow_wiped(k->follow);
+	size_t before = wiped->count;
+	int r = host_look_at_copiers(k->engine.house, &k->view.host, wiped, e);
+
+	if (wiped->count > before && !k->plan_stale) {
+		k->plan_stale = true;
+		loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+	}
+	return r;
+}
+
 /* All that has happened up to now, and a plan for it. */
 static int look(struct keeper *k, struct err *e)
 {
@@ -157,7 +170,7 @@ static int look(struct keeper *k, struct err *e)
 	k->sessions_stale |= files_take(k->files);
 	if (r < 0 || (!k->sessions_stale && !k->plan_stale))
 		return r;
-	r = host_look_at_copiers(k->engine.house, &k->view.host, e);
+	r = keeper_look_at_copiers(k, e);
 	if (r < 0)
 		return r;
 	r = k->sessions_stale ? load_sessions(k, e) : engine_plan(&k->engine, NULL, &k->view, e);
@@ -240,7 +253,7 @@ static int carry_out(struct keeper *k, struct err *e)
 	keeper_say_held_back(k);
 	keeper_tell_repairs(k, &outcome);
 	r = take_news(k, follow_take, e);
-	return r < 0 ? r : host_look_at_copiers(k->engine.house, &k->view.host, e);
+	return r < 0 ? r : host_look_at_copiers(k->engine.house, &k->view.host, NULL, e);
 }
 
 static int reconcile_locked(struct keeper *k, struct err *e)
@@ -378,7 +391,7 @@ static int copy_picture(struct host *copy, void *data, struct err *e)
 	int r = take_news(k, follow_take, e);
 
 	if (r == 0)
-		r = host_look_at_copiers(k->engine.house, &k->view.host, e);
+		r = keeper_look_at_copiers(k, e);
 	return r < 0 ? r : host_copy(&k->view.host, copy, e);
 }
 

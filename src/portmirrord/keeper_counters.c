@@ -60,7 +60,7 @@ int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
 		return r;
 	copy_link_counters(&k->view.host.links, &links);
 	copy_action_counters(&k->view.host.actions, &actions);
-	r = host_look_at_copiers(k->engine.house, &k->view.host, e);
+	r = keeper_look_at_copiers(k, e);
 	if (r < 0)
 		return r;
 	k->refreshed = loop_now();

@@ -15,9 +15,21 @@
  */
 enum { SETTLE_MS = 800, SETTLE_MOST_MS = 5000 };
 
+static bool puts_qdisc(const struct op *op)
+{
+	return op->kind == OP_QDISC_CLEAR || op->kind == OP_QDISC_ADD;
+}
+
+/* It copies, or leads, or cuts, as soon as it is there. */
+static bool puts_in_place(const struct op *op)
+{
+	return op->kind == OP_FILTER_PUT || op->kind == OP_COPY_LINK || op->kind == OP_CUT_LINK ||
+	       op->kind == OP_INLINE_LINK;
+}
+
 static bool mends(const struct op *op)
 {
-	return op->kind == OP_QDISC_CLEAR || op->kind == OP_QDISC_ADD || op->kind == OP_FILTER_PUT;
+	return puts_qdisc(op) || puts_in_place(op);
 }
 
 static struct device_fight *find_fight(const struct keeper *k, int ifindex)
@@ -75,7 +87,7 @@ static bool takes_over(const struct keeper *k, const struct op *op)
 	return false;
 }
 
-/* Filters on qdiscs that are there are put back at once: they are in nobody's way. */
+/* Links, and filters on qdiscs that are there, are put back at once: they are in nobody's way. */
 static bool unsettled(struct keeper *k, struct device_fight *fight, const struct op *op,
 		      int64_t now)
 {
@@ -86,7 +98,7 @@ static bool unsettled(struct keeper *k, struct device_fight *fight, const struct
 		fight->settled =
 			now + SETTLE_MS < fight->at_most ? now + SETTLE_MS : fight->at_most;
 	}
-	if (op->kind != OP_FILTER_PUT && now < fight->settled)
+	if (puts_qdisc(op) && now < fight->settled)
 		return true;
 	fight->settled = 0;
 	return false;
@@ -217,8 +229,8 @@ void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome)
 		const struct device_fight *fight = find_fight(k, op->ifindex);
 		char sentence[160];
 
-		if (op->kind != OP_FILTER_PUT || op->session < 0 ||
-		    ifindexes_have(&told, op->ifindex) || !fight || !fight->decided)
+		if (!puts_in_place(op) || op->session < 0 || ifindexes_have(&told, op->ifindex) ||
+		    !fight || !fight->decided)
 			continue;
 		(void)ifindexes_add(&told, op->ifindex);
 		k->counts.repaired++;

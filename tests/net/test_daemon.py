@@ -328,6 +328,19 @@ def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wa
     assert not is_copied(lab)
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: is_copied(lab))
+    assert [event['session'] for event in running.events('repaired')] == ['ids']
+    for pin in pm.pins('ids/*-sent'):
+        os.unlink(pin)
+    wait_until(lambda: not is_copied(lab))  # the kernel lets go of it a moment later
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: is_copied(lab))
+    assert len(running.events('repaired')) == 2
+    pm('rm', 'ids')
+    os.kill(running.pid, signal.SIGHUP)
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: len(running.events('session-removed')) == 1)
+    assert len(running.events('repaired')) == 2 and not running.events('fight', 'error')
 
 
 @pytest.mark.engine('tc', 'clsact')
