@@ -50,7 +50,8 @@ struct keeper {
 
 void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence);
 
-/* Looks at what is pinned; what others have taken away of it counts as wiped, and is soon mended. */
+/* Looks at what is pinned; what others have taken away of it counts as wiped, and is soon mended.
+ */
 int keeper_look_at_copiers(struct keeper *k, struct err *e);
 
 /* Plans anew. */
