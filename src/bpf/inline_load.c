@@ -74,10 +74,11 @@ int inline_map_make(enum inline_map which, struct err *e)
 	return fd < 0 ? load_refused(e, fd, "a map", "") : fd;
 }
 
-struct front {
+/* What is to stand in front of the programs that are loaded next. */
+static struct {
 	const struct bpf_insn *code;
 	size_t count;
-};
+} front;
 
 /*
  * libbpf calls this when a program's references to maps are resolved, just before it is loaded.
@@ -86,14 +87,14 @@ struct front {
  */
 static int put_in_front(struct bpf_program *program, struct bpf_prog_load_opts *opts, long cookie)
 {
-	const struct front *front = (const struct front *)(uintptr_t)cookie;
-	size_t own = bpf_program__insn_cnt(program), count = front->count + own;
+	size_t own = bpf_program__insn_cnt(program), count = front.count + own;
 	struct bpf_insn *all cleanup(free_at) = calloc(count, sizeof(*all));
 
+	(void)cookie;
 	if (!all)
 		return -ENOMEM;
-	memcpy(all, front->code, front->count * sizeof(*all));
-	memcpy(all + front->count, bpf_program__insns(program), own * sizeof(*all));
+	memcpy(all, front.code, front.count * sizeof(*all));
+	memcpy(all + front.count, bpf_program__insns(program), own * sizeof(*all));
 	opts->line_info_cnt = 0;
 	opts->func_info_cnt = 0;
 	return bpf_program__set_insns(program, all, count);
@@ -130,26 +131,33 @@ static int load_all(struct inline_bpf *object, const struct load *load, const in
 	return err_sys(e, r, "can't keep a loaded program");
 }
 
-int inline_load(const int maps[INLINE_MAPS], const struct bpf_insn *front, size_t nfront,
+/* The sections of the two programs of guarded ports are called "guarded". Once for all, as libbpf's
+ * table of handlers is the process's: libbpf 1.1 frees it with the last handler that is taken out,
+ * and again for the next one (libbpf_unregister_prog_handler() in src/libbpf.c). */
+static int handle_guarded(struct err *e)
+{
+	static int handler = -1;
+	LIBBPF_OPTS(libbpf_prog_handler_opts, opts, .prog_prepare_load_fn = put_in_front);
+
+	if (handler < 0)
+		handler =
+			libbpf_register_prog_handler("guarded", BPF_PROG_TYPE_SCHED_CLS, 0, &opts);
+	return handler < 0 ? err_sys(e, handler, "libbpf") : 0;
+}
+
+int inline_load(const int maps[INLINE_MAPS], const struct bpf_insn *in_front, size_t count,
 		int programs[INLINE_PROGRAMS], struct err *e)
 {
-	struct front in_front = {front, nfront};
-	LIBBPF_OPTS(libbpf_prog_handler_opts, opts, .cookie = (long)(uintptr_t)&in_front,
-		    .prog_prepare_load_fn = put_in_front);
-	/* The sections of the two programs of guarded ports are called "guarded". */
-	int handler = libbpf_register_prog_handler("guarded", BPF_PROG_TYPE_SCHED_CLS, 0, &opts);
-	int r = handler < 0 ? err_sys(e, handler, "libbpf") : 0;
+	struct load load cleanup(load_free) = {0};
+	struct inline_bpf *object cleanup(inline_free_at) = NULL;
+	int r = handle_guarded(e);
 
-	if (r == 0) {
-		struct load load cleanup(load_free) = {0};
-		struct inline_bpf *object cleanup(inline_free_at) = NULL;
-
-		if (load_begin(&load))
-			object = inline_bpf__open_opts(load.opts);
-		r = object ? load_all(object, &load, maps, programs, e)
-			   : err_set(e, -ENOMEM, "out of memory");
-	}
-	if (handler >= 0)
-		(void)libbpf_unregister_prog_handler(handler);
-	return r;
+	if (r < 0)
+		return r;
+	front.code = in_front;
+	front.count = count;
+	if (load_begin(&load))
+		object = inline_bpf__open_opts(load.opts);
+	return object ? load_all(object, &load, maps, programs, e)
+		      : err_set(e, -ENOMEM, "out of memory");
 }
