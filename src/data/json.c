@@ -2,23 +2,62 @@
 #include "data/json.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/text.h"
 
+/* Whether jansson has been refused memory. */
+static _Thread_local bool lacked;
+
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	lacked |= !memory;
+	return memory;
+}
+
+int json_load(const char *text, size_t len, size_t flags, json_t **value, json_error_t *error)
+{
+	json_t *read;
+
+	json_set_alloc_funcs(allocate, free);
+	lacked = false;
+	read = json_loadb(text, len, flags, error);
+	if (lacked) {
+		json_decref(read);
+		return -ENOMEM;
+	}
+	if (!read)
+		return -EBADMSG;
+	*value = read;
+	return 0;
+}
+
 int json_read(const char *text, size_t len, const char *name, json_t **value, struct err *e)
 {
 	char shown[TEXT_SHOWN];
 	json_error_t error;
-	json_t *read = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	int r = json_load(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, value, &error);
 
-	if (!read && json_error_code(&error) == json_error_out_of_memory)
-		return err_set(e, -ENOMEM, "%s: out of memory", name);
-	if (!read)
-		return err_set(e, -EBADMSG, "%s:%d: %s", name, error.line > 0 ? error.line : 1,
+	if (r == -ENOMEM)
+		return err_set(e, r, "%s: out of memory", name);
+	if (r < 0)
+		return err_set(e, r, "%s:%d: %s", name, error.line > 0 ? error.line : 1,
 			       text_shown(shown, error.text));
-	*value = read;
+	return 0;
+}
+
+int json_text(const char *text, size_t len, json_t **value)
+{
+	json_t *made = json_stringn(text, len);
+
+	if (!made)
+		return text_is_utf8(text, len) ? -ENOMEM : -EILSEQ;
+	*value = made;
 	return 0;
 }
 

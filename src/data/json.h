@@ -14,8 +14,15 @@ static inline void json_free_at(json_t **value) /* for cleanup() */
 	json_decref(*value);
 }
 
+/* json_loadb(), but -ENOMEM wherever memory was lacking (else -EBADMSG): jansson 2.14 leaves out of a
+ * string the bytes that it found no room for, and goes on (lex_save() in its load.c). */
+int json_load(const char *text, size_t len, size_t flags, json_t **value, json_error_t *error);
+
 /* Strict: no duplicate keys, nothing behind the value. "NAME:LINE: …" in the error. */
 int json_read(const char *text, size_t len, const char *name, json_t **value, struct err *e);
+
+/* The text as a value: jansson takes no other than UTF-8. Returns 0, -EILSEQ or -ENOMEM. */
+int json_text(const char *text, size_t len, json_t **value);
 
 /* A real number in the fewest digits, of 15 and 17, that give it back; always with a dot or an
  * exponent. To be freed; NULL: out of memory. */

@@ -37,6 +37,20 @@ size_t text_char(const char *text, size_t len, uint32_t *code)
 	return bytes;
 }
 
+bool text_is_utf8(const char *text, size_t len)
+{
+	while (len > 0) {
+		uint32_t code;
+		size_t bytes = text_char(text, len, &code);
+
+		if (bytes == 0)
+			return false;
+		text += bytes;
+		len -= bytes;
+	}
+	return true;
+}
+
 static bool is_control(uint32_t code)
 {
 	return code < 0x20 || (code >= 0x7f && code < 0xa0);

@@ -11,6 +11,8 @@
  * point; 0 where there is none: at the end, or where the bytes are no UTF-8 (RFC 3629). */
 size_t text_char(const char *text, size_t len, uint32_t *code);
 
+bool text_is_utf8(const char *text, size_t len);
+
 /* True for UTF-8 without control characters (C0, DEL, C1). */
 bool text_printable(const char *text);
 

@@ -121,7 +121,8 @@ static bool is_number(const char *text)
 static json_t *plain_value(const char *text, size_t len, bool *too_big)
 {
 	json_error_t error;
-	json_t *value;
+	json_t *value = NULL;
+	int r;
 
 	if (len == 0 || strcmp(text, "~") == 0 || strcmp(text, "null") == 0)
 		return json_null();
@@ -131,8 +132,8 @@ static json_t *plain_value(const char *text, size_t len, bool *too_big)
 		return json_false();
 	if (!is_number(text))
 		return json_stringn(text, len);
-	value = json_loadb(text, len, JSON_DECODE_ANY, &error);
-	*too_big = !value && json_error_code(&error) == json_error_numeric_overflow;
+	r = json_load(text, len, JSON_DECODE_ANY, &value, &error);
+	*too_big = r == -EBADMSG && json_error_code(&error) == json_error_numeric_overflow;
 	return value;
 }
 

@@ -137,16 +137,23 @@ bool notes_equal(const struct notes *a, const struct notes *b)
 	return true;
 }
 
+/* What json_unpack() has failed for; errno was 0. */
+static int unpack_failed(void)
+{
+	return errno == ENOMEM ? -ENOMEM : -EBADMSG;
+}
+
 static int read_note(json_t *object, struct note *note)
 {
 	const char *kind, *port, *qdisc = "";
 	json_int_t parent = 0, handle = 0;
 	int flags = 0, ifindex;
 
+	errno = 0;
 	if (json_unpack(object, "{s:s, s:i, s:s, s?s, s?I, s?I, s?i}", "note", &kind, "ifindex",
 			&ifindex, "port", &port, "qdisc", &qdisc, "parent", &parent, "handle",
 			&handle, "flags", &flags) < 0)
-		return -EBADMSG;
+		return unpack_failed();
 	if (strlen(port) >= sizeof(note->port) || strlen(qdisc) >= sizeof(note->qdisc) ||
 	    (strcmp(kind, "qdisc") != 0 && strcmp(kind, "isolate") != 0))
 		return -EBADMSG;
@@ -169,9 +176,11 @@ static int read_all(json_t *root, const struct where *here, struct notes *notes)
 	json_t *list = NULL, *item;
 	size_t i;
 
+	errno = 0;
 	if (json_unpack(root, "{s:s, s:I, s:o}", "boot", &boot, "netns", &netns, "notes", &list) <
-		    0 ||
-	    !json_is_array(list))
+	    0)
+		return unpack_failed();
+	if (!json_is_array(list))
 		return -EBADMSG;
 	if (strcmp(boot, here->boot) != 0 || netns != here->netns)
 		return 0;
@@ -179,8 +188,10 @@ static int read_all(json_t *root, const struct where *here, struct notes *notes)
 	{
 		struct note note;
 
-		if (read_note(item, &note) < 0)
-			return -EBADMSG;
+		int r = read_note(item, &note);
+
+		if (r < 0)
+			return r;
 		if (notes_add(notes, &note) < 0)
 			return -ENOMEM;
 	}

@@ -52,6 +52,17 @@ static void what_is_no_json_is_refused(void **state)
 	}
 }
 
+static void text_is_taken_if_it_is_utf8(void **state)
+{
+	json_t *value cleanup(json_free_at) = NULL, *untouched = NULL;
+
+	(void)state;
+	assert_int_equal(json_text("caf\xc3\xa9!", 5, &value), 0);
+	assert_string_equal(json_string_value(value), "caf\xc3\xa9");
+	assert_int_equal(json_text("caf\xc3\xa9", 4, &untouched), -EILSEQ);
+	assert_null(untouched);
+}
+
 static void values_are_printed(void **state)
 {
 	json_t *value cleanup(json_free_at) =
@@ -85,6 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(what_is_no_json_is_refused),
+		cmocka_unit_test(text_is_taken_if_it_is_utf8),
 		cmocka_unit_test(values_are_printed),
 		cmocka_unit_test(a_failing_write_is_reported),
 	};
