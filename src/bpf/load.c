@@ -11,9 +11,24 @@
 
 #define LOG_SIZE ((size_t)1 << 20)
 
+/* What goes wrong is in the error. */
+static void let_nothing_be_printed(void)
+{
+	libbpf_set_print(NULL);
+}
+
+int load_cpus(struct err *e)
+{
+	int cpus;
+
+	let_nothing_be_printed();
+	cpus = libbpf_num_possible_cpus();
+	return cpus < 0 ? err_sys(e, cpus, "can't tell the number of CPUs") : cpus;
+}
+
 bool load_begin(struct load *load)
 {
-	libbpf_set_print(NULL); /* what goes wrong is in the error */
+	let_nothing_be_printed();
 	load->log = calloc(1, LOG_SIZE);
 	load->opts = calloc(1, sizeof(*load->opts)); /* libbpf looks at the padding too */
 	if (!load->log || !load->opts) {

@@ -22,6 +22,9 @@ struct load {
 	struct bpf_object_open_opts *opts;
 };
 
+/* How many CPUs the kernel has room for: so many values has each cell of a map per CPU. */
+int load_cpus(struct err *e);
+
 /* False: out of memory. */
 bool load_begin(struct load *load);
 /* Loads all programs and maps of the object. Refused: what, and why, is in e: the verifier's last

@@ -53,7 +53,8 @@ int pin_check(struct err *e)
 	struct statfs fs;
 
 	if (statfs(PIN_FS, &fs) < 0)
-		return err_sys(e, -ENODEV, "%s, where the BPF file system belongs", PIN_FS);
+		return err_sys(e, errno == ENOENT ? -ENODEV : -errno,
+			       "%s, where the BPF file system belongs", PIN_FS);
 	if ((unsigned long)fs.f_type == BPF_FS_MAGIC)
 		return 0;
 	return err_set(e, -ENODEV,
@@ -258,9 +259,16 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 	dir = opendir(path);
 	if (!dir)
 		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", path);
-	while (r == 0 && (entry = readdir(dir))) {
-		const char *name = entry->d_name;
+	while (r == 0) {
+		const char *name;
 
+		errno = 0;
+		entry = readdir(dir);
+		if (!entry && errno)
+			return err_sys(e, -errno, "%s", path);
+		if (!entry)
+			break;
+		name = entry->d_name;
 		if (name[0] == '.')
 			continue;
 		empty = false;
@@ -287,8 +295,12 @@ static int by_name(const void *a, const void *b)
 int pins_look(const char *house, struct pins *pins, struct err *e)
 {
 	struct pins found = {0};
-	int r = pin_check(NULL) == 0 ? look_into(house, "", &found, e) : 0;
+	int r = pin_check(e);
 
+	if (r == 0)
+		r = look_into(house, "", &found, e);
+	else if (r == -ENODEV)
+		r = 0;
 	if (r < 0) {
 		pins_free(&found);
 		return r;

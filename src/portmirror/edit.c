@@ -63,20 +63,32 @@ static void put_back(struct change *c)
 	}
 }
 
-/* List, file and kernel as they were. A failure is told behind the sentence in e. */
-static void undo(struct change *c, struct err *e)
+/* The file as it was. Untouched where it is so already: a disk that is full takes nothing back. */
+static int restore_file(const struct change *c, const char *path, struct err *e)
+{
+	char *now cleanup(free_at) = NULL;
+	size_t len = 0;
+	int r = file_read(path, FILE_MAX, &now, &len, NULL);
+
+	if (!c->file)
+		return r == -ENOENT ? 0 : file_remove(path, e);
+	if (r == 0 && len == c->len && memcmp(now, c->file, len) == 0)
+		return 0;
+	return file_write(path, c->file, c->len, 0644, e);
+}
+
+/* List, file and, where it was changed, kernel as they were. A failure is told behind the sentence
+ * in e. */
+static void undo(struct change *c, bool changed, struct err *e)
 {
 	struct outcome outcome cleanup(outcome_free) = {0};
 	const struct saved *now = sessions_find(c->sessions, c->name);
 	char *path cleanup(free_at) = now ? store_path(&c->engine->store, &now->session) : NULL;
 	struct err why = {0};
-	int r = path ? 0 : err_set(&why, -ENOMEM, "out of memory");
+	int r = path ? restore_file(c, path, &why) : err_set(&why, -ENOMEM, "out of memory");
 
-	if (r == 0)
-		r = c->file ? file_write(path, c->file, c->len, 0644, &why)
-			    : file_remove(path, &why);
 	put_back(c);
-	if (r == 0)
+	if (r == 0 && changed)
 		r = engine_apply(c->engine, c->sessions, NULL, NULL, &outcome, &why);
 	if (r < 0) {
 		struct err first = *e;
@@ -94,12 +106,12 @@ static int carry_out(struct change *c, const struct edit *edit, struct view *fir
 	int r = store_save(&c->engine->store, &sessions_find(c->sessions, c->name)->session, e);
 
 	if (r < 0) {
-		put_back(c);
+		undo(c, false, e); /* the file may be there all the same, but not for sure */
 		return r;
 	}
 	r = engine_apply(c->engine, c->sessions, c->name, first, &made, e);
 	if (r < 0) {
-		undo(c, e);
+		undo(c, true, e);
 		return r;
 	}
 	refusal = outcome_refusal(&made, c->name);
@@ -109,7 +121,7 @@ static int carry_out(struct change *c, const struct edit *edit, struct view *fir
 	if (refusal) {
 		r = refuse(c->name, refusal, e);
 		outcome_free(&made); /* it borrows from the list */
-		undo(c, e);
+		undo(c, true, e);
 		return r;
 	}
 	*outcome = made;
@@ -226,6 +238,9 @@ static bool known(const struct engine *engine, const struct sessions *sessions,
 	for (size_t i = 0; i < view->host.actions.count; i++)
 		if (ours_somewhere(&view->host.actions.items[i]) &&
 		    memcmp(view->host.actions.items[i].cookie, cookie, TC_COOKIE) == 0)
+			return true;
+	for (size_t i = 0; i < view->host.pins.count; i++)
+		if (strcmp(view->host.pins.items[i].session, name) == 0)
 			return true;
 	return false;
 }

@@ -79,6 +79,8 @@ int engine_compile(struct sessions *sessions, struct compiled *old, struct bytec
 		if (saved->broken || take_over(&saved->session, old, &made[i]) ||
 		    filter_compile(saved->session.filter, &made[i], &why) == 0)
 			continue;
+		if (why.code == -ENOMEM)
+			return err_set(e, -ENOMEM, "out of memory");
 		err_where(&why, "filter");
 		saved->broken = strdup(why.text);
 		if (!saved->broken)
@@ -208,8 +210,8 @@ static int write_notes(const struct engine *engine, struct view *view, struct er
 	if (notes_equal(&view->notes, &view->plan.notes))
 		return 0;
 	r = notes_write(engine->store.notes, &view->plan.notes, e);
-	if (r == 0)
-		r = notes_copy(&view->notes, &view->plan.notes);
+	if (r == 0 && notes_copy(&view->notes, &view->plan.notes) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
 	return r;
 }
 
@@ -225,6 +227,14 @@ int engine_act(struct engine *engine, struct view *view, struct outcome *outcome
 		return r;
 	settle(&view->plan);
 	return write_notes(engine, view, e);
+}
+
+/* Nothing is left to do: what was refused has been done since, or is no longer wanted. */
+static void forget_refusals(struct outcome *outcome)
+{
+	for (size_t i = 0; i < outcome->nrefusals; i++)
+		free(outcome->refusals[i].text);
+	outcome->nrefusals = 0;
 }
 
 /* Twice as long as the last time. */
@@ -248,8 +258,12 @@ static int rounds(struct engine *engine, struct sessions *sessions, const char *
 			r = engine_look(engine, sessions, newest, view, e);
 		if (r == 0)
 			r = engine_act(engine, view, outcome, e);
-		if (r < 0 || view->plan.nops == 0)
+		if (r < 0)
 			return r;
+		if (view->plan.nops == 0) {
+			forget_refusals(outcome);
+			return 0;
+		}
 		if (outcome->nrefusals > 0 && outcome->ndone == done)
 			return 0; /* nothing but what is refused for good is left */
 		if (outcome->nrefusals == refused)
@@ -282,8 +296,7 @@ int engine_apply(struct engine *engine, struct sessions *sessions, const char *n
 
 void outcome_free(struct outcome *outcome)
 {
-	for (size_t i = 0; i < outcome->nrefusals; i++)
-		free(outcome->refusals[i].text);
+	forget_refusals(outcome);
 	free(outcome->refusals);
 	free(outcome->done);
 	view_free(&outcome->view);

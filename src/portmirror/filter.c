@@ -103,9 +103,11 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 	}
 	if (!handle)
 		return err_set(e, -ENOMEM, "out of memory");
+	errno = 0;
 	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s", expression,
-			       pcap_geterr(handle));
+		return errno == ENOMEM ? err_set(e, -ENOMEM, "out of memory")
+				       : err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s",
+						 expression, pcap_geterr(handle));
 	if (!live && looks_for_tag(&program))
 		r = err_set(e, -ENETDOWN,
 			    "\"%s\" needs the device lo to be up while it is compiled: "

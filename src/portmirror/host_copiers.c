@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "bpf/copy_load.h"
+#include "bpf/load.h"
 #include "bpf/tcx.h"
 #include "portmirror/host.h"
 #include "portmirror/inliner.h"
@@ -156,9 +156,9 @@ int host_look_at_copiers(const char *house, struct host *host, struct ifindexes 
 {
 	struct host found = {.tcx = tcx_known()};
 	struct err why = {0};
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = load_cpus(e);
 	char state[PIN_NAME];
-	int r = cpus < 0 ? err_sys(e, cpus, "can't tell the number of CPUs") : 0;
+	int r = cpus < 0 ? cpus : 0;
 
 	if (pin_check(&why) < 0)
 		memcpy(found.no_pins, why.text, strnlen(why.text, sizeof(found.no_pins) - 1));

@@ -8,11 +8,11 @@
 #include <time.h>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "bpf/load.h"
 #include "portmirror/filter.h"
 #include "portmirror/host.h"
 
@@ -89,12 +89,12 @@ static int read_array(const char *house, const char *session, enum inline_map wh
 
 static int read_counts(const char *house, const char *session, struct inliner *found, struct err *e)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = load_cpus(e);
 	struct inline_count *all cleanup(free_at) = NULL;
 	int r;
 
 	if (cpus < 0)
-		return err_sys(e, cpus, "can't tell the number of CPUs");
+		return cpus;
 	all = calloc((size_t)cpus * INLINE_COUNTS, sizeof(*all));
 	if (!all)
 		return err_set(e, -ENOMEM, "out of memory");

@@ -11,13 +11,13 @@
 static int set(json_t *object, const char *key, const char *text)
 {
 	json_t *value;
+	int r;
 
 	if (!text)
 		return 0;
-	value = json_string(text);
-	/* jansson takes no text that isn't UTF-8; the rules for each attribute are session_read's
-	 */
-	return value ? json_object_set_new(object, key, value) : -EILSEQ;
+	/* (The rules for each attribute are session_read's.) */
+	r = json_text(text, strlen(text), &value);
+	return r < 0 ? r : json_object_set_new(object, key, value);
 }
 
 static int set_list(const struct cli_call *call, json_t *object, const char *key)
@@ -26,9 +26,12 @@ static int set_list(const struct cli_call *call, json_t *object, const char *key
 	int r = list ? json_object_set_new(object, key, list) : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < cli_count(call, key); i++) {
-		json_t *text = json_string(cli_nth(call, key, i));
+		const char *text = cli_nth(call, key, i);
+		json_t *value;
 
-		r = text ? json_array_append_new(list, text) : -EILSEQ;
+		r = json_text(text, strlen(text), &value);
+		if (r == 0)
+			r = json_array_append_new(list, value);
 	}
 	return r;
 }
@@ -60,19 +63,21 @@ static const struct {
 	{"rate", 1, SESSION_RATE_MAX},
 };
 
-/* False: it was told what is wrong. */
-static bool set_numbers(const struct cli_call *call, json_t *object)
+/* EXIT_OK; else it was told what is wrong. */
+static int set_numbers(const struct cli_call *call, json_t *object)
 {
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		const char *name = numbers[i].name;
 		long number = 0;
 
 		if (!cli_number(call, name, numbers[i].least, numbers[i].most, &number))
-			return false;
-		if (number && json_object_set_new(object, name, json_integer(number)) < 0)
-			return false;
+			return EXIT_USAGE;
+		if (number && json_object_set_new(object, name, json_integer(number)) < 0) {
+			cli_complain(call, "out of memory");
+			return EXIT_FAILED;
+		}
 	}
-	return true;
+	return EXIT_OK;
 }
 
 int app_read_session(const struct cli_call *call, const json_t *object, struct session *session)
@@ -82,7 +87,7 @@ int app_read_session(const struct cli_call *call, const json_t *object, struct s
 	struct err e = {0};
 
 	if (session_read(object, NULL, session, field, &e) < 0)
-		return cli_misused(call, "%s", e.text);
+		return e.code == -ENOMEM ? app_fail(call, &e) : cli_misused(call, "%s", e.text);
 	if (filter_compile(session->filter, &code, &e) < 0) {
 		session_free(session);
 		return e.code == -EINVAL ? cli_misused(call, "filter: %s", e.text)
@@ -106,9 +111,8 @@ static int read_options(const struct cli_call *call, struct session *session)
 		return cli_misused(call, "--from is missing: what is to be mirrored?");
 	if (!cli_has(call, "to"))
 		return cli_misused(call, "--to is missing: where do the copies go?");
-	if (!set_numbers(call, object))
-		return EXIT_USAGE;
-	return app_read_session(call, object, session);
+	r = set_numbers(call, object);
+	return r != EXIT_OK ? r : app_read_session(call, object, session);
 }
 
 static int add(const struct cli_call *call, struct engine *engine, struct sessions *sessions,

@@ -341,8 +341,8 @@ int app_report(const struct cli_call *call, const struct outcome *outcome, const
 	const struct nl_link *to;
 
 	app_complain_states(call, outcome, NULL);
-	if (!st)
-		return EXIT_FAILED;
+	if (!st || outcome_refusal(outcome, ""))
+		return EXIT_FAILED; /* ("": what the session has left, and nobody's) */
 	if (app_json(call))
 		return app_print_json(
 			call,

@@ -10,50 +10,63 @@
 
 static int put(json_t *object, const char *key, const char *text)
 {
-	json_t *value = text ? json_string(text) : NULL;
+	json_t *value;
+	int r;
 
 	if (!text)
 		return 0;
-	/* jansson takes no text that isn't UTF-8; the rules for each attribute are session_read's
-	 */
-	return value ? json_object_set_new(object, key, value) : -EILSEQ;
+	/* (The rules for each attribute are session_read's.) */
+	r = json_text(text, strlen(text), &value);
+	return r < 0 ? r : json_object_set_new(object, key, value);
 }
 
-static bool is_selector(const char *text, size_t len)
+/* 1: it is; 0: it isn't; -ENOMEM: who knows. */
+static int is_selector(const char *text, size_t len)
 {
 	char *copy cleanup(free_at) = strndup(text, len);
 	struct selector selector = {0};
-	bool is = copy && selector_parse(copy, &selector, NULL) == 0;
+	int r = copy ? selector_parse(copy, &selector, NULL) : -ENOMEM;
 
-	if (is)
+	if (r == 0)
 		selector_free(&selector);
-	return is;
+	return r == -ENOMEM ? r : r == 0;
 }
 
 /* A machine's name may hold commas: the one is meant that has a selector on each side. */
-static const char *comma_of(const char *text)
+static int comma_of(const char *text, const char **comma)
 {
-	const char *found = NULL;
+	for (const char *at = strchr(text, ','); at; at = strchr(at + 1, ',')) {
+		int r = is_selector(text, (size_t)(at - text));
 
-	for (const char *at = strchr(text, ','); at; at = strchr(at + 1, ','))
-		if (!found && is_selector(text, (size_t)(at - text)) &&
-		    is_selector(at + 1, strlen(at + 1)))
-			found = at;
-	return found ? found : strchr(text, ',');
+		if (r == 1)
+			r = is_selector(at + 1, strlen(at + 1));
+		if (r < 0)
+			return r;
+		if (r == 1) {
+			*comma = at;
+			return 0;
+		}
+	}
+	*comma = strchr(text, ',');
+	return 0;
 }
 
 static int put_through(json_t *object, const char *text)
 {
-	const char *comma = comma_of(text);
-	json_t *inside = json_stringn(text, (size_t)(comma - text));
-	json_t *outside = json_string(comma + 1);
+	json_t *both cleanup(json_free_at) = json_array();
+	const char *comma;
+	json_t *side;
+	int r = both ? comma_of(text, &comma) : -ENOMEM;
 
-	if (!inside || !outside) {
-		json_decref(inside);
-		json_decref(outside);
-		return -EILSEQ;
-	}
-	return json_object_set_new(object, "through", json_pack("[o, o]", inside, outside));
+	if (r == 0)
+		r = json_text(text, (size_t)(comma - text), &side);
+	if (r == 0)
+		r = json_array_append_new(both, side);
+	if (r == 0)
+		r = json_text(comma + 1, strlen(comma + 1), &side);
+	if (r == 0)
+		r = json_array_append_new(both, side);
+	return r < 0 ? r : json_object_set(object, "through", both);
 }
 
 static int put_guards(json_t *object, const struct cli_call *call)
@@ -62,9 +75,12 @@ static int put_guards(json_t *object, const struct cli_call *call)
 	int r = guards ? json_object_set(object, "guard", guards) : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < cli_count(call, "guard"); i++) {
-		json_t *text = json_string(cli_nth(call, "guard", i));
+		const char *text = cli_nth(call, "guard", i);
+		json_t *value;
 
-		r = text ? json_array_append_new(guards, text) : -EILSEQ;
+		r = json_text(text, strlen(text), &value);
+		if (r == 0)
+			r = json_array_append_new(guards, value);
 	}
 	json_decref(guards);
 	return r;
