@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""At each step of what changes the kernel and the files, a system call or an allocation fails. The program then says
+so in one sentence, or does without what failed; the same command run again makes all of it whole, and rm leaves
+nothing. In each run of the suite some of the steps are tried, and by -m long all of them."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from conftest import BUILD
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
+from faults import ALLOCATION, ERRORS, Faults  # noqa: E402  pylint: disable=wrong-import-position
+
+MIRROR = ['add', 'ids', '--from', 'bridge:br0', '--to', 'port:vnet2', '--isolate', '--filter', 'not arp']
+INLINE = ['inline', 'ids', '--guard', 'port:vnet1', '--through', 'port:in0,port:out0', '--on-failure', 'closed',
+          '--filter', 'not arp']
+# (A mmap is malloc's, or a sanitizer's, which ends the process then.)
+CALLS = [kind for kind in ERRORS if kind != 'mmap']
+VERBS = ['make', 'apply', 'change', 'bypass', 'restore', 'rm']
+OPTIONS = os.environ.get('ASAN_OPTIONS', 'exitcode=86') + ':verify_asan_link_order=0'
+
+
+class Trial:
+    """One verb, in a host where the session stands as the verb needs it."""
+
+    def __init__(self, lab, pm, folder, make, verb):
+        self.lab, self.pm, self.make, self.verb = lab, pm, make, verb
+        # (libpcap's scanner ends the process, in words of its own or by a crash: nothing that we could mend.)
+        self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap')
+        self.empty, self.stdin = lab.host.state(), ''
+        self.arguments = {'make': make, 'apply': ['apply'], 'change': ['apply', '-']}.get(verb, [verb, 'ids'])
+        self.files_empty = self.files()
+        pm(*make)
+        self.text = (pm.sessions / 'ids.yaml').read_text()
+        self.remove()
+        self.prepared = False
+        self.prepare()
+        result = self.run(self.faults.watched(pm.command(*self.arguments)), leaks=False)
+        assert result.returncode == 0, result.stderr
+        self.said, self.steps = result.stderr, self.faults.steps()
+        self.whole = self.shown()
+        self.remove()
+
+    def files(self):
+        """What portmirror keeps, by content, so that what it has left half is seen."""
+        return {path: path.read_bytes() for path in self.pm.root.rglob('*') if path.is_file() and path.name != 'lock'}
+
+    def run(self, command, leaks=True):
+        """(Nobody can look for leaks in what is traced.)"""
+        env = {**os.environ, **self.pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(leaks)}'}
+        return self.lab.host.run(*command, check=False, env=env, stdin=self.stdin)
+
+    def prepare(self):
+        if self.prepared:
+            return
+        if self.verb in ('change', 'bypass', 'rm'):
+            self.pm(*self.make)
+        elif self.verb in ('apply', 'restore'):
+            self.pm.sessions.mkdir(parents=True, exist_ok=True)
+            (self.pm.sessions / 'ids.yaml').write_text(
+                self.text + ('suspended: true\n' if self.verb == 'restore' else ''))
+        if self.verb == 'change':
+            self.stdin = self.text.replace('not arp', 'ip')
+            assert self.stdin != self.text
+        self.prepared, self.before, self.files_before = True, self.lab.host.state(), self.files()
+
+    def remove(self):
+        self.prepared = False
+        self.pm('rm', '--all')
+        assert self.lab.host.back_to(self.empty), 'rm left something in the kernel'
+        assert self.files() == self.files_empty, 'rm left files'
+
+    def shown(self):
+        """How it stands; nothing is left to be done."""
+        assert self.pm.json('apply')['done'] == [], 'something was left to be done'
+        return self.pm.json('list')
+
+    def judge(self, result, kind, line, for_good):
+        """What the run in which something failed must have said, and left. True: it did all there was to do."""
+        told = result.stderr.splitlines()
+        if result.returncode == 0:
+            assert result.stderr == self.said, 'it did all, and complains'
+            return True
+        assert result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
+        assert 'Success' not in told[0] and not told[0].endswith(': ')
+        if kind == 'write' and line.startswith('write(1,'):
+            assert "can't write the output" in told[0]
+            return True
+        taken_back = not (for_good and 'taking it back failed too' in told[0])
+        if self.verb in ('make', 'bypass', 'restore') and taken_back:
+            assert self.lab.host.back_to(self.before), 'it failed, and changed the kernel'
+            assert self.files() == self.files_before, 'it failed, and changed files'
+        return False
+
+    def recover(self, for_good):
+        """The same command, without a failure. (Of rm, all may have been done but the last look.)"""
+        again = self.run(self.pm.command(*self.arguments))
+        assert again.returncode == 0 or (for_good and 'already' in again.stderr) or (
+            self.verb == 'rm' and 'there is no session' in again.stderr), f'again: {again.stderr}'
+
+    def attempt(self, kind, number, for_good):
+        line = self.steps[kind][number]
+        self.prepare()
+        result = self.run(self.faults.failing(self.pm.command(*self.arguments), kind, number, for_good),
+                          leaks=kind == ALLOCATION)
+        try:
+            if not self.judge(result, kind, line, for_good):
+                if self.files() == self.files_before and self.lab.host.state() == self.before:
+                    return  # as if it had never been run
+                self.recover(for_good)
+            assert self.shown() == self.whole, 'it stands otherwise'
+            self.remove()
+        except AssertionError as wrong:
+            raise AssertionError(f'{kind} {number}{"+" * for_good} {line}: exit status {result.returncode}, '
+                                 f'{result.stderr}{wrong}') from wrong
+
+    def sweep(self, kinds, every=1, for_good=False):
+        """Tries every so-manieth step of these kinds; all that goes wrong is told at the end."""
+        wrong = []
+        for kind, number in [(kind, number) for kind in kinds for number in self.steps[kind]][::every]:
+            try:
+                self.attempt(kind, number, for_good)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                wrong.append(re.sub(r'\n *(assert|\+).*', '', str(error)))
+                self.pm('rm', '--all', status=None)
+                self.prepared = False
+                for path in self.files().keys() - self.files_empty.keys():
+                    path.unlink()
+        assert not wrong, f'{len(wrong)} went wrong:\n' + '\n'.join(wrong)
+
+
+SOME = {'kinds': [*CALLS, ALLOCATION], 'every': 71}
+WHOLE = [pytest.param(options, id=name, marks=pytest.mark.long) for name, options in {
+    'calls': {'kinds': CALLS}, 'calls for good': {'kinds': CALLS, 'for_good': True},
+    'allocations': {'kinds': [ALLOCATION]}, 'allocations for good': {'kinds': [ALLOCATION], 'for_good': True}}.items()]
+
+
+@pytest.mark.parametrize('sweep', [pytest.param(SOME, id='some'), *WHOLE])
+@pytest.mark.parametrize('verb', VERBS)
+def test_mirror(lab, pm, tmp_path, verb, sweep):
+    engine = ['--engine', 'tc'] if pm.engine == 'tc' else ['--engine', 'bpf', '--snap', '96']
+    Trial(lab, pm, tmp_path, [*MIRROR, *engine], verb).sweep(**sweep)
+
+
+@pytest.mark.engine('clsact')
+@pytest.mark.parametrize('sweep', WHOLE)
+@pytest.mark.parametrize('verb', VERBS)
+def test_mirror_without_tcx(lab, pm, tmp_path, verb, sweep):
+    test_mirror(lab, pm, tmp_path, verb, sweep)
+
+
+def inline(lab, pm, folder, verb):
+    lab.host.ip(*(f'link add {side}0 type veth peer name {side}1' for side in ('in', 'out')),
+                *(f'link set {side}{end} up' for side in ('in', 'out') for end in (0, 1)))
+    return Trial(lab, pm, folder, INLINE, verb)
+
+
+@pytest.mark.engine('bpf')
+@pytest.mark.parametrize('verb', ['make', 'rm'])
+def test_some_inline(lab, pm, tmp_path, verb):
+    inline(lab, pm, tmp_path, verb).sweep(**SOME)
+
+
+@pytest.mark.parametrize('sweep', WHOLE)
+@pytest.mark.parametrize('verb', VERBS)
+def test_inline(lab, pm, tmp_path, verb, sweep):
+    inline(lab, pm, tmp_path, verb).sweep(**sweep)

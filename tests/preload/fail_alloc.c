@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For LD_PRELOAD: one allocation of a program under test fails, as on a machine that is out of
+ * memory. Counted from main() on, whoever asks: the program, a library of its, or libc for
+ * asprintf() and others.
+ *
+ *   FAIL_AT=N         the Nth is refused; 0 or unset: none. N+: and all behind it
+ *   EXEMPT=NAME       what the library of that name asks for by itself is neither refused nor
+ * counted COUNT_FILE=PATH   how many there were, in decimal, at the end
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static atomic_ulong count;
+static unsigned long fail_at;
+static bool counting, for_good;
+static const char *exempt;
+static int (*program)(int argc, char **argv, char **envp);
+
+static void *next(const char *name)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+
+	if (!found)
+		abort();
+	return found;
+}
+
+static bool is_exempt(void *caller)
+{
+	Dl_info info;
+
+	return exempt && dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, exempt);
+}
+
+static bool refused(void *caller)
+{
+	unsigned long n;
+
+	if (!counting || is_exempt(caller))
+		return false;
+	n = ++count;
+	if (fail_at == 0 || (for_good ? n < fail_at : n != fail_at))
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t size)
+{
+	static void *(*real)(size_t);
+
+	if (!real)
+		*(void **)&real = next("malloc");
+	return refused(__builtin_return_address(0)) ? NULL : real(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	static void *(*real)(size_t, size_t);
+
+	if (!real)
+		*(void **)&real = next("calloc");
+	return refused(__builtin_return_address(0)) ? NULL : real(n, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+	static void *(*real)(void *, size_t);
+
+	if (!real)
+		*(void **)&real = next("realloc");
+	return refused(__builtin_return_address(0)) ? NULL : real(old, size);
+}
+
+void *reallocarray(void *old, size_t n, size_t size)
+{
+	static void *(*real)(void *, size_t, size_t);
+
+	if (!real)
+		*(void **)&real = next("reallocarray");
+	return refused(__builtin_return_address(0)) ? NULL : real(old, n, size);
+}
+
+static void record(void)
+{
+	const char *path = getenv("COUNT_FILE");
+	char text[24];
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+
+	if (fd < 0)
+		return;
+	snprintf(text, sizeof(text), "%lu\n", count);
+	if (write(fd, text, strlen(text)) < 0)
+		abort();
+	close(fd);
+}
+
+static int counted_main(int argc, char **argv, char **envp)
+{
+	const char *at = getenv("FAIL_AT");
+	char *end = NULL;
+
+	if (at)
+		fail_at = strtoul(at, &end, 10);
+	for_good = end && *end == '+';
+	if (atexit(record) != 0)
+		abort();
+	exempt = getenv("EXEMPT");
+	counting = true;
+	return program(argc, argv, envp);
+}
+
+/* libc's, which calls main(); no header has it. */
+int __libc_start_main(int (*start)(int, char **, char **), int argc, char **argv,
+		      void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+		      void *stack_end);
+
+int __libc_start_main(int (*start)(int, char **, char **), int argc, char **argv,
+		      void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+		      void *stack_end)
+{
+	int (*real)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void),
+		    void (*)(void), void *);
+
+	*(void **)&real = next("__libc_start_main");
+	program = start;
+	return real(counted_main, argc, argv, init, fini, rtld_fini, stack_end);
+}
