@@ -194,7 +194,7 @@ struct answers {
 	const struct plan *plan;
 	struct outcome *outcome;
 	size_t first;  /* the operation that the first message of a batch is for */
-	bool *refused; /* for each operation */
+	bool *refused; /* for each operation: it was not done */
 	bool failed;   /* out of memory */
 };
 
@@ -381,9 +381,14 @@ static int do_all(struct answers *a, const struct view *view, struct programs *p
 		a->first = i++;
 		if (act_by_bpf(a->engine, view, &a->plan->ops[a->first], &why) < 0)
 			refused(0, why.code, why.text, a);
+		if (a->engine->between &&
+		    !a->engine->between(i, a->plan->nops, a->engine->between_data))
+			break;
 	}
 	if (r < 0)
 		return r;
+	while (i < a->plan->nops)
+		a->refused[i++] = true;
 	return a->failed ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 

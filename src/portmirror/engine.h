@@ -28,6 +28,10 @@ struct engine {
 	 * machines. NULL: each look takes its own. */
 	int (*picture)(struct host *copy, void *data, struct err *e);
 	void *picture_data;
+	/* Called after each deed that takes its time (a link at tcx: some 13 ms), of so many
+	 * operations in all. False: what is left is not done now. NULL: nobody is interested. */
+	bool (*between)(size_t done, size_t total, void *data);
+	void *between_data;
 };
 
 int engine_open(const char *root, struct engine *engine, struct err *e);

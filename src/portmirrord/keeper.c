@@ -26,6 +26,7 @@ enum {
 	AGAIN_FIRST_MS = 2, /* what the kernel could not do yet is tried again, later each time */
 	AGAIN_LAST_MS = 60000,
 	POLL_MS = 30000,
+	ACT_MS = 50, /* what takes longer goes on when the rest of the loop has had its turn */
 	SOON_MS = 2, /* a device that is being made is on its bridge and up by then */
 };
 
@@ -236,6 +237,16 @@ static void keep_refusals(struct keeper *k, const struct outcome *outcome)
 	}
 }
 
+/* Appliances are watched while links are made, be they many; an edit is done in one go. */
+static bool between(size_t done, size_t total, void *data)
+{
+	struct keeper *k = data;
+
+	prober_go_on(k->prober);
+	k->unfinished = k->begun != 0 && done < total && loop_now() - k->begun >= ACT_MS;
+	return !k->unfinished;
+}
+
 /* Under the lock. What we do is told by the kernel at once, and taken in. */
 static int carry_out(struct keeper *k, struct err *e)
 {
@@ -244,7 +255,9 @@ static int carry_out(struct keeper *k, struct err *e)
 
 	k->counts.reconciled++;
 	keeper_hold_back(k);
+	k->begun = loop_now();
 	r = engine_act(&k->engine, &k->view, &outcome, e);
+	k->begun = 0;
 	(void)file_mark_same(&k->notes, k->engine.store.notes);
 	if (r < 0)
 		return r;
@@ -333,6 +346,11 @@ static void settle(struct keeper *k, int r, const struct err *e)
 	if (r == -EBUSY) {
 		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, try_again, k);
 		return; /* there is nothing to tell before it is done, one way or the other */
+	}
+	if (r == 0 && k->unfinished) {
+		k->unfinished = false;
+		loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+		return; /* likewise */
 	}
 	if (r < 0)
 		tell_failure(k, e);
@@ -463,6 +481,8 @@ int keeper_new(const struct keeper_config *config, struct keeper **keeper, struc
 	}
 	k->engine.picture = copy_picture;
 	k->engine.picture_data = k;
+	k->engine.between = between;
+	k->engine.between_data = k;
 	*keeper = k;
 	return 0;
 }

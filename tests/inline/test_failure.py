@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -116,6 +117,31 @@ def test_after_three_probes_that_stay_away_it_has_failed(lab, pm, inline, applia
     assert state(pm)['appliance_state']['failures'] == 1
     assert doctor_says(pm, MEANWHILE[failure])
     assert arrives(a, c) == ((1, 1) if failure == 'open' else (0, 0))
+
+
+MANY = {'name': 'many', 'from': ['port:many*'], 'to': 'port:ids0', 'engine': 'bpf'}
+
+
+@pytest.mark.parametrize('way', ['a file', 'the API'])
+def test_it_is_watched_while_the_daemon_has_much_to_do(lab, pm, inline, appliance, daemon, wait_until, way):
+    """Links at tcx take their time, and one comes after the other."""
+    wire = appliance()
+    lab.host.batch('ip', [f'link add many{i} type veth peer other{i}' for i in range(60)])
+    inline('ips', 'vnet1', more=('--probe-interval', 20))
+    daemon()
+    wait_until(lambda: state(pm)['appliance_state']['watched'])
+    if way == 'a file':
+        (pm.sessions / 'many.yaml').write_text(json.dumps(MANY))
+    else:
+        lab.host.popen('curl', '-s', '--unix-socket', pm.root / 'run/portmirror/api.sock', '-H',
+                       'Content-Type: application/json', '-d', json.dumps({'_type': 'mirror', **MANY}),
+                       'http://localhost/api/mirrors', stdout=subprocess.DEVNULL)
+    wait_until(lambda: pm.pins('many/*-sent'))
+    wire('hang')
+    wait_until(lambda: [event for event in events(pm, 'session-whole') if event['session'] == 'many'], 60)
+    failed, whole = (events(pm, kind)[-1]['number'] for kind in ('appliance-failed', 'session-whole'))
+    assert failed < whole
+    pm('rm', 'many')
 
 
 @pytest.mark.lab(machines=3)

@@ -3,8 +3,11 @@
 import collections
 import contextlib
 import os
+import pty
+import re
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -416,3 +419,22 @@ def test_where_it_cannot_be_had(lab, pm, how, words):
         assert copies.counts(3) == collections.Counter(frames)
     pm('rm', 'ids')
     assert lab.host.back_to(before)
+
+
+@pytest.mark.engine('bpf')
+def test_what_takes_long_tells_how_far_it_is(lab, pm):
+    """A link at tcx takes its time. Only on a terminal; and all of it is taken away again."""
+    lab.host.batch('ip', [f'link add many{i} type veth peer other{i}' for i in range(25)])
+    for arguments in (('add', 'ids', '--from', 'port:many*', '--to', 'port:ids0'), ('rm', 'ids')):
+        master, slave = pty.openpty()
+        with pm.popen(*arguments, stderr=slave, stdout=subprocess.PIPE) as process:
+            os.close(slave)
+            said = b''
+            with contextlib.suppress(OSError):  # its end
+                while data := os.read(master, 4096):
+                    said += data
+            assert process.wait(10) == 0
+        os.close(master)
+        assert re.search(rb'\d+ of \d+ changes in the kernel are done', said), said
+        assert said.split(b'\r\x1b[K')[-1] == b''
+        assert pm.json('list') == [] or pm('show', 'ids').stderr == ''

@@ -71,6 +71,7 @@ bool app_seconds(const struct cli_call *call, const char *option, double least, 
 
 int app_fail(const struct cli_call *call, const struct err *e)
 {
+	app_end_progress();
 	cli_complain(call, "%s", e->text);
 	return EXIT_FAILED;
 }
@@ -121,7 +122,8 @@ static void say_waiting(void *data)
 	cli_complain(*call, "waiting for another portmirror to finish");
 }
 
-/* From here on it is a matter of milliseconds: Ctrl-C comes too late to leave it half done. */
+/* From here on it is a matter of milliseconds, of seconds at most: Ctrl-C comes too late to leave
+ * it half done. */
 static void finish_what_is_begun(void)
 {
 	sigset_t signals;
@@ -133,7 +135,7 @@ static void finish_what_is_begun(void)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-int app_lock(const struct cli_call *call, const struct engine *engine)
+int app_lock(const struct cli_call *call, struct engine *engine)
 {
 	char *folder cleanup(free_at) = strdup(engine->store.lock);
 	struct err e = {0};
@@ -153,6 +155,7 @@ int app_lock(const struct cli_call *call, const struct engine *engine)
 		app_fail(call, &e);
 	else
 		finish_what_is_begun();
+	app_show_progress(engine);
 	return fd;
 }
 
@@ -282,6 +285,7 @@ bool app_complain_states(const struct cli_call *call, const struct outcome *outc
 	const struct plan *plan = &outcome->view.plan;
 	bool bad = outcome->nrefusals > 0;
 
+	app_end_progress();
 	for (size_t i = 0; i < plan->nstates; i++) {
 		const struct session_state *st = &plan->states[i];
 

@@ -43,7 +43,12 @@ bool app_open(const struct cli_call *call, struct engine *engine);
 
 /* The lock, for all that changes something; it says that it waits. Once it is held, Ctrl-C and the
  * like wait for the end. A descriptor, to be closed; negative: it said why not. */
-int app_lock(const struct cli_call *call, const struct engine *engine);
+int app_lock(const struct cli_call *call, struct engine *engine);
+
+/* cli/progress.c: what is changed from now on tells how far it is, where stderr is a terminal and
+ * it takes longer than a moment; and takes that away again, before anything else is said. */
+void app_show_progress(struct engine *engine);
+void app_end_progress(void);
 
 /* The saved sessions. false: it said why not. */
 bool app_load(const struct cli_call *call, const struct engine *engine, struct sessions *sessions);

@@ -8,6 +8,7 @@ static int report(const struct cli_call *call, const struct outcome *outcome, si
 {
 	bool bad = outcome->nrefusals > 0;
 
+	app_end_progress();
 	for (size_t i = 0; i < outcome->nrefusals; i++)
 		cli_complain(call, "%s", outcome->refusals[i].text);
 	if (app_json(call)) {
