@@ -27,11 +27,9 @@ enum {
 	AGAIN_LAST_MS = 60000,
 	POLL_MS = 30000,
 	ACT_MS = 50, /* what takes longer goes on when the rest of the loop has had its turn */
-	SOON_MS = 2, /* a device that is being made is on its bridge and up by then */
 };
 
 static void pass(struct keeper *k);
-static void try_again(void *data);
 
 /* Something was told of: one event, one line of the journal. */
 void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence)
@@ -67,121 +65,6 @@ static void tell_failure(struct keeper *k, const struct err *e)
 	keeper_tell(k, "error", "", e->text);
 }
 
-static void filters_free(struct bytecode *filters, size_t count)
-{
-	for (size_t i = 0; filters && i < count; i++)
-		bytecode_free(&filters[i]);
-	free(filters);
-}
-
-/* A list, what it is compiled to, and a plan for it belong together: all three are new, or none. */
-static int load_sessions(struct keeper *k, struct err *e)
-{
-	struct sessions fresh cleanup(sessions_free) = {0}, old;
-	struct compiled compiled = {&k->sessions, k->view.filters};
-	struct view next = k->view;
-	int r = store_load(&k->engine.store, &fresh, e);
-
-	if (r < 0)
-		return r;
-	next.sessions = &fresh;
-	next.filters = NULL;
-	next.plan = (struct plan){0};
-	r = engine_compile(&fresh, &compiled, &next.filters, e);
-	if (r == 0)
-		r = engine_plan(&k->engine, NULL, &next, e);
-	if (r < 0) {
-		filters_free(next.filters, fresh.count);
-		return r;
-	}
-	filters_free(k->view.filters, k->sessions.count);
-	plan_free(&k->view.plan);
-	old = k->sessions;
-	k->sessions = fresh;
-	fresh = old;
-	next.sessions = &k->sessions;
-	k->view = next;
-	return 0;
-}
-
-static int read_notes(struct keeper *k, struct err *e)
-{
-	struct notes fresh = {0};
-	int r;
-
-	if (file_mark_same(&k->notes, k->engine.store.notes))
-		return 0;
-	r = notes_read(k->engine.store.notes, &fresh, e);
-	if (r < 0) {
-		k->notes.hash = 0;
-		return r;
-	}
-	notes_free(&k->view.notes);
-	k->view.notes = fresh;
-	k->plan_stale = true;
-	return 0;
-}
-
-static int take_news(struct keeper *k, int (*take_from)(struct follow *follow, struct err *e),
-		     struct err *e)
-{
-	int what = take_from(k->follow, e);
-
-	if (what < 0)
-		return what;
-	if (what & FOLLOW_SEEN)
-		k->changes |= KEEPER_HOST;
-	if (what & FOLLOW_SOON && !k->soon.set)
-		loop_timer_set(k->config.loop, &k->soon, SOON_MS, try_again, k);
-	if (what & FOLLOW_PLAN || (what & FOLLOW_UP && k->soon.set))
-		k->plan_stale = true;
-	if (what & FOLLOW_TAPS && machines_taps(k->machines, follow_taps(k->follow)) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (what & FOLLOW_OVERRUN) {
-		k->counts.overruns++;
-		keeper_tell(
-			k, "overrun", "",
-			"more happened at once than could be followed: everything was read anew");
-	}
-	return 0;
-}
-
-int keeper_look_at_copiers(struct keeper *k, struct err *e)
-{
-	struct ifindexes *wiped = follow_wiped(k->follow);
-	size_t before = wiped->count;
-	int r = host_look_at_copiers(k->engine.house, &k->view.host, wiped, e);
-
-	if (wiped->count > before && !k->plan_stale) {
-		k->plan_stale = true;
-		loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
-	}
-	return r;
-}
-
-/* All that has happened up to now, and a plan for it. */
-static int look(struct keeper *k, struct err *e)
-{
-	int r = take_news(k, follow_take, e);
-
-	/* A port of an appliance that went down can't wait for a plan. */
-	prober_update(k->prober, &k->view);
-	if (r == 0)
-		r = read_notes(k, e);
-	k->sessions_stale |= files_take(k->files);
-	if (r < 0 || (!k->sessions_stale && !k->plan_stale))
-		return r;
-	r = keeper_look_at_copiers(k, e);
-	if (r < 0)
-		return r;
-	r = k->sessions_stale ? load_sessions(k, e) : engine_plan(&k->engine, NULL, &k->view, e);
-	if (r < 0)
-		return r;
-	k->sessions_stale = k->plan_stale = k->plan_told = false;
-	loop_timer_clear(k->config.loop, &k->soon);
-	return 0;
-}
-
 static bool has_work(const struct keeper *k)
 {
 	return k->view.plan.nops > 0 || !notes_equal(&k->view.notes, &k->view.plan.notes);
@@ -193,7 +76,7 @@ void keeper_look_again(struct keeper *k)
 	pass(k);
 }
 
-static void try_again(void *data)
+void keeper_try_again(void *data)
 {
 	keeper_look_again(data);
 }
@@ -203,7 +86,7 @@ static void try_later(struct keeper *k)
 	k->pause = k->pause == 0 ? AGAIN_FIRST_MS : k->pause * 2;
 	if (k->pause > AGAIN_LAST_MS)
 		k->pause = AGAIN_LAST_MS;
-	loop_timer_set(k->config.loop, &k->again, k->pause, try_again, k);
+	loop_timer_set(k->config.loop, &k->again, k->pause, keeper_try_again, k);
 }
 
 void keeper_add_reason(struct keeper *k, int session, const char *sentence)
@@ -265,13 +148,13 @@ static int carry_out(struct keeper *k, struct err *e)
 	keep_refusals(k, &outcome);
 	keeper_say_held_back(k);
 	keeper_tell_repairs(k, &outcome);
-	r = take_news(k, follow_take, e);
+	r = keeper_take_news(k, follow_take, e);
 	return r < 0 ? r : host_look_at_copiers(k->engine.house, &k->view.host, NULL, e);
 }
 
 static int reconcile_locked(struct keeper *k, struct err *e)
 {
-	int r = look(k, e);
+	int r = keeper_look(k, e);
 
 	if (r == 0 && has_work(k))
 		r = carry_out(k, e);
@@ -292,7 +175,7 @@ static int lock_now(const struct keeper *k, struct err *e)
 static int reconcile(struct keeper *k, struct err *e)
 {
 	int lock cleanup(fd_close_at) = -1;
-	int r = look(k, e);
+	int r = keeper_look(k, e);
 
 	if (r < 0 || !has_work(k))
 		return r;
@@ -337,19 +220,19 @@ static void appliance_told(const char *kind, const char *session, const char *se
 
 	keeper_tell(k, kind, session, sentence);
 	k->plan_stale = true;
-	loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+	loop_timer_set(k->config.loop, &k->again, 0, keeper_try_again, k);
 }
 
 static void settle(struct keeper *k, int r, const struct err *e)
 {
 	prober_update(k->prober, &k->view);
 	if (r == -EBUSY) {
-		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, try_again, k);
+		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, keeper_try_again, k);
 		return; /* there is nothing to tell before it is done, one way or the other */
 	}
 	if (r == 0 && k->unfinished) {
 		k->unfinished = false;
-		loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+		loop_timer_set(k->config.loop, &k->again, 0, keeper_try_again, k);
 		return; /* likewise */
 	}
 	if (r < 0)
@@ -364,7 +247,7 @@ static void settle(struct keeper *k, int r, const struct err *e)
 		loop_timer_clear(k->config.loop, &k->again);
 		/* News that came while it was carried out. */
 		if (k->plan_stale)
-			loop_timer_set(k->config.loop, &k->again, 0, try_again, k);
+			loop_timer_set(k->config.loop, &k->again, 0, keeper_try_again, k);
 	}
 	tell_all(k);
 }
@@ -400,17 +283,6 @@ static void poll_files(void *data)
 	k->engine.lacks.copy[0] = '\0';
 	k->sessions_stale |= files_poll(k->files);
 	keeper_look_again(k);
-}
-
-/* For looks that edits make (engine.h). */
-static int copy_picture(struct host *copy, void *data, struct err *e)
-{
-	struct keeper *k = data;
-	int r = take_news(k, follow_take, e);
-
-	if (r == 0)
-		r = keeper_look_at_copiers(k, e);
-	return r < 0 ? r : host_copy(&k->view.host, copy, e);
 }
 
 static int open_parts(struct keeper *k, struct err *e)
@@ -479,7 +351,7 @@ int keeper_new(const struct keeper_config *config, struct keeper **keeper, struc
 		keeper_free(k);
 		return r;
 	}
-	k->engine.picture = copy_picture;
+	k->engine.picture = keeper_copy_picture;
 	k->engine.picture_data = k;
 	k->engine.between = between;
 	k->engine.between_data = k;
@@ -562,7 +434,7 @@ void keeper_counts(const struct keeper *k, struct keeper_counts *counts)
 void keeper_renew(struct keeper *k)
 {
 	struct err e = {0};
-	int r = take_news(k, follow_renew, &e);
+	int r = keeper_take_news(k, follow_renew, &e);
 
 	k->sessions_stale = true;
 	if (r < 0)

@@ -52,12 +52,20 @@ struct keeper {
 
 void keeper_tell(struct keeper *k, const char *kind, const char *session, const char *sentence);
 
+/* keeper_look.c: takes in what take_from (of follow.h) tells. */
+int keeper_take_news(struct keeper *k, int (*take_from)(struct follow *follow, struct err *e),
+		     struct err *e);
+/* All that has happened up to now, and a plan for it. */
+int keeper_look(struct keeper *k, struct err *e);
+/* For looks that edits make (engine.h); data: the keeper. */
+int keeper_copy_picture(struct host *copy, void *data, struct err *e);
 /* Looks at what is pinned; what others have taken away of it counts as wiped, and is soon mended.
  */
 int keeper_look_at_copiers(struct keeper *k, struct err *e);
 
-/* Plans anew. */
+/* Plans anew; the second for a timer, data being the keeper. */
 void keeper_look_again(struct keeper *k);
+void keeper_try_again(void *data);
 
 /* Adds to what a session's state says; work of it is left over. */
 void keeper_add_reason(struct keeper *k, int session, const char *sentence);
