@@ -252,11 +252,17 @@ static void settle(struct keeper *k, int r, const struct err *e)
 	tell_all(k);
 }
 
+/* What the kernel has just turned out to lack is done without at once. */
 static void pass(struct keeper *k)
 {
+	struct lacks before = k->engine.lacks;
 	struct err e = {0};
 	int r = reconcile(k, &e);
 
+	if (r == 0 && memcmp(&before, &k->engine.lacks, sizeof(before)) != 0) {
+		k->plan_stale = true;
+		r = reconcile(k, &e);
+	}
 	settle(k, r, &e);
 }
 

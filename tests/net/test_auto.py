@@ -5,6 +5,7 @@ import collections
 import pytest
 
 from lab import TCX, ethernet, ipv4
+from test_daemon import daemon  # noqa: F401
 
 pytestmark = pytest.mark.engine('auto')
 
@@ -76,3 +77,15 @@ def test_two_engines_by_name(lab, pm):
     assert pm.json('show', 'two')['state'] == 'partial'
     pm('rm', 'one', 'two')
     assert lab.host.back_to(before)
+
+
+@pytest.mark.skipif(not TCX, reason='nothing would be tried that the kernel could refuse')
+def test_the_daemon_does_without_what_is_refused_at_once(lab, pm, daemon, wait_until):
+    """Before it tells anybody how things stand."""
+    pm.sessions.mkdir(parents=True)
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet1\nto: port:ids0\n')
+    running = daemon('setpriv', '--bounding-set', '-bpf,-sys_admin', '--inh-caps', '-all')
+    wait_until(lambda: running.events('session-whole'))
+    assert "by the engine tc, because bpf can't be had" in running.events('session-whole')[0]['text']
+    assert running.events('session-partial', 'error') == []
+    assert copied_once(lab)
