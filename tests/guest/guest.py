@@ -13,6 +13,7 @@ import contextlib
 import lzma
 import os
 import pathlib
+import platform
 import re
 import shlex
 import shutil
@@ -24,6 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 # What the initramfs needs to reach the host's files, in the order in which insmod takes them.
 MODULES = ('virtio_pci', '9pnet_virtio', '9p', 'overlay')
 PACKAGE = 'linux-image-amd64'
+# apt drops its privileges for downloads where it can, and warns where it cannot.
+AS_ROOT = {'APT::Sandbox::User': 'root'}
 
 
 def _output(*command, **options):
@@ -31,30 +34,54 @@ def _output(*command, **options):
                           **options).stdout
 
 
-def current_kernel():
+def backports(folder):
+    """apt's options for Debian's backports to this release, from the same mirror, and for nothing else. What apt
+    keeps for them is below the folder."""
+    release = platform.freedesktop_os_release()['VERSION_CODENAME']
+    mirror = _output('apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages',
+                     f'Codename: {release}').split()[0]
+    lists, sources = folder / 'apt/lists', folder / 'apt/sources'
+    options = [word for name, value in {
+        'Dir::Etc::SourceList': '/dev/null', 'Dir::Etc::SourceParts': sources, 'Dir::State::Lists': lists,
+        'Dir::Cache::pkgcache': '', 'Dir::Cache::srcpkgcache': '', **AS_ROOT}.items()
+        for word in ('-o', f'{name}={value}')]
+    if not any(lists.glob('*Packages')):
+        for made in (sources, lists / 'partial'):
+            made.mkdir(parents=True, exist_ok=True)
+        (sources / 'backports.sources').write_text(
+            f'Types: deb\nURIs: {mirror}\nSuites: {release}-backports\nComponents: main\n'
+            'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n')
+        _output('apt-get', '-qq', *options, 'update')
+    return options
+
+
+def current_kernel(apt):
     """The package that linux-image-amd64 stands for, and its version, as apt knows them."""
-    text = _output('apt-cache', 'show', '--no-all-versions', PACKAGE)
+    text = _output('apt-cache', *apt, 'show', '--no-all-versions', PACKAGE)
     found = re.search(r'^Depends: .*?(linux-image-\S+) \(= (\S+)\)', text, re.M)
     return found[1], found[2]
 
 
 def vmlinux(image):
-    """The ELF file inside a compressed kernel image: QEMU starts it in half a second, where the image's
-    own unpacking takes many under emulation."""
+    """The ELF file inside a kernel image that is compressed by xz: QEMU starts it in half a second, where the
+    image's own unpacking takes many under emulation. (Newer ones unpack in a second: then the image itself.)"""
     for found in re.finditer(b'\xfd7zXZ\0', image):
         with contextlib.suppress(lzma.LZMAError):
             elf = lzma.LZMADecompressor().decompress(image[found.start():])
             if elf.startswith(b'\x7fELF'):
                 return elf
-    raise ValueError('there is no xz-compressed kernel in the image')
+    return image
 
 
 class Image:
-    """Debian's current kernel and an initramfs, kept below a folder. Making it downloads one package."""
+    """Debian's current kernel and an initramfs, kept below a folder. Making it downloads one package. newer: the
+    kernel that Debian's backports have for this release."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, newer=False):
         folder = pathlib.Path(folder).resolve()
-        package, version = current_kernel()
+        self.apt = backports(folder) if newer else [word for name, value in AS_ROOT.items()
+                                                    for word in ('-o', f'{name}={value}')]
+        package, version = current_kernel(self.apt)
         self.folder = folder / f'{package}_{version}'
         if not self.folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +91,7 @@ class Image:
         self._make_initramfs()
 
     def _unpack(self, new, package, version):
-        # apt drops its privileges for downloads where it can, and warns where it cannot.
-        _output('apt-get', '-qq', '-o', 'APT::Sandbox::User=root', 'download',
-                f'{package}={version}', cwd=new)
+        _output('apt-get', '-qq', *self.apt, 'download', f'{package}={version}', cwd=new)
         deb, = new.glob('*.deb')
         _output('dpkg-deb', '--extract', deb, new / 'files')
         image, = (new / 'files/boot').glob('vmlinuz-*')

@@ -21,9 +21,10 @@ from hypervisor import Libvirt, MachineImage, Qemu  # noqa: E402  (needs the pat
 
 
 @pytest.fixture
-def engine():
-    """The one that portmirror chooses by itself here."""
-    return 'auto'
+def engine(request):
+    """The one that portmirror chooses by itself here, unless the test is about one."""
+    marker = request.node.get_closest_marker('engine')
+    return marker.args[0] if marker else 'auto'
 
 
 @pytest.fixture(scope='session')
