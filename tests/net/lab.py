@@ -12,7 +12,7 @@ however that ends. Nothing runs in it but what the test starts.
 import collections
 import contextlib
 import ctypes
-import functools
+import fcntl
 import json
 import os
 import pathlib
@@ -30,6 +30,7 @@ MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 SO_RCVBUFFORCE = 33
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 0x10, 0x40
 
 # Programs at a device's hooks without any qdisc came with Linux 6.6.
@@ -50,35 +51,26 @@ def own_bpf_file_system():
     _must(_libc.mount(b'bpf', b'/sys/fs/bpf', b'bpf', 0, None))
 
 
-def _in_thread(function):
-    """Runs function in a thread of its own, whose namespace may then change, and returns its result."""
-    result = []
-
-    def body():
-        try:
-            result.extend((True, function()))
-        except BaseException as error:  # handed to the caller, whatever it is
-            result.extend((False, error))
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    if not result[0]:
-        raise result[1]
-    return result[1]
+@contextlib.contextmanager
+def _and_back():
+    """After the block this thread is in the network namespace in which it was before it."""
+    home = os.open('/proc/thread-self/ns/net', os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        _must(_libc.setns(home, CLONE_NEWNET))
+        os.close(home)
 
 
 class Namespace:
     """A network namespace without a name."""
 
     def __init__(self, name):
-        def make():
-            _must(_libc.unshare(CLONE_NEWNET))
-            return os.open('/proc/thread-self/ns/net', os.O_RDONLY | os.O_CLOEXEC)
-
         self.name = name
-        self.fd = _in_thread(make)
-        self.run('ip', 'link', 'set', 'lo', 'up')
+        with _and_back():
+            _must(_libc.unshare(CLONE_NEWNET))
+            self.fd = os.open('/proc/thread-self/ns/net', os.O_RDONLY | os.O_CLOEXEC)
+        self.up('lo')
 
     def __repr__(self):
         return f'<namespace {self.name}>'
@@ -92,15 +84,12 @@ class Namespace:
 
     def inside(self, function):
         """The result of function(), called in this namespace: sockets made there stay in it."""
-        def body():
+        with _and_back():
             _must(_libc.setns(self.fd, CLONE_NEWNET))
             return function()
-        return _in_thread(body)
 
-    def popen(self, *command, pass_fds=(), **options):
-        enter = ['nsenter', f'--net=/proc/self/fd/{self.fd}', '--']
-        return subprocess.Popen([*enter, *map(str, command)], pass_fds=[self.fd, *pass_fds],
-                                **{'text': True, **options})
+    def popen(self, *command, **options):
+        return self.inside(lambda: subprocess.Popen(list(map(str, command)), **{'text': True, **options}))
 
     def run(self, *command, check=True, stdin='', timeout=60, **options):
         """Runs the command to its end: a CompletedProcess with its stdout and stderr as text."""
@@ -132,9 +121,17 @@ class Namespace:
 
     def sysctl(self, **values):
         """sysctl(net__ipv4__ip_forward=1): a dot of the name is two underscores here."""
-        for name, value in values.items():
-            path = pathlib.Path('/proc/sys', *name.split('__'))
-            self.inside(functools.partial(path.write_text, str(value)))
+        def body():
+            for name, value in values.items():
+                pathlib.Path('/proc/sys', *name.split('__')).write_text(str(value))
+        self.inside(body)
+
+    def up(self, dev):
+        """Sets the device up."""
+        def body():
+            with socket.socket() as sock:
+                fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack('16sH14x', dev.encode(), IFF_UP))
+        self.inside(body)
 
     def send(self, frames, dev='eth0'):
         """Puts frames (bytes, the Ethernet header first, without its checksum) on the device."""
@@ -156,10 +153,10 @@ class Namespace:
     def state(self):
         """All that tc, bridge and ip tell of this namespace's devices, without what changes by
         itself, and what is pinned: two of these are equal if and only if the configuration is."""
-        devices = [link['ifname'] for link in self.json('ip', '-j', 'link')]
+        links = self._links()
         qdiscs = self.json('tc', '-j', 'qdisc', 'show')
         shows = ['actions list action mirred']
-        for dev in devices:
+        for dev in [link['ifname'] for link in links]:
             parents = {'root'} | {qdisc['handle'] for qdisc in qdiscs
                                   if qdisc['dev'] == dev and qdisc['kind'] != 'clsact'}
             if any(qdisc['dev'] == dev and qdisc['kind'] == 'clsact' for qdisc in qdiscs):
@@ -168,16 +165,28 @@ class Namespace:
             shows += [f'filter show dev {dev} ' +
                       (parent if parent.isalpha() else f'parent {parent}')
                       for parent in sorted(parents - {'0:'})]
-        state = {'qdisc': qdiscs}
-        for show in shows:
-            text = self.run('tc', *show.split()).stdout
-            # How long ago, how often: not what was configured.
-            state[show] = re.sub(r' (?:installed|used|firstused) \d+ sec', '', text)
-        state['ip link'] = _steady(self.json('ip', '-j', '-d', 'link'))
+        # One process shows all; the qdisc of lo stands between one thing and the next.
+        text = self.tc(*[line for show in shows for line in (show, 'qdisc show dev lo')]).stdout
+        # How long ago, how often: not what was configured.
+        text = re.sub(r' (?:installed|used|firstused) \d+ sec', '', text)
+        state = dict(zip(shows, re.split(r'^qdisc .*\n', text, flags=re.M)[:-1], strict=True))
+        state['qdisc'] = qdiscs
+        state['ip link'] = _steady(links)
         state['bridge link'] = _steady(self.json('bridge', '-j', '-d', 'link'))
         state['bridge vlan'] = self.json('bridge', '-j', 'vlan')
         state['pins'] = sorted(map(str, self.pins('**/*')))
         return state
+
+    def _links(self, seconds=2.0):
+        """All links, as soon as the kernel has taken note of each one's carrier, which it does a moment later."""
+        end = time.monotonic() + seconds
+        while True:
+            links = self.json('ip', '-j', '-d', 'link')
+            if time.monotonic() > end or all(
+                    ('LOWER_UP' in link['flags']) == (link['operstate'] in ('UP', 'UNKNOWN'))
+                    for link in links if 'UP' in link['flags']):
+                return links
+            time.sleep(0.01)
 
     def pins(self, pattern):
         """What portmirror has pinned for this namespace, by names below the folder of its house."""
@@ -298,12 +307,12 @@ class Lab:
             if os.path.exists('/proc/sys/net/bridge'):
                 # br_netfilter would cut the padding off short IP frames.
                 self.host.sysctl(**{'net__bridge__bridge-nf-call-iptables': 0})
-            self.host.ip(f'link add br0 type bridge mcast_snooping 0 forward_delay 0 {bridge}',
-                         'link set br0 up')
+            self.host.ip(f'link add br0 type bridge mcast_snooping 0 forward_delay 0 {bridge}')
             self.sensor = self._namespace(Namespace('sensor'))
             self.cable('ids0', self.sensor, '02:00:00:00:ff:01')
-            for name in names:
-                self.add_machine(name)
+            self._add(names)
+            # (Its state would be unknown for up to a second.)
+            self.host.ip('link set br0 up', *['link set br0 state up'] * bool(names))
             if ipv6:
                 for machine in self.machines:
                     with machine.capture(sent=True) as reports:
@@ -330,25 +339,35 @@ class Lab:
 
     def cable(self, port, namespace, mac, end='eth0'):
         """A device of the host whose other end is in the namespace."""
-        self.host.ip(f'link add {port} type veth peer name {end} address {mac} '
-                     f'netns /proc/self/fd/{namespace.fd}',
-                     f'link set {port} up', pass_fds=[namespace.fd])
-        namespace.ip(f'link set {end} up')
+        self._cables((port, namespace, mac, end))
+
+    def _cables(self, *cables):
+        self.host.ip(*[line for port, namespace, mac, end in cables for line in (
+            f'link add {port} type veth peer name {end} address {mac} netns /proc/self/fd/{namespace.fd}',
+            f'link set {port} up')], pass_fds=[namespace.fd for _, namespace, _, _ in cables])
+        for _, namespace, _, end in cables:
+            namespace.up(end)
 
     def add_machine(self, name=None):
         """Plugs one more machine into the bridge."""
-        number = len(self.machines) + 1
-        machine = self._namespace(Machine(name or f'machine{number}', number))
-        self.cable(machine.port, machine, machine.mac)
-        self.host.ip(f'link set {machine.port} master br0')
-        machine.ip(f'address add {machine.ipv4}/24 dev eth0',
-                   *[f'address add {machine.ipv6}/64 dev eth0 nodad'] * self.ipv6)
-        if not self.learn:
-            for other in self.machines:
-                other.ip(*self._neighbour(machine))
-                machine.ip(*self._neighbour(other))
-        self.machines.append(machine)
-        return machine
+        self._add([name or f'machine{len(self.machines) + 1}'])
+        return self.machines[-1]
+
+    def _add(self, names):
+        new = [self._namespace(Machine(name, number))
+               for number, name in enumerate(names, len(self.machines) + 1)]
+        self.machines += new
+        self._cables(*[(machine.port, machine, machine.mac, 'eth0') for machine in new])
+        self.host.ip(*[f'link set {machine.port} master br0' for machine in new])
+        for machine in self.machines:
+            lines = []
+            if machine in new:
+                lines += [f'address add {machine.ipv4}/24 dev eth0']
+                lines += [f'address add {machine.ipv6}/64 dev eth0 nodad'] * self.ipv6
+            if not self.learn:
+                lines += [line for other in self.machines if other is not machine and (machine in new or other in new)
+                          for line in self._neighbour(other)]
+            machine.ip(*lines)
 
     def _neighbour(self, machine):
         addresses = [machine.ipv4] + [machine.ipv6] * self.ipv6
