@@ -65,8 +65,15 @@ void catch_tell(struct catch_loop *l, const struct caught *caught)
 {
 	if (send(l->socket, caught, sizeof(*caught), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return;
-	l->way->let_go(l, caught->stop.pid);
 	guardian_release(l->guardian, &caught->stop);
+	catch_let_go(l, caught);
+}
+
+void catch_let_go(struct catch_loop *l, const struct caught *caught)
+{
+	l->way->let_go(l, caught->stop.pid);
+	if (!caught->loader) /* which was not counted */
+		l->way->more(l, 1);
 }
 
 static void obey(struct catch_loop *l)
@@ -284,18 +291,23 @@ static void look_for_tracer(struct caught *caught, const struct guardian *g)
 int catch_settle(struct caught *caught, const struct catch_rule *rule, const struct guardian *g,
 		 int64_t deadline, struct err *e)
 {
-	int pidfd cleanup(fd_close_at) = pidfd_open(caught->stop.pid, 0);
-	int result = trace_wait_stopped(caught->stop.pid, pidfd, deadline);
+	pid_t pid = caught->stop.pid;
+	int pidfd cleanup(fd_close_at) = pidfd_open(pid, 0);
+	int result = pidfd < 0 ? -errno : trace_wait_stopped(pid, pidfd, deadline);
 
 	if (result == 0)
 		result = judge(caught, rule, e);
+	else if (result == -ESRCH)
+		err_set(e, result, "Process %d ended before it was stopped", pid);
+	else if (result == -ETIME)
+		err_set(e, result, "Process %d was not stopped in time", pid);
 	else
-		err_set(e, result, "Process %d %s", caught->stop.pid,
-			result == -ESRCH ? "ended before it was stopped"
-					 : "was not stopped in time");
+		err_sys(e, result, "Process %d can't be looked at", pid);
 	if (result == 0)
 		look_for_tracer(caught, g);
 	else if (pidfd >= 0)
 		pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+	else if (result != -ESRCH)
+		kill(pid, SIGCONT);
 	return result;
 }

@@ -159,7 +159,7 @@ static int tell(void *data, void *bytes, size_t len)
 	if (catch_hold(l, &caught))
 		catch_tell(l, &caught);
 	else
-		l->way->let_go(l, caught.stop.pid);
+		catch_let_go(l, &caught);
 	return 0;
 }
 

@@ -55,6 +55,9 @@ bool catch_hold(struct catch_loop *l, struct caught *caught);
 /* Tells stopexec of what is stopped. Where that can't take it, it goes on. */
 void catch_tell(struct catch_loop *l, const struct caught *caught);
 
+/* It was stopped, and counted, for nobody: it goes on, and another one may be. */
+void catch_let_go(struct catch_loop *l, const struct caught *caught);
+
 /* True for stopexec and those who started it. */
 bool catch_spares(const struct catch_loop *l, pid_t pid);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ static bool record_of(const struct watch *w, size_t n, char path[PATH_MAX])
 
 static void drop(struct watch *w, size_t n)
 {
-	close(w->held[n].pidfd);
+	fd_close_at(&w->held[n].pidfd);
 	w->held[n] = w->held[--w->count];
 }
 
@@ -97,7 +98,16 @@ static void take_breakpoint(pid_t pid)
 		point_abandon(&t);
 }
 
-/* The pidfd names the process for sure, where its number may have become another's. */
+/* The pidfd names the process for sure, where its number may have become another's; but where no
+ * descriptor was left for it, rather that than a process that stays stopped. */
+static void send_continue(const struct held *held)
+{
+	if (held->pidfd >= 0)
+		pidfd_send_signal(held->pidfd, SIGCONT, NULL, 0);
+	else
+		kill(held->is.stop.pid, SIGCONT);
+}
+
 static void go_on(struct watch *w, size_t n)
 {
 	char path[PATH_MAX];
@@ -106,18 +116,16 @@ static void go_on(struct watch *w, size_t n)
 	if (!done && w->held[n].traces)
 		take_breakpoint(w->held[n].is.stop.pid);
 	if (!done && !in_other_hands(w, &w->held[n]))
-		pidfd_send_signal(w->held[n].pidfd, SIGCONT, NULL, 0);
+		send_continue(&w->held[n]);
 	forget(w, n);
 }
 
-static void hold(struct watch *w, const struct message *message, int pidfd)
+static int hold(struct watch *w, const struct message *message, int pidfd)
 {
-	if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0) {
-		pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
-		close(pidfd);
-		return;
-	}
+	if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0)
+		return -ENOMEM;
 	w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
+	return 0;
 }
 
 static void obey_for(struct watch *w, size_t n, const struct message *message)
@@ -143,22 +151,23 @@ static void obey_for(struct watch *w, size_t n, const struct message *message)
 }
 
 /* Takes the descriptors. */
-static void obey(struct watch *w, const struct message *message, const int fds[MANY_FDS])
+static int obey(struct watch *w, const struct message *message, const int fds[MANY_FDS])
 {
-	if (message->order == ORDER_HOLD && fds[0] >= 0)
-		hold(w, message, fds[0]);
-	if (message->order == ORDER_DRAIN)
+	if (message->order == ORDER_HOLD)
+		return hold(w, message, fds[0]);
+	if (message->order == ORDER_DRAIN) {
 		w->maps = (struct catch_maps){fds[0], fds[1]};
-	if (message->order == ORDER_HOLD || message->order == ORDER_DRAIN)
-		return;
+		return 0;
+	}
 	for (size_t n = w->count; n-- > 0;)
 		if (w->held[n].is.stop.pid == message->stop.pid &&
 		    w->held[n].is.stop.number == message->stop.number)
 			obey_for(w, n, message);
+	return 0;
 }
 
-/* False: stopexec has ended. */
-static bool take_order(struct watch *w)
+/* 0; -EPIPE: stopexec has ended; -ENOMEM: it can't be obeyed. */
+static int take_order(struct watch *w)
 {
 	struct message message;
 	union {
@@ -176,15 +185,14 @@ static bool take_order(struct watch *w)
 	int fds[MANY_FDS] = {-1, -1};
 	ssize_t len = recvmsg(w->socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
-	if (len < 0)
-		return errno == EAGAIN || errno == EINTR;
+	if (len < 0 && errno != ECONNRESET)
+		return 0; /* it is still there, to be taken again */
 	if (len != sizeof(message))
-		return false;
+		return -EPIPE;
 	part = CMSG_FIRSTHDR(&header);
 	if (part != NULL && part->cmsg_type == SCM_RIGHTS)
 		memcpy(fds, CMSG_DATA(part), part->cmsg_len - CMSG_LEN(0));
-	obey(w, &message, fds);
-	return true;
+	return obey(w, &message, fds);
 }
 
 /*
@@ -239,22 +247,27 @@ static int fill_polls(struct watch *w, int *wait)
 	return 0;
 }
 
+/* Until all has been told that can be: a guardian that can't watch lets go, and ends. */
 static void serve(struct watch *w)
 {
-	int wait;
+	int wait, result = 0;
 
-	while (w->socket >= 0 || w->count > 0) {
+	while (result != -ENOMEM && (w->socket >= 0 || w->count > 0)) {
 		if (fill_polls(w, &wait) < 0)
 			break;
-		if (poll(w->polls, w->count + SOCKETS, wait) < 0)
+		if (poll(w->polls, w->count + SOCKETS, wait) < 0) {
+			if (errno == EINVAL) /* more than RLIMIT_NOFILE */
+				break;
 			continue;
+		}
 		for (size_t n = w->count; n-- > 0;) {
 			if (w->polls[n + SOCKETS].revents != 0)
 				forget(w, n);
 			else if (w->held[n].is.deadline <= now_ms())
 				go_on(w, n);
 		}
-		if (w->socket >= 0 && w->polls[0].revents != 0 && !take_order(w))
+		result = w->socket >= 0 && w->polls[0].revents != 0 ? take_order(w) : 0;
+		if (result == -EPIPE)
 			owner_ended(w);
 		if (w->other >= 0 && w->polls[1].revents != 0) {
 			close(w->other);
@@ -281,7 +294,8 @@ static void close_others(int *keep, size_t count)
 
 	qsort(keep, count, sizeof(*keep), by_number);
 	for (int fd = 0; fd < (int)next; fd++)
-		dup2(null, fd); /* main() sees to it that none of ours is there */
+		if (dup2(null, fd) < 0) /* main() sees to it that none of ours is there */
+			close(fd);
 	for (size_t i = 0; i < count; i++) {
 		if ((unsigned)keep[i] > next) /* an empty range is an error */
 			close_range(next, (unsigned)keep[i] - 1, 0);
@@ -290,31 +304,72 @@ static void close_others(int *keep, size_t count)
 	close_range(next, UINT_MAX, 0);
 }
 
-static _Noreturn void guard(struct watch *w)
+/* Each held process takes a descriptor. More than root gives itself, or the user has, it can't
+ * have. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* What can fail, before anybody relies on it. */
+static int prepare(struct watch *w)
 {
 	int keep[] = {w->socket, w->other, w->owner_pidfd};
+	int wait;
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Else the caller of a set-user-ID stopexec could end it. */
 	if (geteuid() == 0 && setresuid(0, 0, 0) < 0)
-		_exit(EXIT_FAILURE);
+		return -errno;
 	setsid();
 	prctl(PR_SET_NAME, "stopexec-guard");
 	if (chdir("/") < 0)
-		_exit(EXIT_FAILURE);
+		return -errno;
+	raise_limit();
 	close_others(keep, COUNT(keep));
+	if (array_room(&w->held, &w->room, 0, sizeof(*w->held)) < 0)
+		return -ENOMEM;
+	return fill_polls(w, &wait);
+}
+
+/* Tells stopexec whether it watches. */
+static bool tell(int socket, int result)
+{
+	return send(socket, &result, sizeof(result), MSG_NOSIGNAL) >= 0 && result == 0;
+}
+
+static _Noreturn void guard(struct watch *w)
+{
+	if (!tell(w->socket, prepare(w)))
+		_exit(EXIT_FAILURE);
 	serve(w);
 	_exit(EXIT_SUCCESS);
 }
 
 /* Its parent ends at once, so that nobody has to wait for it and it counts as nobody's child. */
+static _Noreturn void start_grandchild(struct watch *w)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		guard(w);
+	if (pid < 0)
+		(void)tell(w->socket, -errno);
+	_exit(EXIT_SUCCESS);
+}
+
 static int start_one(const char *records, int other, int *socket, struct err *e)
 {
 	int owner cleanup(fd_close_at) = pidfd_open(getpid(), 0);
 	struct watch w = {.other = other, .owner = getpid(), .owner_pidfd = owner};
-	int ends[2];
+	int ends[2], result = -EPIPE;
 	pid_t pid;
 
 	w.records = records;
@@ -326,18 +381,21 @@ static int start_one(const char *records, int other, int *socket, struct err *e)
 		return err_sys(e, -errno, "No pipe to a guardian could be made");
 	pid = fork();
 	if (pid == 0) {
-		pid = fork();
 		w.socket = ends[1];
-		if (pid == 0)
-			guard(&w);
-		_exit(pid < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+		start_grandchild(&w);
 	}
+	if (pid < 0)
+		result = -errno;
 	close(ends[1]);
-	if (pid < 0) {
-		close(ends[0]);
-		return err_sys(e, -errno, "No guardian could be started");
+	if (pid > 0) {
+		waitpid(pid, NULL, 0);
+		if (recv(ends[0], &result, sizeof(result), 0) < 0)
+			result = -errno;
 	}
-	waitpid(pid, NULL, 0);
+	if (result < 0) {
+		close(ends[0]);
+		return err_sys(e, result, "No guardian could be started");
+	}
 	*socket = ends[0];
 	return 0;
 }
@@ -384,15 +442,18 @@ static int send_one(int socket, const struct message *message, const int *fds, s
 	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* 0 where at least one of them has it. */
+/* 0 where each of them has it. */
 static int send_all(const struct guardian *g, const struct message *message, const int *fds,
 		    size_t count)
 {
-	int result = -EPIPE;
+	int result = 0;
 
-	for (size_t i = 0; i < GUARDIANS; i++)
-		if (send_one(g->sockets[i], message, fds, count) == 0)
-			result = 0;
+	for (size_t i = 0; i < GUARDIANS; i++) {
+		int one = send_one(g->sockets[i], message, fds, count);
+
+		if (one < 0)
+			result = one;
+	}
 	return result;
 }
 
@@ -405,7 +466,11 @@ int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t mil
 		.deadline = now_ms() + milliseconds,
 	};
 
-	return pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+	int result = pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+
+	if (result < 0)
+		guardian_release(g, stop);
+	return result;
 }
 
 void guardian_traced(const struct guardian *g, const struct stop *stop)
@@ -437,11 +502,11 @@ void guardian_release(const struct guardian *g, const struct stop *stop)
 	(void)send_all(g, &message, NULL, 0);
 }
 
-void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
+int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
 {
 	struct message message = {.order = ORDER_LEAVE, .stop = *stop, .recorded = recorded};
 
-	(void)send_all(g, &message, NULL, 0);
+	return send_all(g, &message, NULL, 0);
 }
 
 bool guardian_lost(const struct guardian *g)

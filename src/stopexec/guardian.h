@@ -34,7 +34,7 @@ int guardian_start(struct guardian *g, const char *records, struct err *e);
 
 /*
  * Called before the process is stopped: it is to go on when stopexec ends, or after so many
- * milliseconds, unless somebody traces it who did not before.
+ * milliseconds, unless somebody traces it who did not before. -errno: no guardian holds it.
  */
 int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds);
 
@@ -51,8 +51,8 @@ void guardian_traces(const struct guardian *g, const struct stop *stop, bool tra
 void guardian_release(const struct guardian *g, const struct stop *stop);
 
 /* It stays stopped when stopexec ends, until its time is up, or a guardian is killed; where it is
- * recorded, not beyond the removal of its record. */
-void guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
+ * recorded, not beyond the removal of its record. -errno: it goes on when stopexec ends. */
+int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
 
 /* True where a guardian was ended by somebody: stop nothing more. */
 bool guardian_lost(const struct guardian *g);

@@ -80,11 +80,15 @@ int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before)
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	while (waitpid(helper, &status, WNOHANG) == 0) {
-		if (go_on != 0 && traced(go_on, before)) {
-			kill(go_on, SIGCONT);
+	for (;;) {
+		pid_t ended = waitpid(helper, &status, WNOHANG);
+
+		if (ended > 0)
+			return status;
+		if (ended < 0 && errno != EINTR)
+			return -errno;
+		if (go_on != 0 && traced(go_on, before) && kill(go_on, SIGCONT) == 0)
 			go_on = 0;
-		}
 		(void)sigtimedwait(&child, NULL, &nap);
 		if (!session_ended(s))
 			continue;
@@ -96,5 +100,4 @@ int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before)
 		waitpid(helper, NULL, 0);
 		return -EINTR;
 	}
-	return status;
 }

@@ -79,11 +79,18 @@ int record_read(const char *folder, pid_t pid, struct record *record)
 	struct record got;
 	uint64_t start;
 	size_t len;
+	int result;
 
 	path_of(path, folder, pid);
-	if (file_read_at(AT_FDCWD, path, RECORD_MOST, &text, &len, NULL) < 0 ||
-	    record_parse(text, len, &got) < 0 || got.pid != pid || proc_start(pid, &start) < 0 ||
-	    start != got.start)
+	result = file_read_at(AT_FDCWD, path, RECORD_MOST, &text, &len, NULL);
+	if (result < 0)
+		return result;
+	if (record_parse(text, len, &got) < 0 || got.pid != pid)
+		return -ENOENT;
+	result = proc_start(pid, &start);
+	if (result < 0)
+		return result == -ESRCH ? -ENOENT : result;
+	if (start != got.start)
 		return -ENOENT;
 	*record = got;
 	return 0;
@@ -119,11 +126,15 @@ int record_all(const char *folder, struct record **records, size_t *count, struc
 		struct record record;
 		long pid = strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 0 || pid > INT_MAX || record_read(folder, (pid_t)pid, &record) < 0)
+		if (pid <= 0 || pid > INT_MAX)
 			continue;
-		result = array_room(&all, &room, n, sizeof(*all));
+		result = record_read(folder, (pid_t)pid, &record);
+		if (result == 0)
+			result = array_room(&all, &room, n, sizeof(*all));
 		if (result == 0)
 			all[n++] = record;
+		if (result == -ENOENT)
+			result = 0;
 	}
 	if (open != NULL)
 		closedir(open);

@@ -22,7 +22,8 @@ int record_write(const char *folder, const struct record *record, struct err *e)
 /* Reads what record_write() wrote. Pure. -EPROTO */
 int record_parse(const char *text, size_t len, struct record *record);
 
-/* The record of a process that still lives. -ENOENT: stopexec holds no such process. */
+/* The record of a process that still lives. -ENOENT: stopexec holds no such process;
+ * -errno. */
 int record_read(const char *folder, pid_t pid, struct record *record);
 
 void record_remove(const char *folder, pid_t pid);

@@ -162,7 +162,7 @@ void session_close(struct session *s)
 	s->terminal = -1;
 }
 
-void session_say(const struct session *s, const char *text, size_t len)
+bool session_say(const struct session *s, const char *text, size_t len)
 {
 	int to = s->terminal < 0 || isatty(STDERR_FILENO) ? STDERR_FILENO : s->terminal;
 
@@ -172,10 +172,11 @@ void session_say(const struct session *s, const char *text, size_t len)
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return;
+			return false;
 		text += done;
 		len -= (size_t)done;
 	}
+	return true;
 }
 
 void session_note(const struct session *s, const char *format, ...)
@@ -192,7 +193,7 @@ void session_note(const struct session *s, const char *format, ...)
 	if ((size_t)len > sizeof(text) - 2)
 		len = sizeof(text) - 2;
 	text[len] = '\n';
-	session_say(s, text, (size_t)len + 1);
+	(void)session_say(s, text, (size_t)len + 1);
 }
 
 int session_failed(const struct session *s, const struct err *e)
@@ -234,11 +235,15 @@ static bool write_record(struct session *s, pid_t pid)
 {
 	struct record record = {.pid = pid, .by = getuid()};
 	struct err e = {0};
+	int result;
 
-	record.deadline = now_ms() + s->seconds * 1000;
-	if (s->records[0] == '\0' || proc_start(pid, &record.start) < 0)
+	if (s->records[0] == '\0')
 		return false;
-	if (record_write(s->records, &record, &e) == 0)
+	record.deadline = now_ms() + s->seconds * 1000;
+	result = proc_start(pid, &record.start);
+	if (result < 0)
+		err_sys(&e, result, "process %d can't be looked at", pid);
+	else if (record_write(s->records, &record, &e) == 0)
 		return true;
 	session_note(s, "\"stopexec list\" will not show it: %s", e.text);
 	return false;
@@ -250,7 +255,7 @@ static bool in_foreground(const struct session *s)
 	return s->terminal >= 0 && tcgetpgrp(s->terminal) == getpgrp();
 }
 
-static void report(struct session *s, pid_t pid, const char *where)
+static bool report(struct session *s, pid_t pid, const char *where)
 {
 	struct report_hints hints = {
 		.point = where,
@@ -265,18 +270,16 @@ static void report(struct session *s, pid_t pid, const char *where)
 	struct buf text cleanup(buf_free) = {0};
 
 	if (looked == NULL || report_look(pid, s->unprivileged, looked) < 0)
-		return;
-	if (!s->json) {
+		return false;
+	if (s->json)
+		json_report(&text, looked, &hints);
+	else
 		report_write(&text, looked, &hints);
-		if (buf_status(&text) == 0)
-			session_say(s, text.data, text.len);
-		return;
-	}
-	json_report(&text, looked, &hints);
-	if (buf_status(&text) == 0) {
-		puts(text.data);
-		fflush(stdout);
-	}
+	if (buf_status(&text) < 0)
+		return false;
+	if (s->json)
+		return puts(text.data) != EOF && fflush(stdout) == 0;
+	return session_say(s, text.data, text.len);
 }
 
 static bool enter_pressed(const struct session *s)
@@ -296,6 +299,7 @@ static void note_timeout(const struct session *s, pid_t pid, int64_t deadline)
 struct subject {
 	struct stop stop;
 	int pidfd;
+	bool has_random;
 	uint64_t random;
 };
 
@@ -304,7 +308,15 @@ static bool is_past(const struct subject *p)
 {
 	uint64_t random;
 
-	return proc_random(p->stop.pid, &random) == 0 && random != p->random;
+	return p->has_random && proc_random(p->stop.pid, &random) == 0 && random != p->random;
+}
+
+/* What was asked can't be done, so it goes on. */
+static enum outcome give_up(struct session *s, pid_t pid, const char *why)
+{
+	cli_complain(s->call, "Process %d goes on: %s", pid, why);
+	s->failed = true;
+	return OUTCOME_CONTINUED;
 }
 
 /* Until somebody traces it, or it is to go on. The guardians look after the time. */
@@ -318,12 +330,19 @@ static enum outcome hold(struct session *s, const struct subject *p)
 
 	for (;;) {
 		struct proc_status status;
+		struct err e = {0};
+		int looked;
 
 		if (poll(polls, COUNT(polls), LOOK) < 0)
 			polls[0].revents = polls[1].revents = 0;
-		if (polls[0].revents != 0 || proc_status(pid, &status) < 0) {
+		looked = proc_status(pid, &status);
+		if (polls[0].revents != 0 || looked == -ESRCH) {
 			note_timeout(s, pid, deadline);
 			return OUTCOME_GONE;
+		}
+		if (looked < 0) {
+			err_sys(&e, looked, "it can't be looked at");
+			return give_up(s, pid, e.text);
 		}
 		if (status.tracer != 0 && status.tracer != p->stop.tracer)
 			return OUTCOME_TRACED;
@@ -342,7 +361,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 	}
 }
 
-static pid_t start_helper(struct session *s, pid_t pid, int *gate)
+static pid_t start_helper(struct session *s, pid_t pid, int *gate, struct err *e)
 {
 	struct handover h = {
 		.pid = pid,
@@ -352,8 +371,6 @@ static pid_t start_helper(struct session *s, pid_t pid, int *gate)
 	enum debugger debugger = s->after == AFTER_GDB ? DEBUGGER_GDB : DEBUGGER_STRACE;
 	struct buf strings cleanup(buf_free) = {0}, line cleanup(buf_free) = {0};
 	const char *words[MANY_WORDS] = {"sh", "-c", NULL};
-	struct err e = {0};
-	pid_t helper = -ENOMEM;
 
 	if (s->after == AFTER_COMMAND) {
 		for (const char *at = s->command; *at != '\0'; at++) {
@@ -378,22 +395,21 @@ static pid_t start_helper(struct session *s, pid_t pid, int *gate)
 		words[2] = buf_text(&line);
 		words[3] = NULL;
 	}
-	if (buf_status(&strings) == 0 && buf_status(&line) == 0)
-		helper = helper_start(words, gate, &e);
-	if (helper < 0)
-		session_note(s, "No debugger could be started: %s", e.text);
-	return helper;
+	if (buf_status(&strings) < 0 || buf_status(&line) < 0)
+		return err_sys(e, -ENOMEM, "no debugger could be started");
+	return helper_start(words, gate, e);
 }
 
 static enum outcome assist(struct session *s, const struct subject *p)
 {
 	int gate = -1;
-	pid_t helper = start_helper(s, p->stop.pid, &gate);
+	struct err e = {0};
+	pid_t helper = start_helper(s, p->stop.pid, &gate, &e);
 	struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
 	int status;
 
 	if (helper < 0)
-		return OUTCOME_CONTINUED;
+		return give_up(s, p->stop.pid, e.text);
 	if (s->catcher != NULL)
 		(void)catch_pass(s->catcher, helper);
 	helper_go(&gate);
@@ -412,26 +428,32 @@ static enum outcome assist(struct session *s, const struct subject *p)
 	return poll(&end, 1, 0) > 0 ? OUTCOME_GONE : OUTCOME_CONTINUED;
 }
 
-static void go_on(const struct subject *p)
+/* False: it could not be told to. */
+static bool go_on(const struct subject *p)
 {
 	struct proc_status status;
 
-	if (proc_status(p->stop.pid, &status) == 0 && !is_past(p) &&
-	    (status.tracer == 0 || status.tracer == p->stop.tracer))
-		pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0);
+	if (proc_status(p->stop.pid, &status) == 0 &&
+	    (is_past(p) || (status.tracer != 0 && status.tracer != p->stop.tracer)))
+		return true;
+	if (p->pidfd < 0)
+		return kill(p->stop.pid, SIGCONT) == 0;
+	return pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) == 0;
 }
 
 static enum outcome work_on(struct session *s, const struct subject *p, const char *where)
 {
 	bool recorded = write_record(s, p->stop.pid);
 
-	report(s, p->stop.pid, where);
+	if (!report(s, p->stop.pid, where))
+		return give_up(s, p->stop.pid, "it can't be told what it is");
 	switch (s->after) {
 	case AFTER_WAIT:
 		return hold(s, p);
 	case AFTER_LEAVE:
-		guardian_leave(&s->guardian, &p->stop, recorded);
-		return OUTCOME_LEFT;
+		if (guardian_leave(&s->guardian, &p->stop, recorded) == 0)
+			return OUTCOME_LEFT;
+		return give_up(s, p->stop.pid, "a guardian can't be told to leave it stopped");
 	case AFTER_GDB:
 	case AFTER_STRACE:
 		if (p->stop.tracer == 0)
@@ -449,17 +471,23 @@ enum outcome session_present(struct session *s, const struct stop *stop, const c
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
 	struct subject subject = {.stop = *stop, .pidfd = pidfd};
+	int result = pidfd < 0 ? -errno : proc_random(stop->pid, &subject.random);
 	enum outcome outcome;
+	struct err e = {0};
 
-	if (pidfd < 0 || proc_random(stop->pid, &subject.random) < 0)
-		return OUTCOME_GONE;
-	outcome = work_on(s, &subject, where);
+	subject.has_random = result == 0;
+	if (result == -ESRCH)
+		outcome = OUTCOME_GONE;
+	else if (result < 0)
+		outcome = give_up(s, stop->pid, (err_sys(&e, result, "it can't be held"), e.text));
+	else
+		outcome = work_on(s, &subject, where);
 	if (outcome == OUTCOME_LEFT)
 		return outcome;
 	if (s->records[0] != '\0')
 		record_remove(s->records, stop->pid);
-	if (outcome == OUTCOME_CONTINUED)
-		go_on(&subject);
-	guardian_release(&s->guardian, stop);
+	/* Else the guardians do it, when stopexec ends. */
+	if (outcome != OUTCOME_CONTINUED || go_on(&subject))
+		guardian_release(&s->guardian, stop);
 	return outcome;
 }

@@ -36,6 +36,7 @@ struct session {
 	bool ended_by_user;	       /* by kill(2), not from the terminal */
 	const struct catcher *catcher; /* is told of our helpers; may be NULL */
 	bool unprivileged;	       /* we traced without CAP_SYS_PTRACE */
+	bool failed;		       /* what was asked could not be done, and that was said */
 };
 
 /* What became of a process that was presented. */
@@ -58,8 +59,8 @@ void session_close(struct session *s);
 void session_records(char records[256]);
 
 /* Text for the person: on stderr where that is a terminal, else on the controlling terminal, else
- * on stderr all the same. Never on stdout, which may be the program's. */
-void session_say(const struct session *s, const char *text, size_t len);
+ * on stderr all the same. Never on stdout, which may be the program's. False: nobody has it. */
+bool session_say(const struct session *s, const char *text, size_t len);
 void session_note(const struct session *s, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

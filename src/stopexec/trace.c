@@ -108,7 +108,9 @@ static int wait_for(struct trace *t, pid_t which)
 			t->pid = got;
 			return (int)event_of(t, status);
 		}
-		if (got < 0 && errno != EINTR)
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
 			return -errno;
 		result = wait_signal(t);
 		if (result < 0)
@@ -210,8 +212,10 @@ int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline)
 	struct proc_status status;
 
 	for (;;) {
-		if (pidfd < 0 || poll(&end, 1, 0) > 0 || proc_status(pid, &status) < 0)
-			return -ESRCH;
+		int result = proc_status(pid, &status);
+
+		if (result < 0 || poll(&end, 1, 0) > 0)
+			return result < 0 ? result : -ESRCH;
 		if (status.state == 'T' || status.state == 't')
 			return 0;
 		if (now_ms() >= deadline)

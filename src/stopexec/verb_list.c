@@ -35,13 +35,14 @@ struct row {
 	char program[4096];
 };
 
-static bool look(const struct record *record, struct row *row)
+static int look(const struct record *record, struct row *row)
 {
 	const struct passwd *by = getpwuid(record->by);
 	int64_t left = (record->deadline - now_ms()) / 1000;
+	int result = proc_status(record->pid, &row->status);
 
-	if (proc_status(record->pid, &row->status) < 0)
-		return false;
+	if (result < 0)
+		return result;
 	row->pid = record->pid;
 	row->state = row->status.tracer != 0	? "traced"
 		     : row->status.state == 'T' ? "stopped"
@@ -53,7 +54,7 @@ static bool look(const struct record *record, struct row *row)
 	row->left = left > 0 ? left : 0;
 	if (proc_program(record->pid, row->program) < 0)
 		snprintf(row->program, sizeof(row->program), "?");
-	return true;
+	return 0;
 }
 
 static void add_row(struct table *t, const struct row *row)
@@ -85,29 +86,41 @@ static void add_object(struct buf *b, const struct row *row)
 	buf_char(b, '}');
 }
 
-static int print_rows(const struct record *records, size_t count, bool json)
+static int print_rows(const struct cli_call *call, const struct record *records, size_t count)
 {
 	static const char *const titles[] = {">PID",  "STATE",	 "UID/EUID", "STOPPED BY",
 					     ">LEFT", "PROGRAM", NULL};
 	struct table *table cleanup(table_free_at) = table_new(titles);
 	struct buf text cleanup(buf_free) = {0};
 	size_t rows = 0;
+	bool failed = false;
 
 	buf_char(&text, '[');
 	for (size_t i = 0; i < count; i++) {
 		struct row row;
+		struct err e = {0};
+		int result = look(&records[i], &row);
 
-		if (!look(&records[i], &row))
+		if (result == -ESRCH)
 			continue;
+		if (result < 0) {
+			err_sys(&e, result, "Process %d can't be looked at", records[i].pid);
+			cli_complain(call, "%s", e.text);
+			return EXIT_FAILED;
+		}
 		add_row(table, &row);
 		add_object(&text, &row);
 		rows++;
 	}
 	buf_char(&text, ']');
-	if (json)
-		return buf_status(&text) < 0 || puts(text.data) == EOF ? EXIT_FAILED : EXIT_OK;
-	if (rows > 0)
-		return table_print(table, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
+	if (cli_has(call, "json"))
+		failed = buf_status(&text) < 0 || puts(text.data) == EOF;
+	else if (rows > 0)
+		failed = table_print(table, stdout) < 0;
+	if (failed)
+		cli_complain(call, "The list can't be printed: %s", strerror(errno));
+	if (failed || rows > 0 || cli_has(call, "json"))
+		return failed ? EXIT_FAILED : EXIT_OK;
 	fputs(geteuid() == 0 ? "Nothing is stopped\n"
 			     : "Nothing of yours is stopped; root's are shown to root\n",
 	      stderr);
@@ -130,7 +143,7 @@ int verb_list(const struct cli_call *call)
 		cli_complain(call, "%s", e.text);
 		return EXIT_FAILED;
 	}
-	return print_rows(records, count, cli_has(call, "json"));
+	return print_rows(call, records, count);
 }
 
 static int read_pid(const struct cli_call *call, const char *word, pid_t *pid)
@@ -156,8 +169,14 @@ static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
 	if (result != EXIT_OK)
 		return result;
 	session_records(folder);
-	if (folder[0] == '\0' || record_read(folder, *pid, &record) < 0) {
+	result = folder[0] == '\0' ? -ENOENT : record_read(folder, *pid, &record);
+	if (result == -ENOENT) {
 		cli_complain(call, "Process %d is not one that stopexec has stopped", *pid);
+		return EXIT_FAILED;
+	}
+	if (result < 0) {
+		cli_complain(call, "What is noted of process %d can't be read: %s", *pid,
+			     strerror(-result));
 		return EXIT_FAILED;
 	}
 	if (getuid() != 0 && record.by != getuid()) {
@@ -179,8 +198,9 @@ static int continue_one(const struct cli_call *call, const char *word)
 		return result;
 	/* The record is looked up again behind the open: the number may have changed hands. */
 	pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0 || take_pid(call, word, &pid) != EXIT_OK ||
-	    pidfd_send_signal(pidfd, SIGCONT, NULL, 0) < 0) {
+	if (pidfd >= 0 && take_pid(call, word, &pid) != EXIT_OK)
+		return EXIT_FAILED;
+	if (pidfd < 0 || pidfd_send_signal(pidfd, SIGCONT, NULL, 0) < 0) {
 		cli_complain(call, "Process %d can't be continued: %s", pid, strerror(errno));
 		return EXIT_FAILED;
 	}
@@ -245,5 +265,5 @@ int verb_attach(const struct cli_call *call)
 	}
 	outcome = session_present(&s, &stop, "where it was stopped");
 	session_close(&s);
-	return outcome == OUTCOME_GONE || s.ended_by == 0 ? EXIT_OK : EXIT_FAILED;
+	return !s.failed && (outcome == OUTCOME_GONE || s.ended_by == 0) ? EXIT_OK : EXIT_FAILED;
 }

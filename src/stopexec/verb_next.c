@@ -77,7 +77,6 @@ struct waiting {
 	struct program *programs;
 	long left;	 /* starts still to be caught; negative: without end */
 	int64_t give_up; /* now_ms(); INT64_MAX: never */
-	bool failed;
 };
 
 static int read_rule(struct waiting *w, const struct cli_call *call)
@@ -260,7 +259,7 @@ static void handle(struct waiting *w, struct caught *caught)
 		cli_complain(s->call, "%s", e.text);
 		kill(caught->stop.pid, SIGCONT);
 		guardian_release(&s->guardian, &caught->stop);
-		w->failed = true;
+		s->failed = true;
 		return;
 	}
 	(void)session_present(s, &caught->stop, session_where(s, words));
@@ -293,7 +292,7 @@ static int loop(struct waiting *w)
 	}
 	if (w->left > 0)
 		return 128 + s->ended_by;
-	return w->failed ? EXIT_FAILED : EXIT_OK;
+	return s->failed ? EXIT_FAILED : EXIT_OK;
 }
 
 static void waiting_close(struct waiting *w, size_t programs)

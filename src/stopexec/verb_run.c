@@ -186,8 +186,11 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 		       const char **where, struct err *e)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(t->pid, 0);
-	int result = guardian_hold(&s->guardian, stop, s->seconds * 1000);
+	int result = pidfd < 0 ? -errno : 0;
 
+	if (result < 0)
+		return err_sys(e, result, "Process %d can't be looked at", t->pid);
+	result = guardian_hold(&s->guardian, stop, s->seconds * 1000);
 	if (result < 0)
 		return err_sys(e, result, "No guardian is there, so nothing is stopped");
 	guardian_traces(&s->guardian, stop, true);
@@ -202,9 +205,12 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 	if (result < 0)
 		return result;
 	guardian_traces(&s->guardian, stop, false);
-	if (trace_wait_stopped(t->pid, pidfd, t->deadline) == -ETIME)
+	result = trace_wait_stopped(t->pid, pidfd, t->deadline);
+	if (result == -ETIME)
 		return err_set(e, -ETIME, "Process %d was not stopped in time", t->pid);
-	return 0; /* that it ended is seen when it is presented */
+	if (result < 0 && result != -ESRCH) /* that it ended is seen when it is presented */
+		return err_sys(e, result, "Process %d can't be looked at", t->pid);
+	return 0;
 }
 
 static int end_all(struct trace *t, struct follow *f)

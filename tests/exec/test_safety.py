@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import resource
 import signal
 import subprocess
 
@@ -156,6 +157,17 @@ def test_the_time_is_up_while_stopexec_is_stopped(world, armed, way):
     until(lambda: Process(started.pid).state == 'T')
     assert started.wait(10) == 7, 'the guardians let it go on'
     os.kill(tool.popen.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize('most', [64, 24], ids=['that it has by itself', 'that it can have'])
+def test_more_processes_than_descriptors(world, armed, most):
+    """A guardian has one for each process that it holds."""
+    program = armed('glibc', 'suid')
+    tool = world.next('--leave', '--count', 30, '--timeout', 2, program,
+                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, most)))
+    started = [world.start(program) for _ in range(30)]
+    assert [process.wait(10) for process in started] == [7] * 30
+    assert tool.wait() == 0 or most == 24
 
 
 def test_traced_processes_are_left_alone(world, armed):
