@@ -162,7 +162,7 @@ def test_a_port_that_changes_bridge_or_name_is_followed(lab, pm, daemon, wait_un
     lab.host.ip('link set vnet2 nomaster')
     wait_until(lambda: pm.json('show', 'ids')['ports'] == ['vnet1'] and whole(pm))
     assert not attached(lab, pm, 'vnet2')
-    lab.host.ip('link set vnet2 name tap2')
+    lab.host.ip('link set vnet2 down', 'link set vnet2 name tap2', 'link set tap2 up')
     wait_until(lambda: whole(pm, 'glob'))
     assert attached(lab, pm, 'tap2')
 
