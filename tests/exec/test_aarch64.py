@@ -92,14 +92,16 @@ PASSWD = f'root::0:0::/:/bin/sh\nuser::{USER}:{USER}::/:/bin/sh\n'
 @pytest.fixture(scope='module')
 def probes(cross, folder):
     """The probe, built in several ways: paths by their names."""
-    made = {kind: folder / f'arm-{kind}' for kind in BUILDS}
-    for kind, options in BUILDS.items():
-        subprocess.run(['aarch64-linux-gnu-gcc', '-O1', '-o', made[kind], HERE / 'probe.c', *options], check=True)
-    return made
+    return {kind: compiled('probe.c', folder / f'arm-{kind}', options) for kind, options in BUILDS.items()}
+
+
+def compiled(source, target, options=()):
+    subprocess.run(['aarch64-linux-gnu-gcc', '-O1', '-o', target, HERE / source, *options], check=True)
+    return target
 
 
 @pytest.fixture(scope='module')
-def guest(cross, probes):
+def guest(cross, probes, folder):
     if not shutil.which('qemu-system-aarch64'):
         pytest.skip('qemu-system-arm is not installed')
     try:
@@ -109,7 +111,7 @@ def guest(cross, probes):
     files = {'bin/stopexec': cross / 'stopexec', 'lib/stop.so': cross / 'stop.so',
              'lib/libc.so.6': LIBRARIES / 'libc.so.6', LOADER: LIBRARIES / 'ld-linux-aarch64.so.1',
              'etc/passwd': PASSWD.encode(), 'etc/group': f'user::{USER}:\n'.encode(),
-             'broken': probes['dynamic'].read_bytes().replace(b'/lib/ld-linux', b'/lib/no-linux', 1)}
+             'late': compiled('late.c', folder / 'arm-late'), 'broken': probes['dynamic'].read_bytes().replace(b'/lib/ld-linux', b'/lib/no-linux', 1)}
     for kind, path in probes.items():
         files.update({f'none-{kind}': path, f'suid-{kind}': path, f'setgid-{kind}': path})
     with arm.Guest(kernel, busybox, files) as machine:
@@ -216,6 +218,18 @@ def test_nobody_stays_stopped(guest):
         next_in_guest('--wait 3 /broken') +
         '/broken; echo went on $?; wait $n; cat /run/said')
     assert 'went on 127' in said and 'could not execute /broken' in said
+
+
+@pytest.mark.parametrize('ending, said', [
+    ('wait $n', 'did not come to the stop point in time'),
+    ('kill -9 $n; while grep -qs stopexec /proc/[0-9]*/comm; do :; done', ''),
+])
+def test_no_breakpoint_is_left(guest, ending, said):
+    output, _ = guest.run(
+        ': >/run/out; ' + next_in_guest('--at late --timeout 3 /late') +
+        f'/late >/run/out & p=$!; until grep -q waits /run/out; do :; done; {ending}; '
+        'kill -USR1 $p; wait $p; echo ended $?; cat /run/said')
+    assert output.startswith('ended 7\n') and said in output
 
 
 def test_stop_so_of_a_suid_program(guest):
