@@ -298,6 +298,8 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	if (r != 0 && !run.journal && run.tally.sent > 0)
 		report_note(report, "without --journal, the next run will send all of it again");
 	report_end(report, &run.tally, now_us() - started, r < 0 ? e.text : NULL);
+	if (r >= 0 && !report_is_whole(report))
+		r = err_set(&e, -ENOMEM, "out of memory: not all that happened could be told");
 	if (r < 0)
 		cli_complain(call, "%s", e.text);
 	rejects_close(run.rejects);
@@ -364,14 +366,16 @@ static int compare(const struct cli_call *call)
 	if (online ? !setup_target(call, &s, call->nargs > 1 ? call->args[1] : NULL, with)
 		   : !setup_messages(call, &s)) {
 		setup_free(&s);
-		return EXIT_USAGE;
+		return s.no_memory ? EXIT_FAILED : EXIT_USAGE;
 	}
-	r = report_new(&report, cli_has(call, "json"), cli_has(call, "quiet"));
+	r = report_new(&report, cli_has(call, "json"), cli_has(call, "quiet"), &e);
 	if (r == 0)
 		r = open_store(&archive, call->args[0], &s, report, &e);
 	if (r == 0)
 		r = online ? compare_account(&s, &archive, report, &e)
 			   : compare_export(call, &s, &archive, report, &e);
+	if (r >= 0 && !report_is_whole(report))
+		r = err_set(&e, -ENOMEM, "out of memory: not all differences could be told");
 	if (r < 0)
 		cli_complain(call, "%s", e.text);
 	else
@@ -404,18 +408,18 @@ static int bounce(const struct cli_call *call)
 	struct store store = {.fd = -1};
 	struct report *report = NULL;
 	struct err e = {0};
-	int code = EXIT_USAGE;
+	int code = EXIT_FAILED;
 
 	if (cli_has(call, "status"))
 		return status(call);
 	if (cli_has(call, "verify"))
 		return compare(call);
-	if (!read_arguments(call, &s))
+	if (!read_arguments(call, &s)) {
+		code = s.no_memory ? EXIT_FAILED : EXIT_USAGE;
 		goto end;
-	code = EXIT_FAILED;
-	if (report_new(&report, cli_has(call, "json"), cli_has(call, "quiet")) < 0)
-		goto end;
-	if (open_store(&store, call->args[0], &s, report, &e) < 0) {
+	}
+	if (report_new(&report, cli_has(call, "json"), cli_has(call, "quiet"), &e) < 0 ||
+	    open_store(&store, call->args[0], &s, report, &e) < 0) {
 		cli_complain(call, "%s", e.text);
 		goto end;
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/term.h"
 #include "bounce-mbox/run.h"
 #include "bounce-mbox/store.h"
@@ -20,6 +21,7 @@
 struct report {
 	bool json, quiet, terminal, colour;
 	bool line; /* a progress line stands on the terminal */
+	bool lost; /* out of memory: something was not told */
 	bool checked;
 	double expected; /* seconds, where checked */
 	int64_t started, shown;
@@ -27,12 +29,12 @@ struct report {
 	struct buf folders;
 };
 
-int report_new(struct report **r, bool json, bool quiet)
+int report_new(struct report **r, bool json, bool quiet, struct err *e)
 {
 	struct report *new = calloc(1, sizeof(*new));
 
 	if (!new)
-		return -ENOMEM;
+		return err_set(e, -ENOMEM, "out of memory");
 	new->json = json;
 	new->quiet = quiet;
 	new->terminal = isatty(2) == 1;
@@ -63,6 +65,7 @@ static void put_string(struct buf *b, const char *text)
 		buf_char(b, *c);
 	}
 	buf_char(b, '"');
+	b->failed |= safe.failed;
 	buf_free(&safe);
 }
 
@@ -73,15 +76,20 @@ static void clear_line(struct report *r)
 	r->line = false;
 }
 
-static void say(struct report *r, enum paint paint, const char *head, const char *text)
+/* The text is freed. */
+static void say(struct report *r, enum paint paint, const char *head, struct buf *text)
 {
 	struct buf safe = {0};
+	bool failed;
 
-	term_safe(&safe, text);
+	term_safe(&safe, buf_text(text));
+	failed = buf_status(text) < 0 || buf_status(&safe) < 0;
+	r->lost |= failed;
 	clear_line(r);
 	fprintf(stderr, "%s%s%s%s\n", term_on(paint, r->colour), head, term_off(r->colour),
-		buf_text(&safe));
+		failed ? "out of memory" : buf_text(&safe));
 	buf_free(&safe);
+	buf_free(text);
 }
 
 void report_note(struct report *r, const char *format, ...)
@@ -94,8 +102,7 @@ void report_note(struct report *r, const char *format, ...)
 	vsnprintf(words, sizeof(words), format, args);
 	va_end(args);
 	buf_str(&text, words);
-	say(r, PAINT_YELLOW, "bounce-mbox: ", buf_text(&text));
-	buf_free(&text);
+	say(r, PAINT_YELLOW, "bounce-mbox: ", &text);
 }
 
 static void note_folder(struct report *r, const struct folder *f)
@@ -136,8 +143,7 @@ static void say_folder(struct report *r, const struct folder *f)
 
 	buf_fmt(&text, "%s: %s, %s (%s)", *f->name ? f->name : f->path,
 		messages(count, f->messages), kind_name(f), *f->why ? f->why : "a single message");
-	say(r, PAINT_NONE, "", buf_text(&text));
-	buf_free(&text);
+	say(r, PAINT_NONE, "", &text);
 }
 
 void report_store(struct report *r, const struct store *store)
@@ -174,7 +180,8 @@ void report_message(struct report *r, enum report_kind kind, const char *id, con
 {
 	static const char *const kinds[] = {"set aside", "in doubt", "failed", "might be refused",
 					    "missing",	 "changed",  "doubled"};
-	struct buf text = {0}, head = {0};
+	struct buf text = {0};
+	char head[32];
 
 	if (r->messages.len > 0)
 		buf_str(&r->messages, ",\n    ");
@@ -188,10 +195,8 @@ void report_message(struct report *r, enum report_kind kind, const char *id, con
 
 	buf_fmt(&text, "%s%s%s%s: %s", *id ? id : "a message without Message-ID",
 		*folder ? " (" : "", folder, *folder ? ")" : "", words);
-	buf_fmt(&head, "%s: ", kinds[kind]);
-	say(r, PAINT_RED, buf_text(&head), buf_text(&text));
-	buf_free(&head);
-	buf_free(&text);
+	snprintf(head, sizeof(head), "%s: ", kinds[kind]);
+	say(r, PAINT_RED, head, &text);
 }
 
 void report_checked(struct report *r, uint64_t risky, double seconds)
@@ -296,8 +301,14 @@ void report_progress(struct report *r, const struct tally *t, const char *folder
 	buf_free(&b);
 }
 
-static void print_json(const struct report *r, const struct tally *t, double seconds,
-		       const char *trouble)
+/* Half an object would be none. */
+static bool lists_whole(struct report *r)
+{
+	r->lost |= buf_status(&r->folders) < 0 || buf_status(&r->messages) < 0;
+	return !r->lost;
+}
+
+static void print_json(struct report *r, const struct tally *t, double seconds, const char *trouble)
 {
 	struct buf b = {0};
 
@@ -317,7 +328,9 @@ static void print_json(const struct report *r, const struct tally *t, double sec
 		buf_fmt(&b, ",\n  \"expected_seconds\": %.0f", r->expected);
 	buf_fmt(&b, ",\n  \"folders\": [%s],\n  \"messages\": [%s]\n}\n", buf_text(&r->folders),
 		buf_text(&r->messages));
-	fputs(buf_text(&b), stdout);
+	r->lost |= buf_status(&b) < 0;
+	if (lists_whole(r))
+		fputs(buf_text(&b), stdout);
 	buf_free(&b);
 }
 
@@ -364,6 +377,8 @@ void report_verified(struct report *r, uint64_t compared, uint64_t missing, uint
 		     uint64_t doubled)
 {
 	clear_line(r);
+	if (r->json && !lists_whole(r))
+		return;
 	if (r->json)
 		printf("{\n  \"compared\": %" PRIu64 ",\n  \"missing\": %" PRIu64
 		       ",\n  \"changed\": %" PRIu64 ",\n  \"doubled\": %" PRIu64
@@ -373,4 +388,9 @@ void report_verified(struct report *r, uint64_t compared, uint64_t missing, uint
 		printf("compared %" PRIu64 ": missing %" PRIu64 ", changed %" PRIu64
 		       ", doubled %" PRIu64 "\n",
 		       compared, missing, changed, doubled);
+}
+
+bool report_is_whole(const struct report *r)
+{
+	return !r->lost;
 }

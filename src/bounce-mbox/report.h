@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct err;
 struct report;
 struct run;
 struct store;
@@ -23,7 +24,7 @@ enum report_kind {
 };
 
 /* json: the results go to stdout as one JSON object; quiet: no progress. */
-int report_new(struct report **r, bool json, bool quiet);
+int report_new(struct report **r, bool json, bool quiet, struct err *e);
 void report_free(struct report *r);
 
 /* Called often while the archive is read: on a terminal, how much was. */
@@ -42,6 +43,8 @@ void report_verified(struct report *r, uint64_t compared, uint64_t missing, uint
 void report_note(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Called often: shows how far it is, where enough time has passed. */
 void report_progress(struct report *r, const struct tally *t, const char *folder, int64_t now);
+/* False: memory was lacking to tell all of it; no JSON was printed then. */
+bool report_is_whole(const struct report *r);
 /* The sums. left: messages that were not looked at. */
 void report_end(struct report *r, const struct tally *t, int64_t microseconds, const char *trouble);
 

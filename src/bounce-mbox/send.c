@@ -94,10 +94,12 @@ static void feed(struct sender *s, struct link *l)
 			continue;
 		pace_took(&s->run->pace, s->owner.now);
 		s->folder = sender_folder(s, job);
-		if (link_send(l, job, &e) < 0)
+		if (link_send(l, job, &e) < 0) {
 			sender_fail(s, &e);
-		else if (link_go_on(l, &e) < 0)
+			link_drop(l, false); /* half of a command may be in it */
+		} else if (link_go_on(l, &e) < 0) {
 			trouble(s, l, &e);
+		}
 	}
 }
 
@@ -348,6 +350,10 @@ int run_send(struct run *run, struct err *e)
 		if (!s->links[s->nlinks])
 			break;
 		s->nlinks++;
+	}
+	if (s->nlinks == 0) {
+		err_set(&s->why, -ENOMEM, "out of memory");
+		sender_fail(s, &s->why);
 	}
 	settle_doubts(s);
 	while (!finished(s))

@@ -144,6 +144,11 @@ bool setup_messages(const struct cli_call *call, struct setup *s)
 		r = mbox_format_parse(format, &s->wishes.format, &e);
 	if (r == 0 && repair)
 		r = mail_repair_parse(repair, &s->options.cleaning.repair, &e);
+	if (r == -ENOMEM) {
+		cli_complain(call, "%s", e.text);
+		s->no_memory = true;
+		return false;
+	}
 	if (r < 0) {
 		cli_misused(call, "%s", e.text);
 		return false;

@@ -17,9 +17,11 @@ struct setup {
 	unsigned per_day;
 	char hello[256];
 	char prompt[700];
+	bool no_memory; /* why it could not be read: the words may be right */
 };
 
-/* Each complains, and returns false, where the words make no sense. What concerns messages only: */
+/* Each complains, and returns false, where the words make no sense, or memory is lacking. What
+ * concerns messages only: */
 bool setup_messages(const struct cli_call *call, struct setup *s);
 /* … and where they go, how, and how fast; recipient NULL: the user in the server's URL. */
 bool setup_target(const struct cli_call *call, struct setup *s, const char *recipient,
