@@ -25,7 +25,7 @@ declare -rA PACKAGES=(
 	[house]='bash-completion'
 	[package]='debhelper dpkg-dev lintian libc6-dev-i386 lib32gcc-12-dev man-db systemd'
 	[api]='curl openssl chromium chromium-driver python3-selenium prometheus'
-	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl zstd'
+	[mail]='postfix dovecot-imapd dovecot-lmtpd openssl strace zstd'
 	[exec]='gdb strace linux-perf tmux util-linux libcap2-bin libc6-dev musl-tools busybox-static sudo openssh-client
 	        iputils-ping procps libc6-dbg uidmap at cron fuse3 pkexec dbus libc6-dev-i386 lib32gcc-12-dev golang-go
 	        pulseaudio gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static

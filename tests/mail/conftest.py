@@ -26,6 +26,15 @@ def until(condition, seconds=10, what='it'):
         time.sleep(0.002)
 
 
+def close_listener(listener, acceptor):
+    """Not before nobody accepts there any more: the next listener may get the same descriptor, and lose a
+    connection to this one's thread."""
+    if listener.fileno() >= 0:
+        listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join()
+        listener.close()
+
+
 class Smtp:
     """An SMTP server that does as it is told. answer(verb, number, server) may return a reply
     (bytes), None for the usual one, or an exception to raise: EOFError closes the connection."""
@@ -45,7 +54,8 @@ class Smtp:
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.port = self.listener.getsockname()[1]
         self.url = f'{"lmtp" if lmtp else "smtp"}://127.0.0.1:{self.port}'
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
 
     def accept(self):
         while True:
@@ -63,7 +73,7 @@ class Smtp:
         until(lambda: self.open == 0, what='the end of the sessions')
 
     def close(self):
-        self.listener.close()
+        close_listener(self.listener, self.acceptor)
 
     def say(self, connection, reply):
         step = self.piece or len(reply) or 1
@@ -174,7 +184,8 @@ class Tap:
         self.passed = {'client': b'', 'server': b''}
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.url = f'127.0.0.1:{self.listener.getsockname()[1]}'
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
 
     def accept(self):
         while True:
@@ -205,7 +216,7 @@ class Tap:
                 pass
 
     def close(self):
-        self.listener.close()
+        close_listener(self.listener, self.acceptor)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@
  * asprintf() and others.
  *
  *   FAIL_AT=N         the Nth is refused; 0 or unset: none. N+: and all behind it
- *   EXEMPT=NAME       what the library of that name asks for by itself is neither refused nor
- * counted COUNT_FILE=PATH   how many there were, in decimal, at the end
+ *   EXEMPT=NAME:NAME  libraries whose own allocations are neither refused nor counted
+ *   COUNT_FILE=PATH   how many there were, in decimal, at the end
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -36,8 +36,16 @@ static void *next(const char *name)
 static bool is_exempt(void *caller)
 {
 	Dl_info info;
+	size_t len;
 
-	return exempt && dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, exempt);
+	if (!exempt || !dladdr(caller, &info) || !info.dli_fname)
+		return false;
+	for (const char *name = exempt; *name; name += len + (name[len] == ':')) {
+		len = strcspn(name, ":");
+		if (memmem(info.dli_fname, strlen(info.dli_fname), name, len))
+			return true;
+	}
+	return false;
 }
 
 static bool refused(void *caller)

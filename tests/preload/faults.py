@@ -6,14 +6,16 @@ import re
 
 # What each call is made to fail with: what a full disk, a table that is full or a lack of memory bring.
 ERRORS = {
-    'bind': 'ENOMEM', 'bpf': 'ENOMEM', 'connect': 'ENETUNREACH', 'epoll_create1': 'EMFILE', 'epoll_ctl': 'ENOMEM',
-    'eventfd2': 'EMFILE', 'fchmod': 'EIO', 'fdatasync': 'EIO', 'flock': 'ENOLCK', 'fsync': 'EIO', 'ftruncate': 'EIO',
-    'getdents64': 'EIO', 'getrandom': 'EIO', 'getsockname': 'ENOBUFS', 'inotify_add_watch': 'ENOSPC',
+    'bind': 'ENOMEM', 'bpf': 'ENOMEM', 'clone3': 'EAGAIN', 'connect': 'ENETUNREACH', 'dup3': 'EMFILE',
+    'epoll_create1': 'EMFILE', 'epoll_ctl': 'ENOMEM', 'eventfd2': 'EMFILE', 'fallocate': 'ENOSPC', 'fchmod': 'EIO',
+    'fcntl': 'EMFILE', 'fdatasync': 'EIO', 'flock': 'ENOLCK', 'fsync': 'EIO', 'ftruncate': 'EIO', 'getdents64': 'EIO',
+    'getrandom': 'EIO', 'getsockname': 'ENOBUFS', 'getsockopt': 'ENOBUFS', 'inotify_add_watch': 'ENOSPC',
     'inotify_init1': 'EMFILE', 'ioctl': 'ENOMEM', 'lseek': 'EIO', 'mkdir': 'ENOSPC', 'mmap': 'ENOMEM',
-    'newfstatat': 'EIO', 'openat': 'EMFILE', 'pread64': 'EIO', 'pwrite64': 'ENOSPC', 'read': 'EIO', 'readlink': 'EIO',
-    'recvfrom': 'ENOBUFS', 'recvmsg': 'ENOBUFS', 'rename': 'ENOSPC', 'renameat': 'ENOSPC', 'rmdir': 'EIO',
-    'sendmsg': 'ENOBUFS', 'sendto': 'ENOBUFS', 'signalfd4': 'EMFILE', 'socket': 'EMFILE', 'statfs': 'EIO',
-    'timerfd_create': 'EMFILE', 'unlink': 'EIO', 'unlinkat': 'EIO', 'write': 'ENOSPC',
+    'mremap': 'ENOMEM', 'newfstatat': 'EIO', 'openat': 'EMFILE', 'poll': 'ENOMEM', 'pread64': 'EIO',
+    'pwrite64': 'ENOSPC', 'read': 'EIO', 'readlink': 'EIO', 'recvfrom': 'ENOBUFS', 'recvmsg': 'ENOBUFS',
+    'rename': 'ENOSPC', 'renameat': 'ENOSPC', 'rmdir': 'EIO', 'sendmsg': 'ENOBUFS', 'sendto': 'ENOBUFS',
+    'setsockopt': 'ENOBUFS', 'signalfd4': 'EMFILE', 'socket': 'EMFILE', 'statfs': 'EIO', 'timerfd_create': 'EMFILE',
+    'unlink': 'EIO', 'unlinkat': 'EIO', 'write': 'ENOSPC',
 }
 ALLOCATION = 'allocation'
 
