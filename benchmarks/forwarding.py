@@ -78,10 +78,11 @@ def show(title, contenders, results, rival):
           if contender.name != contender.base])
 
 
-def forwarding(kinds, quick, rival=None):
+def forwarding(kinds, quick, rival=None, rounds=31, seconds=0.2, about=''):
     """Figures by load, shown; each kind of contender takes its turns. rival: the name of one that all are
-    compared with besides."""
-    rounds, seconds = (2, 0.2) if quick else (31, 0.2)
+    compared with besides; about: what else a title tells."""
+    if quick:
+        rounds = 2
     figures = {}
     own_bpf_file_system()
     with Lab(machines=2) as lab, tempfile.TemporaryDirectory() as folder:
@@ -93,6 +94,7 @@ def forwarding(kinds, quick, rival=None):
                 ('64-byte frames a second, received by it', frames, two, one),
                 ('TCP, Gbit/s, sent by it', tcp, one, two),
                 ('TCP, Gbit/s, received by it', tcp, two, one)):
+            title += about
             figures[title] = measure(lab, contenders, load, a, b, rounds, seconds)
             show(title, contenders, figures[title], rival)
     return figures
