@@ -133,12 +133,15 @@ struct element {
 
 static int put_element(struct buf *out, json_t *value, const struct element *at, struct err *e);
 
-/* The _type of an object that can be its element's name; NULL: there is none. */
-static const char *type_of(const json_t *value)
+/* The _type of an object, which is its element's name; NULL: there is none. */
+static int find_type(const json_t *value, const char **type, struct err *e)
 {
-	const char *type = json_string_value(json_object_get(value, "_type"));
+	const json_t *member = json_object_get(value, "_type");
 
-	return type && *type ? type : NULL;
+	*type = json_string_value(member);
+	if (member && (!*type || !**type))
+		return err_set(e, -EINVAL, "a _type must be a string that isn't empty");
+	return 0;
 }
 
 static int put_items(struct buf *out, const json_t *array, const struct element *at, struct err *e)
@@ -150,10 +153,12 @@ static int put_items(struct buf *out, const json_t *array, const struct element 
 	xml_singular(singular, at->key);
 	json_array_foreach(array, i, item)
 	{
-		const char *type = at->depth == 0 ? type_of(item) : NULL;
+		const char *type = NULL;
+		int ret = at->depth == 0 ? find_type(item, &type, e) : 0;
 		struct element child = {type ? type : singular, type, at->depth + 1};
-		int ret = put_element(out, item, &child, e);
 
+		if (ret == 0)
+			ret = put_element(out, item, &child, e);
 		if (ret < 0)
 			return ret;
 	}
@@ -225,12 +230,12 @@ static int put_element(struct buf *out, json_t *value, const struct element *at,
 int xml_write(const json_t *value, const char *root, struct buf *out, struct err *e)
 {
 	struct buf text cleanup(buf_free) = {0};
-	const char *type = type_of(value);
+	const char *type;
+	int ret = find_type(value, &type, e);
 	struct element at = {type ? type : root, type, 0};
-	int ret;
 
-	if (!type && json_object_get(value, "_type"))
-		return err_set(e, -EINVAL, "a _type must be a string that isn't empty");
+	if (ret < 0)
+		return ret;
 	buf_str(&text, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
 	/* Jansson iterates over objects through a pointer to non-const only. */
 	ret = put_element(&text, (json_t *)(uintptr_t)value, &at, e);

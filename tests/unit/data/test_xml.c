@@ -248,7 +248,8 @@ static void what_is_written_is_read_again(void **state)
 
 static void what_xml_can_not_say_is_refused(void **state)
 {
-	static const char *const cases[] = {"{\"\\u0001\":1}", "{\"_type\":1}", "{\"_type\":\"\"}"};
+	static const char *const cases[] = {"{\"\\u0001\":1}", "{\"_type\":1}", "{\"_type\":\"\"}",
+					    "[{},{\"_type\":1}]"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
