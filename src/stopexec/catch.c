@@ -120,6 +120,8 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 	for (;;) {
 		int ready = poll(polls, COUNT(polls), LOOK_AGAIN);
 
+		if (ready < 0 && errno != EINTR)
+			_exit(EXIT_FAILURE); /* which lets all go that it can't answer */
 		if (ready == 0)
 			l->way->look(l);
 		if (polls[0].revents != 0)

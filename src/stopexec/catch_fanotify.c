@@ -211,6 +211,8 @@ static void way_serve(struct catch_loop *l)
 	ssize_t len = read(f->fd, events.bytes, sizeof(events.bytes));
 	struct fanotify_event_metadata *event = &events.align;
 
+	if (len < 0 && errno != EAGAIN && errno != EINTR)
+		_exit(EXIT_FAILURE); /* which permits what can't be read */
 	for (; len > 0 && FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
 		if (event->fd >= 0)
 			answer(l, event);

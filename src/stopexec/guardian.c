@@ -25,6 +25,8 @@
 
 enum order { ORDER_HOLD, ORDER_TRACED, ORDER_TRACES, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
 
+enum { TRIES = 1000 }; /* to take an order: it stays there, and a lack of memory may pass */
+
 enum { SOCKETS = 2, MANY_FDS = 2 }; /* MANY_FDS: with an order go a pidfd, or two maps */
 
 struct message {
@@ -49,6 +51,7 @@ struct watch {
 	pid_t owner; /* stopexec: its own tracing does not count */
 	int owner_pidfd;
 	const char *records;
+	int failures; /* to take the next order */
 	struct catch_maps maps;
 	struct held *held;
 	size_t count, room;
@@ -185,8 +188,9 @@ static int take_order(struct watch *w)
 	int fds[MANY_FDS] = {-1, -1};
 	ssize_t len = recvmsg(w->socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
-	if (len < 0 && errno != ECONNRESET)
-		return 0; /* it is still there, to be taken again */
+	if (len < 0 && errno != ECONNRESET && ++w->failures < TRIES)
+		return 0;
+	w->failures = 0;
 	if (len != sizeof(message))
 		return -EPIPE;
 	part = CMSG_FIRSTHDR(&header);
@@ -255,11 +259,8 @@ static void serve(struct watch *w)
 	while (result != -ENOMEM && (w->socket >= 0 || w->count > 0)) {
 		if (fill_polls(w, &wait) < 0)
 			break;
-		if (poll(w->polls, w->count + SOCKETS, wait) < 0) {
-			if (errno == EINVAL) /* more than RLIMIT_NOFILE */
-				break;
-			continue;
-		}
+		if (poll(w->polls, w->count + SOCKETS, wait) < 0 && errno == EINVAL)
+			break; /* more than RLIMIT_NOFILE */
 		for (size_t n = w->count; n-- > 0;) {
 			if (w->polls[n + SOCKETS].revents != 0)
 				forget(w, n);

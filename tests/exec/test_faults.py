@@ -207,3 +207,15 @@ def test_each_call_fails_once(folder, programs, scenario):
     assert not any(wrong for _, wrong in results), '\n'.join(wrong for _, wrong in results if wrong)
     assert not records()
     assert sum(1 for calls, _ in results if calls) > len(faults) * 0.9, 'and they have failed'
+
+
+@pytest.mark.parametrize('call', ['poll', 'read'])
+def test_a_catcher_that_can_take_nothing(folder, programs, call):
+    """While it lives, the kernel would let wait who starts the program."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0.3 {call} 1+ {errno.ENOMEM}')
+    trial.stopexec('next', program)
+    until(lambda: trial.watches() or trial.ended, what='the watch')
+    assert trial.world.start(program).wait(10) == 7
+    assert not trial.judge() and 'the catcher' in trial.tool.said
+    trial.world.close()

@@ -4,10 +4,11 @@
  * by how they were forked: "0" is the first, "0.2" its second child, "0.2.1" the first one of that.
  *
  *   FAIL_AT="PROCESS FUNCTION N ERROR"   that process's N-th call of the function, "alloc" for
- *                                        all that allocate, fails with this errno; with a
- *                                        negative ERROR it is late by so many milliseconds
+ *                                        all that allocate, fails with this errno ("N+": and all
+ *                                        behind it); with a negative ERROR it is late by so many
+ *                                        milliseconds
  *   FAIL_LOG=PATH                        a line "PROCESS FUNCTION" for each call so far; with
- *                                        FAIL_AT just one, once it has failed
+ *                                        FAIL_AT for each that has failed
  *
  * What the program itself executes does not get this library.
  */
@@ -42,6 +43,7 @@ static unsigned forks;
 static struct {
 	char process[64], function[32];
 	unsigned long n, count;
+	char all[2];
 	int error;
 } wanted;
 
@@ -49,8 +51,11 @@ __attribute__((constructor)) static void start(void)
 {
 	const char *at = getenv("FAIL_AT"), *log = getenv("FAIL_LOG");
 
-	if (at && sscanf(at, "%63s %31s %lu %d", wanted.process, wanted.function, &wanted.n,
-			 &wanted.error) != 4)
+	if (at &&
+	    sscanf(at, "%63s %31s %lu %d", wanted.process, wanted.function, &wanted.n,
+		   &wanted.error) != 4 &&
+	    sscanf(at, "%63s %31s %lu%1[+] %d", wanted.process, wanted.function, &wanted.n,
+		   wanted.all, &wanted.error) != 5)
 		abort();
 	snprintf(log_path, sizeof(log_path), "%s", log ? log : "");
 	unsetenv("LD_PRELOAD");
@@ -79,7 +84,8 @@ static bool fails(const char *function)
 	if (wanted.n == 0)
 		record(function);
 	if (wanted.n == 0 || strcmp(process, wanted.process) != 0 ||
-	    strcmp(function, wanted.function) != 0 || ++wanted.count != wanted.n) {
+	    strcmp(function, wanted.function) != 0 || ++wanted.count < wanted.n ||
+	    (wanted.count > wanted.n && wanted.all[0] == '\0')) {
 		errno = before;
 		return false;
 	}
