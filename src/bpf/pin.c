@@ -116,8 +116,11 @@ int pin_drop(const char *path, struct err *e)
 	snprintf(folder, sizeof(folder), "%s", path);
 	while (strlen(folder) > strlen(PIN_ROOT)) {
 		*strrchr(folder, '/') = '\0';
-		if (rmdir(folder) < 0)
-			break; /* others are in it */
+		if (rmdir(folder) == 0 || errno == ENOENT)
+			continue;
+		if (errno == ENOTEMPTY || strcmp(folder, PIN_ROOT) == 0)
+			break; /* others are in it, or above it */
+		return err_sys(e, -errno, "%s", folder);
 	}
 	return 0;
 }

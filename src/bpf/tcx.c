@@ -33,7 +33,9 @@ int tcx_programs(int ifindex, bool egress, uint32_t *ids, size_t room)
 
 bool tcx_known(void)
 {
-	return tcx_programs(LOOPBACK, false, NULL, 0) >= 0;
+	int r = tcx_programs(LOOPBACK, false, NULL, 0);
+
+	return r >= 0 || r == -ENOMEM; /* a lack of memory says nothing about the kernel */
 }
 
 int tcx_attach(int program_fd, int ifindex, bool egress, uint32_t behind, struct err *e)

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "data/text.h"
 
-/* Whether jansson has been refused memory. */
+/* Whether jansson has been refused memory in this thread. */
 static _Thread_local bool lacked;
 
 static void *allocate(size_t size)
@@ -20,14 +20,21 @@ static void *allocate(size_t size)
 	return memory;
 }
 
+__attribute__((constructor)) static void note_lacks(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
 int json_load(const char *text, size_t len, size_t flags, json_t **value, json_error_t *error)
 {
+	bool before = lacked, lacks;
 	json_t *read;
 
-	json_set_alloc_funcs(allocate, free);
 	lacked = false;
 	read = json_loadb(text, len, flags, error);
-	if (lacked) {
+	lacks = lacked;
+	lacked |= before;
+	if (lacks) {
 		json_decref(read);
 		return -ENOMEM;
 	}
@@ -78,6 +85,8 @@ int json_print(const json_t *value, FILE *stream, struct err *e)
 	 * 0.10000000000000001. */
 	size_t flags = JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
 
+	if (lacked)
+		return err_set(e, -ENOMEM, "out of memory");
 	errno = 0;
 	if (json_dumpf(value, stream, flags) < 0 || fputc('\n', stream) == EOF ||
 	    fflush(stream) == EOF)

@@ -203,16 +203,23 @@ static bool gone(int code)
 	return code == -ENODEV || code == -ENXIO || code == -ENOENT || code == -EINVAL;
 }
 
+/* What says nothing about the kernel, and may go well the next time. */
+static bool temporary(int code)
+{
+	return code == -ENOMEM || code == -EMFILE || code == -ENFILE || code == -EIO ||
+	       code == -EAGAIN;
+}
+
 /* The kernel lacks a part that it could have: remember it, and plan without. */
 static bool learn(struct lacks *lacks, const struct op *op, int code, const char *words)
 {
 	bool *lack = NULL;
 
-	if ((op->kind == OP_COPY_MAPS || op->kind == OP_COPY_PROGRAMS) && code != -ENOMEM) {
+	if ((op->kind == OP_COPY_MAPS || op->kind == OP_COPY_PROGRAMS) && !temporary(code)) {
 		snprintf(lacks->copy, sizeof(lacks->copy), "%s", words);
 		return true;
 	}
-	if ((op->kind == OP_INLINE_MAPS || op->kind == OP_INLINE_PROGRAMS) && code != -ENOMEM) {
+	if ((op->kind == OP_INLINE_MAPS || op->kind == OP_INLINE_PROGRAMS) && !temporary(code)) {
 		snprintf(lacks->lead, sizeof(lacks->lead), "%s", words);
 		return true;
 	}
