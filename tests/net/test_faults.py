@@ -2,11 +2,14 @@
 """At each step of what changes the kernel and the files, a system call or an allocation fails. The program then says
 so in one sentence, or does without what failed; the same command run again makes all of it whole, and rm leaves
 nothing. In each run of the suite some of the steps are tried, and by -m long all of them."""
+import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,12 +17,13 @@ from conftest import BUILD
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
 from faults import ALLOCATION, ERRORS, Faults  # noqa: E402  pylint: disable=wrong-import-position
 
+PROGRAM = BUILD / 'src/portmirrord/portmirrord'
 MIRROR = ['add', 'ids', '--from', 'bridge:br0', '--to', 'port:vnet2', '--isolate', '--filter', 'not arp']
 INLINE = ['inline', 'ids', '--guard', 'port:vnet1', '--through', 'port:in0,port:out0', '--on-failure', 'closed',
           '--filter', 'not arp']
 # (A mmap is malloc's, or a sanitizer's, which ends the process then.)
 CALLS = [kind for kind in ERRORS if kind != 'mmap']
-VERBS = ['make', 'apply', 'change', 'bypass', 'restore', 'rm']
+VERBS = ['make', 'apply', 'change', 'bypass', 'restore', 'rm', 'list']
 OPTIONS = os.environ.get('ASAN_OPTIONS', 'exitcode=86') + ':verify_asan_link_order=0'
 
 
@@ -31,7 +35,8 @@ class Trial:
         # (libpcap's scanner ends the process, in words of its own or by a crash: nothing that we could mend.)
         self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap')
         self.empty, self.stdin = lab.host.state(), ''
-        self.arguments = {'make': make, 'apply': ['apply'], 'change': ['apply', '-']}.get(verb, [verb, 'ids'])
+        self.arguments = {'make': make, 'apply': ['apply'], 'change': ['apply', '-'],
+                          'list': ['list', '--json']}.get(verb, [verb, 'ids'])
         self.files_empty = self.files()
         pm(*make)
         self.text = (pm.sessions / 'ids.yaml').read_text()
@@ -40,7 +45,7 @@ class Trial:
         self.prepare()
         result = self.run(self.faults.watched(pm.command(*self.arguments)), leaks=False)
         assert result.returncode == 0, result.stderr
-        self.said, self.steps = result.stderr, self.faults.steps()
+        self.said, self.output, self.steps = result.stderr, result.stdout, self.faults.steps()
         self.whole = self.shown()
         self.remove()
 
@@ -56,7 +61,7 @@ class Trial:
     def prepare(self):
         if self.prepared:
             return
-        if self.verb in ('change', 'bypass', 'rm'):
+        if self.verb in ('change', 'bypass', 'rm', 'list'):
             self.pm(*self.make)
         elif self.verb in ('apply', 'restore'):
             self.pm.sessions.mkdir(parents=True, exist_ok=True)
@@ -80,9 +85,12 @@ class Trial:
 
     def judge(self, result, kind, line, for_good):
         """What the run in which something failed must have said, and left. True: it did all there was to do."""
-        told = result.stderr.splitlines()
+        told = [line for line in result.stderr.splitlines() if line not in self.said.splitlines()]
         if result.returncode == 0:
             assert result.stderr == self.said, 'it did all, and complains'
+            if self.verb == 'list' and result.stdout != self.output:
+                state, = json.loads(result.stdout)
+                assert state['state'] == 'failed' and state['reasons'], f'it tells something else: {state}'
             return True
         assert result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
         assert 'Success' not in told[0] and not told[0].endswith(': ')
@@ -168,3 +176,74 @@ def test_some_inline(lab, pm, tmp_path, verb):
 @pytest.mark.parametrize('verb', VERBS)
 def test_inline(lab, pm, tmp_path, verb, sweep):
     inline(lab, pm, tmp_path, verb).sweep(**sweep)
+
+
+class Start:
+    """portmirrord is started: it ends and says why, or soon all is as it should be."""
+
+    def __init__(self, lab, pm, folder):
+        self.lab, self.pm, self.folder = lab, pm, folder
+        self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap:libcrypto:libgnutls')
+        self.empty = lab.host.state()
+        pm(*MIRROR)
+        self.text, self.whole = (pm.sessions / 'ids.yaml').read_text(), pm.json('list')
+        pm('rm', 'ids')
+        self.prepare()
+        status, said = self.run(self.faults.watched([PROGRAM]), traced=True)
+        assert status == 0, said
+        self.said, self.steps = said, self.faults.steps()
+        self.remove()
+
+    def prepare(self):
+        (self.pm.sessions / 'ids.yaml').write_text(self.text)
+
+    def remove(self):
+        self.pm('rm', '--all')
+        assert self.lab.host.back_to(self.empty), 'rm left something in the kernel'
+
+    def run(self, command, traced=False):
+        """Until it ends, or all is whole and it is told to end: its exit status, and what it said."""
+        env = {**os.environ, **self.pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(not traced)}'}
+        with open(self.folder / 'said', 'w+') as said:
+            process = self.lab.host.popen(*command, stderr=said, env=env)
+            end = time.monotonic() + 20
+            while process.poll() is None and self.pm.json('list') != self.whole and time.monotonic() < end:
+                time.sleep(0.02)
+            if process.poll() is None:
+                late = self.pm.json('list') != self.whole
+                children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
+                os.kill(int(children.read_text().split()[0]) if traced else process.pid, signal.SIGTERM)
+                process.wait(20)
+                assert not late, 'it runs, and does not do its work'
+            said.seek(0)
+            return process.returncode, said.read()
+
+    def attempt(self, kind, number):
+        self.prepare()
+        said = status = ''
+        try:
+            status, said = self.run(self.faults.failing([PROGRAM], kind, number), traced=kind != ALLOCATION)
+            told = [line for line in said.splitlines() if line not in self.said.splitlines()]
+            assert all(line.startswith('portmirrord: ') and not line.endswith(': ') for line in told), 'no sentence'
+            if status != 0:
+                assert status == 1 and len(told) == 1, 'not one sentence'
+                status, said = self.run([PROGRAM])
+                assert status == 0, 'the next one did not do it'
+            self.remove()
+        except AssertionError as wrong:
+            raise AssertionError(f'{kind} {number} {self.steps[kind][number]}: {status} {said}{wrong}') from wrong
+
+    def sweep(self, kinds, every=1):
+        wrong = []
+        for kind, number in [(kind, number) for kind in kinds for number in self.steps[kind]][::every]:
+            try:
+                self.attempt(kind, number)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                wrong.append(re.sub(r'\n *(assert|\+).*', '', str(error)))
+                self.pm('rm', '--all', status=None)
+        assert not wrong, f'{len(wrong)} went wrong:\n' + '\n'.join(wrong)
+
+
+@pytest.mark.parametrize('sweep', [pytest.param(SOME, id='some'), *(each for each in WHOLE if 'good' not in each.id)])
+def test_portmirrord_starts(lab, pm, tmp_path, sweep):
+    Start(lab, pm, tmp_path).sweep(**sweep)

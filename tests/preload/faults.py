@@ -10,10 +10,10 @@ ERRORS = {
     'epoll_create1': 'EMFILE', 'epoll_ctl': 'ENOMEM', 'eventfd2': 'EMFILE', 'fallocate': 'ENOSPC', 'fchmod': 'EIO',
     'fcntl': 'EMFILE', 'fdatasync': 'EIO', 'flock': 'ENOLCK', 'fsync': 'EIO', 'ftruncate': 'EIO', 'getdents64': 'EIO',
     'getrandom': 'EIO', 'getsockname': 'ENOBUFS', 'getsockopt': 'ENOBUFS', 'inotify_add_watch': 'ENOSPC',
-    'inotify_init1': 'EMFILE', 'ioctl': 'ENOMEM', 'lseek': 'EIO', 'mkdir': 'ENOSPC', 'mmap': 'ENOMEM',
+    'inotify_init1': 'EMFILE', 'ioctl': 'ENOMEM', 'lseek': 'EIO', 'mkdir': 'EIO', 'mmap': 'ENOMEM',
     'mremap': 'ENOMEM', 'newfstatat': 'EIO', 'openat': 'EMFILE', 'poll': 'ENOMEM', 'pread64': 'EIO',
     'pwrite64': 'ENOSPC', 'read': 'EIO', 'readlink': 'EIO', 'recvfrom': 'ENOBUFS', 'recvmsg': 'ENOBUFS',
-    'rename': 'ENOSPC', 'renameat': 'ENOSPC', 'rmdir': 'EIO', 'sendmsg': 'ENOBUFS', 'sendto': 'ENOBUFS',
+    'rename': 'EIO', 'renameat': 'ENOSPC', 'rmdir': 'EIO', 'sendmsg': 'ENOBUFS', 'sendto': 'ENOBUFS',
     'setsockopt': 'ENOBUFS', 'signalfd4': 'EMFILE', 'socket': 'EMFILE', 'statfs': 'EIO', 'timerfd_create': 'EMFILE',
     'unlink': 'EIO', 'unlinkat': 'EIO', 'write': 'ENOSPC',
 }
@@ -46,13 +46,15 @@ class Faults:
         return self._strace(command, [*self.preload, f'COUNT_FILE={self.counter}'], '-e', f'trace={names}')
 
     def steps(self):
-        """Of what was watched: by kind, the numbers of its steps and what each was."""
+        """Of what was watched: by kind, the numbers of its steps and what each was. (What could not be written to
+        stderr nobody could tell.)"""
         linker, own = _calls(self.log)
         steps = collections.defaultdict(dict)
-        before, count = collections.Counter(name for _, name, _ in linker), collections.Counter()
+        count = collections.Counter((thread, name) for thread, name, _ in linker)
         for thread, name, line in own:
             count[thread, name] += 1
-            steps[name].setdefault(before[name] + count[thread, name], line.split(None, 1)[1])
+            if ' write(2, ' not in line:
+                steps[name].setdefault(count[thread, name], line.split(None, 1)[1])
         steps[ALLOCATION] = {n: '' for n in range(1, int(self.counter.read_text()) + 1)}
         return steps
 
