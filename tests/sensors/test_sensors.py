@@ -16,14 +16,15 @@ OFFLOADS = ['tso', 'off', 'gso', 'off', 'gro', 'off', 'tx', 'off']
 
 
 def listeners(namespace):
-    """How many packet sockets there are in a namespace."""
-    return len(namespace.run('cat', '/proc/net/packet').stdout.splitlines()) - 1
+    """How many packet sockets of a namespace get frames. (Those of libpcap have no protocol until all is ready.)"""
+    sockets = namespace.run('cat', '/proc/net/packet').stdout.splitlines()[1:]
+    return sum(int(fields.split()[3], 16) != 0 for fields in sockets)
 
 
 def wait_for(condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, 'the sensors did not start'
+        assert time.monotonic() < end, 'the sensors are not there yet'
         time.sleep(0.05)
 
 
@@ -93,12 +94,15 @@ def copies(lab, pm, folder, traffic):
     """What tcpdump at the sensor records of a page that the server sends, as much of each frame as a sensor
     keeps that expects frames of an Ethernet's size."""
     recording = folder / 'copies.pcap'
-    with lab.sensor.popen('tcpdump', '-Z', 'root', '-B', '65536', '-i', 'eth0', '-s', '1514', '-w', recording,
+    with lab.sensor.popen('tcpdump', '-Z', 'root', '-B', '65536', '-i', 'eth0', '-s', '1514', '-U', '-w', recording,
                           stderr=subprocess.PIPE) as tcpdump:
         wait_for(lambda: listeners(lab.sensor) == 1)
         with lab.sensor.capture() as capture:
             traffic.large_page()
-            capture.frames(quiet=2.0, timeout=0)
+            frames = capture.frames(quiet=1.0, timeout=0)
+        # Each of them is in the file: its head, then 16 bytes before each frame.
+        size = 24 + sum(16 + min(len(frame), 1514) for frame in frames)
+        wait_for(lambda: recording.stat().st_size == size)
         tcpdump.terminate()
         assert '\n0 packets dropped' in tcpdump.communicate()[1]
     return recording
