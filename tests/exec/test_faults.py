@@ -203,7 +203,6 @@ def test_each_call_fails_once(folder, programs, scenario):
               for number in range(1, min(count, MOST) + 1)]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(attempt, faults))
-    print(len(faults), sum(1 for calls, _ in results if calls))
     assert not any(wrong for _, wrong in results), '\n'.join(wrong for _, wrong in results if wrong)
     assert not records()
     assert sum(1 for calls, _ in results if calls) > len(faults) * 0.9, 'and they have failed'
