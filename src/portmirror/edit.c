@@ -106,6 +106,7 @@ static int carry_out(struct change *c, const struct edit *edit, struct view *fir
 	int r = store_save(&c->engine->store, &sessions_find(c->sessions, c->name)->session, e);
 
 	if (r < 0) {
+		view_free(first);  /* it borrows from the list */
 		undo(c, false, e); /* the file may be there all the same, but not for sure */
 		return r;
 	}
