@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A program under test meets a failure at one step of its: a system call that strace lets fail, or an allocation
-that fail_alloc.c refuses. Steps are counted from 1, behind what the dynamic linker does."""
+that fail_alloc.c refuses. Steps are counted from 1; those before main() are left alone."""
 import collections
 import re
 
@@ -21,11 +21,11 @@ ALLOCATION = 'allocation'
 
 
 def _calls(log):
-    """The calls of a log of strace, as (thread, name, line), from the linker's last on."""
+    """The calls of a log of strace, as (thread, name, line): those before main(), and those from there on."""
     text = log.read_text(errors='replace')
     found = [(m[1], m[2], m[0]) for m in re.finditer(r'^(\d+) +(\w+)\(.*$', text, re.M)]
-    linked = next(i for i, (_, name, _) in enumerate(found) if name == 'munmap')
-    return found[:linked], found[linked:]
+    main = next(i for i, (_, _, line) in enumerate(found) if 'munmap(NULL, 0)' in line)
+    return found[:main], found[main:]
 
 
 class Faults:
@@ -48,9 +48,9 @@ class Faults:
     def steps(self):
         """Of what was watched: by kind, the numbers of its steps and what each was. (What could not be written to
         stderr nobody could tell.)"""
-        linker, own = _calls(self.log)
+        before, own = _calls(self.log)
         steps = collections.defaultdict(dict)
-        count = collections.Counter((thread, name) for thread, name, _ in linker)
+        count = collections.Counter((thread, name) for thread, name, _ in before)
         for thread, name, line in own:
             count[thread, name] += 1
             if ' write(2, ' not in line:
