@@ -90,6 +90,8 @@ static void undo(struct change *c, bool changed, struct err *e)
 	put_back(c);
 	if (r == 0 && changed)
 		r = engine_apply(c->engine, c->sessions, NULL, NULL, &outcome, &why);
+	if (r == 0 && outcome.nrefusals > 0)
+		r = err_set(&why, -EIO, "%s", outcome.refusals[0].text);
 	if (r < 0) {
 		struct err first = *e;
 
