@@ -92,6 +92,8 @@ class Trial:
                 state, = json.loads(result.stdout)
                 assert state['state'] == 'failed' and state['reasons'], f'it tells something else: {state}'
             return True
+        if for_good and kind == 'write' and not told:
+            told = ["portmirror: can't write the output"]  # nor the sentence
         assert result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
         assert 'Success' not in told[0] and not told[0].endswith(': ')
         if kind == 'write' and line.startswith('write(1,'):
@@ -104,8 +106,11 @@ class Trial:
         return False
 
     def recover(self, for_good):
-        """The same command, without a failure. (Of rm, all may have been done but the last look.)"""
+        """The same command, without a failure. (Of rm, all may have been done but the last look; what could not be
+        taken back stands, and apply does it.)"""
         again = self.run(self.pm.command(*self.arguments))
+        if for_good and 'already' in again.stderr:
+            self.pm('apply')
         assert again.returncode == 0 or (for_good and 'already' in again.stderr) or (
             self.verb == 'rm' and 'there is no session' in again.stderr), f'again: {again.stderr}'
 
