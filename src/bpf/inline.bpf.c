@@ -117,16 +117,24 @@ struct addresses {
 	struct inline_mac to, from;
 };
 
+/*
+ * In one piece: without CAP_PERFMON the verifier of Linux 6.1 takes no part of a word on the stack
+ * into which a number of known range was written before ("attempt to corrupt spilled pointer").
+ */
+static __always_inline int address_at(struct __sk_buff *skb, __u32 at, struct inline_mac *mac)
+{
+	__u64 word;
+
+	if (bpf_skb_load_bytes(skb, at, &word, sizeof(word)) < 0)
+		return -1;
+	word &= bpf_cpu_to_be64(0xffffffffffff0000ull);
+	__builtin_memcpy(mac, &word, sizeof(word));
+	return 0;
+}
+
 static __always_inline int addresses_of(struct __sk_buff *skb, struct addresses *a)
 {
-	struct ethhdr head;
-
-	if (bpf_skb_load_bytes(skb, 0, &head, sizeof(head)) < 0)
-		return -1;
-	__builtin_memset(a, 0, sizeof(*a));
-	__builtin_memcpy(a->to.address, head.h_dest, ETH_ALEN);
-	__builtin_memcpy(a->from.address, head.h_source, ETH_ALEN);
-	return 0;
+	return address_at(skb, 0, &a->to) < 0 ? -1 : address_at(skb, ETH_ALEN, &a->from);
 }
 
 static __always_inline int is_group(const struct inline_mac *mac)
@@ -207,10 +215,11 @@ static __always_inline int is_flooded_already(struct __sk_buff *skb)
 {
 	struct inline_flood *f;
 	__u64 hash = ((__u64)skb->ingress_ifindex << 32) ^ skb->len, now = bpf_ktime_get_ns();
-	__u64 head[HEAD / 8] = {0};
+	__u64 head[HEAD / 8];
 	__u32 zero = 0;
 
-	/* Lengths that the verifier of Linux 6.1 need not follow. */
+	/* Lengths that the verifier of Linux 6.1 need not follow. A load that fails leaves zeros.
+	 */
 	if (bpf_skb_load_bytes(skb, 0, head, HEAD) < 0 &&
 	    bpf_skb_load_bytes(skb, 0, head, ARP_LEN) < 0 &&
 	    bpf_skb_load_bytes(skb, 0, head, ETH_HLEN) < 0)

@@ -4,10 +4,12 @@ import os
 import pathlib
 import subprocess
 
-from lab import Namespace
+from lab import TCX, Namespace
 
 BUILD = pathlib.Path(os.environ.get('BUILD', pathlib.Path(__file__).resolve().parents[2] / 'build'))
 INSIDE, OUTSIDE = 'ain0', 'aout0'
+# The engine of tests for which one is enough: clsact where the kernel has no tcx.
+ONE_WAY = 'bpf' if TCX else 'tc'
 
 
 class Appliance(Namespace):

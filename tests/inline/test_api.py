@@ -8,13 +8,13 @@ import subprocess
 
 import pytest
 
-from appliances import INSIDE, OUTSIDE
+from appliances import INSIDE, ONE_WAY, OUTSIDE
 from test_life import passes
 
 INLINE = {'name': 'ips', 'mode': 'inline', 'guard': ['port:vnet1'],
           'through': [f'port:{INSIDE}', f'port:{OUTSIDE}'], 'on-failure': 'closed'}
 
-pytestmark = pytest.mark.engine('bpf')
+pytestmark = pytest.mark.engine(ONE_WAY)
 
 
 class Client(http.client.HTTPConnection):

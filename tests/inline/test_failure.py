@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from appliances import INSIDE, OUTSIDE, Appliance, LearningBridge, Wire
+from appliances import INSIDE, ONE_WAY, OUTSIDE, Appliance, LearningBridge, Wire
 from lab import BROADCAST, ethernet
 from tcx import BPF_F_BEFORE, attach_tcx
 
-pytestmark = pytest.mark.engine('bpf')
+pytestmark = pytest.mark.engine(ONE_WAY)
 
 
 def events(pm, *kinds):
@@ -122,6 +122,7 @@ def test_after_three_probes_that_stay_away_it_has_failed(lab, pm, inline, applia
 MANY = {'name': 'many', 'from': ['port:many*'], 'to': 'port:ids0', 'engine': 'bpf'}
 
 
+@pytest.mark.engine('bpf')
 @pytest.mark.parametrize('way', ['a file', 'the API'])
 def test_it_is_watched_while_the_daemon_has_much_to_do(lab, pm, inline, appliance, daemon, wait_until, way):
     """Links at tcx take their time, and one comes after the other."""
@@ -333,6 +334,7 @@ def test_doctor_finds_nothing_wrong_with_a_wire(lab, pm, inline, appliance):
                                        if f['severity'] != 'hint')
 
 
+@pytest.mark.engine('bpf')
 @pytest.mark.parametrize('dev, hook', [('vnet1', 'ingress'), ('vnet1', 'egress'), ('aout0', 'ingress')])
 def test_doctor_finds_foreign_programs_in_front(lab, pm, inline, appliance, dev, hook):
     appliance()

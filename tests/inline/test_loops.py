@@ -5,12 +5,12 @@ import collections
 
 import pytest
 
-from appliances import INSIDE, OUTSIDE
+from appliances import INSIDE, ONE_WAY, OUTSIDE
 from lab import BROADCAST, ethernet, frames_of_every_kind
 
 STORM = 5
 
-pytestmark = pytest.mark.engine('bpf')
+pytestmark = pytest.mark.engine(ONE_WAY)
 
 
 def every_way(machines):
@@ -92,8 +92,10 @@ def test_frames_of_its_own_go_no_further_than_they_may(lab, pm, inline, applianc
     wire = appliance()
     a, b, c = lab.machines
     inline('ips', 'vnet1')
-    for machine in lab.machines:
-        machine.send([ethernet(BROADCAST, machine.mac, 0x88b6, b'here I am')])
+    with a.capture() as at_a, b.capture() as at_b, c.capture() as at_c:
+        for machine in lab.machines:
+            machine.send([ethernet(BROADCAST, machine.mac, 0x88b6, b'here I am')])
+        assert [len(at.frames(2)) for at in (at_a, at_b, at_c)] == [2, 2, 2]
     reset = ethernet(c.mac, a.mac, 0x88b6, b'in the name of a')
     to_a = ethernet(a.mac, c.mac, 0x88b6, b'in the name of c')
     stranger = ethernet(BROADCAST, '02:00:00:00:77:77', 0x88b6, b'nobody knows me')
