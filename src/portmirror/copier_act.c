@@ -51,14 +51,14 @@ static int put_map(const struct engine *engine, const struct op *op, enum copy_m
 		   struct err *e)
 {
 	int fd cleanup(fd_close_at) =
-		open_pin(engine, owner_of(op, which), copy_map_name(which), NULL);
+		open_pin(engine, owner_of(op, which), copy_map_name(which), e);
 	bool made = fd == -ENOENT;
 	int r = 0;
 
 	if (made)
 		fd = copy_map_make(which, e);
 	if (fd < 0)
-		return made ? fd : open_pin(engine, owner_of(op, which), copy_map_name(which), e);
+		return fd;
 	if (which == COPY_MAP_CONFIG)
 		r = update_config(fd, &op->config, e);
 	if (r == 0 && made)

@@ -75,7 +75,7 @@ static int add_ports(int map, const struct ifindexes *ports, struct err *e)
 static int put_map(const struct engine *engine, const struct view *view, const struct op *op,
 		   enum inline_map which, struct err *e)
 {
-	int fd cleanup(fd_close_at) = open_map(engine, op, which, NULL);
+	int fd cleanup(fd_close_at) = open_map(engine, op, which, e);
 	bool made = fd == -ENOENT;
 	char name[PIN_NAME];
 	int r = 0;
@@ -83,7 +83,7 @@ static int put_map(const struct engine *engine, const struct view *view, const s
 	if (made)
 		fd = inline_map_make(which, e);
 	if (fd < 0)
-		return made ? fd : open_map(engine, op, which, e);
+		return fd;
 	if (which == INLINE_MAP_STATE)
 		r = set_state(fd, &op->inline_state, e);
 	if (which == INLINE_MAP_PORTS)
