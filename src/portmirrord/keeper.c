@@ -279,15 +279,23 @@ static void machines_changed(void *data)
 	keeper_look_again(k);
 }
 
+static bool any_broken(const struct sessions *sessions)
+{
+	for (size_t i = 0; i < sessions->count; i++)
+		if (sessions->items[i].broken)
+			return true;
+	return false;
+}
+
 /* Nobody tells when a program of ours is detached by force, or a pin removed; nor when what kept
- * the engine bpf from being had is there now. */
+ * the engine bpf from being had, or a file from being read, is no longer so. */
 static void poll_files(void *data)
 {
 	struct keeper *k = data;
 
 	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
 	k->engine.lacks.copy[0] = '\0';
-	k->sessions_stale |= files_poll(k->files);
+	k->sessions_stale |= files_poll(k->files) || any_broken(&k->sessions);
 	keeper_look_again(k);
 }
 

@@ -178,6 +178,7 @@ int engine_start(struct engine *engine, struct err *e)
 
 	if (engine->mhd)
 		return 0;
+	server->starts = true;
 	engine->mhd = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
 			MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0),
@@ -187,6 +188,7 @@ int engine_start(struct engine *engine, struct err *e)
 		client_connection, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
 		MHD_OPTION_CONNECTION_LIMIT, server->config.connections, MHD_OPTION_ARRAY,
 		tls ? tls_options : none, MHD_OPTION_END);
+	server->starts = false;
 	if (!engine->mhd)
 		return err_set(e, -EINVAL, "libmicrohttpd can't start%s%s",
 			       *server->mhd_said ? ": " : "", server->mhd_said);

@@ -101,7 +101,8 @@ void server_mhd_says(void *data, const char *format, va_list args)
 			       server->mhd_said);
 		return;
 	}
-	server_log(server, LOG_DEBUG, LOG_MHD, "libmicrohttpd: %s", server->mhd_said);
+	if (!server->starts)
+		server_log(server, LOG_DEBUG, LOG_MHD, "libmicrohttpd: %s", server->mhd_said);
 }
 
 _Noreturn void server_panic(void *data, const char *file, unsigned line, const char *reason)

@@ -105,6 +105,7 @@ struct rest_server {
 	struct rest_server_counts counts;
 	struct log_limit logs[LOG_KINDS];
 	char mhd_said[200]; /* its last words */
+	bool starts;	    /* what libmicrohttpd says belongs into the error */
 };
 
 /* server.c */

@@ -211,7 +211,7 @@ class Start:
         env = {**os.environ, **self.pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(not traced)}'}
         with open(self.folder / 'said', 'w+') as said:
             process = self.lab.host.popen(*command, stderr=said, env=env)
-            end = time.monotonic() + 20
+            end = time.monotonic() + 40  # what could not be read is looked for twice a minute
             while process.poll() is None and self.pm.json('list') != self.whole and time.monotonic() < end:
                 time.sleep(0.02)
             if process.poll() is None:
