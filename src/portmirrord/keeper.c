@@ -138,7 +138,7 @@ static int carry_out(struct keeper *k, struct err *e)
 
 	k->counts.reconciled++;
 	keeper_hold_back(k);
-	k->begun = loop_now();
+	k->begun = k->in_one_go ? 0 : loop_now();
 	r = engine_act(&k->engine, &k->view, &outcome, e);
 	k->begun = 0;
 	(void)file_mark_same(&k->notes, k->engine.store.notes);
@@ -378,7 +378,9 @@ void keeper_start(struct keeper *k)
 	k->started = true;
 	keeper_tell(k, "started", "", "portmirrord " VERSION " follows this host from now on");
 	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
+	k->in_one_go = true; /* who has started it is told when all is done */
 	pass(k);
+	k->in_one_go = false;
 }
 
 void keeper_free(struct keeper *k)

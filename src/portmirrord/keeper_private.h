@@ -33,7 +33,8 @@ struct keeper {
 	struct machines *machines;
 	struct prober *prober;
 	struct loop_timer again, soon, poll, peace;
-	int64_t begun;	 /* when what is being carried out was; 0: nothing, or an edit */
+	int64_t begun; /* when what is being carried out was; 0: nothing, or in one go */
+	bool in_one_go;
 	bool unfinished; /* that was cut short, to go on soon */
 	int64_t pause;	 /* the last one before trying again; 0: nothing is left over */
 	bool started;

@@ -183,7 +183,8 @@ class Namespace:
         while True:
             links = self.json('ip', '-j', '-d', 'link')
             if time.monotonic() > end or all(
-                    ('LOWER_UP' in link['flags']) == (link['operstate'] in ('UP', 'UNKNOWN'))
+                    ('LOWER_UP' in link['flags']) == (link['operstate'] in ('UP', 'UNKNOWN')) and
+                    ('LOWER_UP' in link['flags']) != ('NO-CARRIER' in link['flags'])
                     for link in links if 'UP' in link['flags']):
                 return links
             time.sleep(0.01)
