@@ -149,7 +149,8 @@ struct plan_input {
 	const struct notes *notes;
 	struct lacks lacks;
 	uint32_t house;
-	/* What a session's engine auto means here, where it can be had. */
+	/* What a session's engine auto means here, where it can be had. ENGINE_AUTO: tcx, or tc, by
+	 * what is best for the session (plan_engine.c). */
 	enum engine_kind preferred;
 	bool tc_only; /* by the engine tc, whatever the sessions say */
 };
