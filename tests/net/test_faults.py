@@ -145,7 +145,7 @@ class Trial:
         assert not wrong, f'{len(wrong)} went wrong:\n' + '\n'.join(wrong)
 
 
-SOME = {'kinds': [*CALLS, ALLOCATION], 'every': 100}
+SOME = {'kinds': [*CALLS, ALLOCATION], 'every': 50}
 WHOLE = [pytest.param(options, id=name, marks=pytest.mark.long) for name, options in {
     'calls': {'kinds': CALLS}, 'calls for good': {'kinds': CALLS, 'for_good': True},
     'allocations': {'kinds': [ALLOCATION]}, 'allocations for good': {'kinds': [ALLOCATION], 'for_good': True}}.items()]

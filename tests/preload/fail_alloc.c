@@ -6,11 +6,13 @@
  *
  *   FAIL_AT=N         the Nth is refused; 0 or unset: none. N+: and all behind it
  *   EXEMPT=NAME:NAME  libraries whose own allocations are neither refused nor counted
- *   COUNT_FILE=PATH   how many there were, in decimal, at the end
+ *   PATHS_FILE=PATH   at the end, a line for each in turn: a number that those have in common which
+ *                     were called for from the same place by the same callers
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <execinfo.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,7 +24,9 @@
 static atomic_ulong count;
 static unsigned long fail_at;
 static bool counting, for_good;
-static const char *exempt;
+static const char *exempt, *paths_file;
+static uint64_t
+	paths[1U << 20]; /* of each allocation; the pages that are not needed cost nothing */
 static int (*program)(int argc, char **argv, char **envp);
 
 static void *next(const char *name)
@@ -49,6 +53,24 @@ static bool is_exempt(void *caller)
 	return false;
 }
 
+/* FNV-1a over the addresses of the callers. */
+static uint64_t path_here(void)
+{
+	static _Thread_local bool within; /* who unwinds may allocate */
+	uint64_t hash = 0xcbf29ce484222325U;
+	void *callers[64];
+	int n;
+
+	if (within)
+		return 0;
+	within = true;
+	n = backtrace(callers, sizeof(callers) / sizeof(callers[0]));
+	within = false;
+	for (int i = 0; i < n; i++)
+		hash = (hash ^ (uintptr_t)callers[i]) * 0x100000001b3U;
+	return hash;
+}
+
 static bool refused(void *caller)
 {
 	unsigned long n;
@@ -56,6 +78,8 @@ static bool refused(void *caller)
 	if (!counting || is_exempt(caller))
 		return false;
 	n = ++count;
+	if (paths_file && n <= sizeof(paths) / sizeof(paths[0]))
+		paths[n - 1] = path_here();
 	if (fail_at == 0 || (for_good ? n < fail_at : n != fail_at))
 		return false;
 	errno = ENOMEM;
@@ -100,29 +124,36 @@ void *reallocarray(void *old, size_t n, size_t size)
 
 static void record(void)
 {
-	const char *path = getenv("COUNT_FILE");
-	char text[24];
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+	FILE *file;
 
-	if (fd < 0)
+	counting = false;
+	file = fopen(paths_file, "we");
+	if (!file)
 		return;
-	snprintf(text, sizeof(text), "%lu\n", count);
-	if (write(fd, text, strlen(text)) < 0)
+	if (count > sizeof(paths) / sizeof(paths[0]))
 		abort();
-	close(fd);
+	for (unsigned long i = 0; i < count; i++)
+		fprintf(file, "%" PRIx64 "\n", paths[i]);
+	if (fclose(file) != 0)
+		abort();
 }
 
 static int counted_main(int argc, char **argv, char **envp)
 {
 	const char *at = getenv("FAIL_AT");
 	char *end = NULL;
+	void *caller;
 
 	if (at)
 		fail_at = strtoul(at, &end, 10);
 	for_good = end && *end == '+';
-	if (atexit(record) != 0)
-		abort();
 	exempt = getenv("EXEMPT");
+	paths_file = getenv("PATHS_FILE");
+	if (paths_file) {
+		(void)backtrace(&caller, 1); /* which loads a library the first time */
+		if (atexit(record) != 0)
+			abort();
+	}
 	(void)munmap(NULL, 0); /* which fails, and shows who traces where main() begins */
 	counting = true;
 	return program(argc, argv, envp);

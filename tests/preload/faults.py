@@ -20,19 +20,38 @@ ERRORS = {
 ALLOCATION = 'allocation'
 
 
+class Call:
+    def __init__(self, thread, name, line):
+        self.thread, self.name, self.line, self.path = thread, name, line, ()
+
+
 def _calls(log):
-    """The calls of a log of strace, as (thread, name, line): those before main(), and those from there on."""
-    text = log.read_text(errors='replace')
-    found = [(m[1], m[2], m[0]) for m in re.finditer(r'^(\d+) +(\w+)\(.*$', text, re.M)]
-    main = next(i for i, (_, _, line) in enumerate(found) if 'munmap(NULL, 0)' in line)
-    return found[:main], found[main:]
+    """The calls of a log of strace -k, each with those who called, its path."""
+    calls, begun, last = [], {}, None
+    for line in log.read_text(errors='replace').splitlines():
+        if line.startswith(' > '):
+            last.path += (line,)
+        elif found := re.match(r'(\d+) +(\w+)\(', line):
+            last = begun[found[1]] = Call(found[1], found[2], line.split(None, 1)[1])
+            calls.append(last)
+        elif found := re.match(r'(\d+) +<\.\.\. \w+ resumed', line):
+            last = begun[found[1]]
+    return calls
+
+
+def _ends(steps):
+    """Of the steps that were come to on the same path, the first and the last: (path, number) to number."""
+    paths = collections.defaultdict(list)
+    for path, number in steps:
+        paths[path].append(number)
+    return {numbers[at] for numbers in paths.values() for at in (0, -1)}
 
 
 class Faults:
-    """folder: for the log and the count. library: fail_alloc.so, and what it is told besides."""
+    """folder: for the log and the paths. library: fail_alloc.so, and what it is told besides."""
 
     def __init__(self, folder, library, **options):
-        self.log, self.counter = folder / 'strace', folder / 'allocations'
+        self.log, self.paths = folder / 'strace', folder / 'allocations'
         self.preload = [f'LD_PRELOAD={library}', *(f'{name}={value}' for name, value in options.items())]
 
     def _strace(self, command, preload, *options):
@@ -43,20 +62,27 @@ class Faults:
     def watched(self, command):
         """The command, so that afterwards steps() can tell its steps."""
         names = ','.join(f'?{name}' for name in ['munmap', *ERRORS])
-        return self._strace(command, [*self.preload, f'COUNT_FILE={self.counter}'], '-e', f'trace={names}')
+        return self._strace(command, [*self.preload, f'PATHS_FILE={self.paths}'], '-k', '-e', f'trace={names}')
 
     def steps(self):
-        """Of what was watched: by kind, the numbers of its steps and what each was. (What could not be written to
-        stderr nobody could tell.)"""
-        before, own = _calls(self.log)
-        steps = collections.defaultdict(dict)
-        count = collections.Counter((thread, name) for thread, name, _ in before)
-        for thread, name, line in own:
-            count[thread, name] += 1
-            if ' write(2, ' not in line:
-                steps[name].setdefault(count[thread, name], line.split(None, 1)[1])
-        steps[ALLOCATION] = {n: '' for n in range(1, int(self.counter.read_text()) + 1)}
-        return steps
+        """Of what was watched: by kind, the numbers of its steps and what each was. Where the same callers came to the
+        same step again and again, as in a loop, only the first and the last. (What could not be written to stderr
+        nobody could tell.)"""
+        calls = _calls(self.log)
+        main = next(i for i, call in enumerate(calls) if call.line.startswith('munmap(NULL, 0)'))
+        end = next(i for i, call in enumerate(calls) if str(self.paths) in call.line)
+        found, count = collections.defaultdict(dict), collections.Counter()
+        for i, call in enumerate(calls[:end]):
+            count[call.thread, call.name] += 1
+            if i > main and not call.line.startswith('write(2, '):
+                found[call.name].setdefault(count[call.thread, call.name], call)
+        steps = {}
+        for name, numbered in found.items():
+            chosen = _ends((call.path, number) for number, call in numbered.items())
+            steps[name] = {number: call.line for number, call in numbered.items() if number in chosen}
+        paths = self.paths.read_text().split()
+        steps[ALLOCATION] = dict.fromkeys(sorted(_ends(zip(paths, range(1, len(paths) + 1)))), '')
+        return collections.defaultdict(dict, steps)
 
     def failing(self, command, kind, number, for_good=False):
         """The command, in which this step fails; for good: and all of its kind behind it."""
