@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/cli_help.h"
 #include "base/mem.h"
 #include "base/near.h"
@@ -32,20 +31,17 @@ struct parser {
 	size_t nargs, args_room;
 };
 
+/* Without an allocation: it may be the lack of memory that is complained of. */
 __attribute__((format(printf, 2, 0))) static void complain(const struct cli_call *call,
 							   const char *format, va_list args)
 {
 	bool colour = term_colour(stderr);
-	struct buf safe cleanup(buf_free) = {0};
-	char *text cleanup(free_at) = NULL;
+	char text[4096];
 
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
-	else
-		term_safe(&safe, text);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	term_make_safe(text);
 	(void)fprintf(stderr, "%s%s:%s %s\n", term_on(PAINT_RED, colour), call->program->name,
-		      term_off(colour),
-		      text && buf_status(&safe) == 0 ? buf_text(&safe) : "out of memory");
+		      term_off(colour), text);
 }
 
 void cli_complain(const struct cli_call *call, const char *format, ...)

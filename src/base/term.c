@@ -87,18 +87,32 @@ static bool is_harmful(uint32_t code)
 	       (code >= 0x2066 && code <= 0x2069);
 }
 
-void term_safe(struct buf *b, const char *text)
+void term_make_safe(char *text)
 {
+	char *to = text;
+
 	while (*text) {
 		uint32_t code;
 		size_t len = utf8_at(text, &code);
 
 		if (len == 0 || is_harmful(code))
-			buf_char(b, '?');
+			*to++ = '?';
 		else
-			buf_add(b, text, len);
+			to = (char *)memmove(to, text, len) + len;
 		text += len ? len : 1;
 	}
+	*to = '\0';
+}
+
+void term_safe(struct buf *b, const char *text)
+{
+	size_t before = b->len;
+
+	buf_str(b, text);
+	if (b->len == before || buf_status(b) < 0)
+		return;
+	term_make_safe(b->data + before);
+	b->len = before + strlen(b->data + before);
 }
 
 /* The columns of the character at text, and its length. What the locale doesn't know takes one. */

@@ -20,7 +20,9 @@ unsigned term_width(FILE *stream);
 const char *term_on(enum paint paint, bool colour);
 const char *term_off(bool colour);
 
-/* A copy of text for a terminal: control characters and invalid UTF-8 become '?', appended to b. */
+/* For a terminal: control characters and invalid UTF-8 become '?'. In place; and a copy of text,
+ * appended to b. */
+void term_make_safe(char *text);
 void term_safe(struct buf *b, const char *text);
 /* Columns that UTF-8 text takes (wcwidth). */
 unsigned term_columns(const char *text);

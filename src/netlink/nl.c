@@ -183,6 +183,7 @@ int nl_dump(struct nl *nl, struct nlmsghdr *request,
 	    int (*each)(const struct nlmsghdr *message, void *data), void *data, struct err *e)
 {
 	struct dump d = {.seq = ++nl->seq, .each = each, .data = data, .e = e};
+	bool lost = false;
 	int rc;
 
 	request->nlmsg_seq = d.seq;
@@ -190,14 +191,18 @@ int nl_dump(struct nl *nl, struct nlmsghdr *request,
 	rc = send_all(nl, request, request->nlmsg_len, e);
 	if (rc < 0)
 		return rc;
-	/* Read to the end whatever happens: the socket can't start another dump before. */
+	/* Read to the end whatever happens: the socket can't start another dump before. Behind a
+	 * part that was lost the end may be lost too; what is there is there at once. */
 	while (!d.ended) {
 		const struct nlmsghdr *m = (const void *)nl->buffer;
-		ssize_t got = receive(nl, 0);
+		ssize_t got = receive(nl, lost ? MSG_DONTWAIT : 0);
 		int left = (int)got;
 
-		if (got < 0)
-			return err_sys(e, (int)got, "can't receive from the kernel");
+		if (got < 0 && d.code == 0)
+			d.code = err_sys(e, (int)got, "can't receive from the kernel");
+		if (got < 0 && lost)
+			break;
+		lost |= got < 0;
 		for (; mnl_nlmsg_ok(m, left) && !d.ended; m = mnl_nlmsg_next(m, &left))
 			if (m->nlmsg_seq == d.seq)
 				dump_message(&d, m);

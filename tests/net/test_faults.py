@@ -158,6 +158,12 @@ def test_mirror(lab, pm, tmp_path, verb, sweep):
     Trial(lab, pm, tmp_path, [*MIRROR, *engine], verb).sweep(**sweep)
 
 
+@pytest.mark.engine('tc')
+def test_an_answer_of_the_kernel_is_lost(lab, pm, tmp_path):
+    """What follows asks by the same socket, which must have been read to the end."""
+    Trial(lab, pm, tmp_path, [*MIRROR, '--engine', 'tc'], 'bypass').sweep(['recvfrom'])
+
+
 @pytest.mark.engine('clsact')
 @pytest.mark.parametrize('sweep', WHOLE)
 @pytest.mark.parametrize('verb', VERBS)
