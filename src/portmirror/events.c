@@ -123,9 +123,10 @@ static int read_more(struct events *events, int fd, struct err *e)
 	struct buf b cleanup(buf_free) = {0};
 	char part[65536];
 	const char *line, *end;
-	ssize_t got;
+	ssize_t got = 0;
 
-	while ((got = pread(fd, part, sizeof(part), events->at + (off_t)b.len)) > 0) {
+	while (buf_status(&b) == 0 &&
+	       (got = pread(fd, part, sizeof(part), events->at + (off_t)b.len)) > 0) {
 		buf_add(&b, part, (size_t)got);
 		if (b.len > FILE_MAX)
 			return err_set(e, -EFBIG, "%s: more than %zu bytes", events->path,

@@ -224,7 +224,10 @@ class Start:
                 late = self.pm.json('list') != self.whole
                 children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
                 os.kill(int(children.read_text().split()[0]) if traced else process.pid, signal.SIGTERM)
-                process.wait(20)
+                try:
+                    process.wait(20)
+                finally:
+                    process.kill()
                 assert not late, 'it runs, and does not do its work'
             said.seek(0)
             return process.returncode, said.read()
