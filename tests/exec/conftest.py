@@ -310,7 +310,7 @@ def build(folder):
     made = {}
 
     def make(kind):
-        target = folder / f'probe-{kind}'
+        target = folder / f'probe-{os.getpid()}-{kind}' # BPF goes by names: of this run alone
         if kind == 'go':
             if not shutil.which('go'):
                 return None
