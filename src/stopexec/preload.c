@@ -123,6 +123,23 @@ int preload_check_folder(const char *folder, struct err *e)
 	return result;
 }
 
+static int read_source(const char *source, char **data, size_t *len, struct err *e)
+{
+	int result = file_read(source, LIBRARY_MOST, data, len, e);
+
+	if (result == 0 && (*data == NULL || memmem(*data, *len, mark, sizeof(mark) - 1) == NULL))
+		return err_set(e, -EINVAL, "%s is not the stop.so of stopexec", source);
+	return result;
+}
+
+int preload_check_source(const char *source, struct err *e)
+{
+	char *data cleanup(free_at) = NULL;
+	size_t len = 0;
+
+	return read_source(source, &data, &len, e);
+}
+
 int preload_check_group(gid_t group, struct err *e)
 {
 	static const char *const everybody[] = {"root", "nogroup", "nobody", "users"};
@@ -181,11 +198,9 @@ int preload_install(const char *source, const char *folder, gid_t group, struct 
 	if (result == 0)
 		result = preload_check_group(group, e);
 	if (result == 0)
-		result = file_read(source, LIBRARY_MOST, &data, &len, e);
+		result = read_source(source, &data, &len, e);
 	if (result < 0)
 		return result;
-	if (data == NULL || memmem(data, len, mark, sizeof(mark) - 1) == NULL)
-		return err_set(e, -EINVAL, "%s is not the stop.so of stopexec", source);
 	path_in(path, folder);
 	return write_library(path, data, len, group, e);
 }

@@ -37,6 +37,9 @@ int preload_state(const char *folder, struct preload_state *state, struct err *e
  * a file of that name is there that is not ours. */
 int preload_check_folder(const char *folder, struct err *e);
 
+/* -EINVAL: the file is not our stop.so. */
+int preload_check_source(const char *source, struct err *e);
+
 /* -EPERM for groups that are no restriction: root's, nogroup, users, somebody's primary one. */
 int preload_check_group(gid_t group, struct err *e);
 

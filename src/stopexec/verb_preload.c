@@ -94,7 +94,8 @@ static int make_plan(const struct cli_call *call, struct plan *plan)
 			 files[i]);
 		if (i > 0 && access(plan->sources[i], F_OK) < 0)
 			folder[0] = '\0'; /* no compiler for it was there */
-		if (folder[0] != '\0' && preload_check_folder(folder, &e) < 0)
+		if (folder[0] != '\0' && (preload_check_folder(folder, &e) < 0 ||
+					  preload_check_source(plan->sources[i], &e) < 0))
 			return failed(call, &e);
 	}
 	return EXIT_OK;

@@ -254,6 +254,11 @@ echo AFTER; try --groups=$(getent group stopexec | cut -d: -f3)
     ('echo other > "$FOLDER/stop.so"', 'is not the stop.so of stopexec'),
     ('OPTIONS="--group users"', 'no group of its own'),
     ('OPTIONS="--group nosuchgroup"', 'There is no group'),
+    ('echo "clerk:x:4242:4242::/:/bin/sh" >> /etc/passwd; echo "clerks:x:4242:" >> /etc/group\n'
+     'OPTIONS="--group clerks"', 'is the primary group of a user'),
+    ('mkdir /run/from; echo other > /run/from/stop.so; FROM=/run/from', 'is not the stop.so of stopexec'),
+    ('FROM=/run/nowhere', '/run/nowhere/stop.so'),
+    ('printf "#!/bin/sh\\nexit 1\\n" > /usr/sbin/groupadd', 'The group stopexec could not be made'),
 ])
 def test_install_refuses(world, preparation, sentence):
     """And nothing has changed then, no group has been made."""
@@ -270,6 +275,21 @@ def test_status_for_others_than_root(world):
                           'exit 0')
     assert done.returncode == 0 and 'only root and that group can tell' in done.stdout, done.stdout
     assert 'Only root can remove' in done.stdout
+
+
+def test_install_where_nothing_can_be_written(world):
+    done = private(world, 'mkdir "$FOLDER/stop.so.new"; $X preload install --from "$FROM" && exit 9; exit 0')
+    assert done.returncode == 0 and "stop.so.new can't be written" in done.stdout
+
+
+def test_status_of_what_no_suid_program_takes(world):
+    done = private(world, 'echo "guards:x:4243:one,two" >> /etc/group\n'
+                          'cp "$FROM/stop.so" "$FOLDER"; chgrp 4242 "$FOLDER/stop.so"; $X preload status\n'
+                          'echo other > "$FOLDER/stop.so"; chgrp guards "$FOLDER/stop.so"; $X preload status\n'
+                          'rm "$FOLDER/stop.so"; $X preload remove && exit 9; exit 0\n')
+    assert done.returncode == 0, done.stdout
+    assert 'group 4242: not set-user-ID' in done.stdout and 'No stop.so is installed' in done.stdout
+    assert 'guards (one, two): not the stop.so of stopexec' in done.stdout
 
 
 def test_remove_leaves_others_alone(world):
