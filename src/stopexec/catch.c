@@ -79,10 +79,13 @@ void catch_let_go(struct catch_loop *l, const struct caught *caught)
 static void obey(struct catch_loop *l)
 {
 	struct catch_order order;
+	ssize_t len = recv(l->socket, &order, sizeof(order), MSG_DONTWAIT);
 
-	if (recv(l->socket, &order, sizeof(order), MSG_DONTWAIT) != sizeof(order)) {
-		l->way->end(l); /* stopexec has ended, or wants no more */
-		_exit(EXIT_SUCCESS);
+	if (len != sizeof(order)) {
+		int why = len < 0 ? errno : EXIT_SUCCESS; /* stopexec has ended, or wants no more */
+
+		l->way->end(l);
+		_exit(why);
 	}
 	if (order.kind == CATCH_MORE) {
 		l->way->more(l, order.more);
@@ -90,7 +93,7 @@ static void obey(struct catch_loop *l)
 	}
 	l->way->pass(l, order.helper);
 	if (eventfd_write(l->obeyed, 1) < 0)
-		_exit(EXIT_FAILURE);
+		_exit(errno);
 }
 
 static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
@@ -106,7 +109,7 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 	/* Else the caller of a set-user-ID stopexec could end it; before the line below, for
 	 * changed ids clear that. */
 	if (setresuid(0, 0, 0) < 0)
-		_exit(EXIT_FAILURE);
+		_exit(errno);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "stopexec-catch");
 	if (getppid() != parent)
@@ -121,7 +124,7 @@ static _Noreturn void catch_all(struct catch_loop *l, int fd, pid_t parent)
 		int ready = poll(polls, COUNT(polls), LOOK_AGAIN);
 
 		if (ready < 0 && errno != EINTR)
-			_exit(EXIT_FAILURE); /* which lets all go that it can't answer */
+			_exit(errno); /* which lets all go that it can't answer */
 		if (ready == 0)
 			l->way->look(l);
 		if (polls[0].revents != 0)
@@ -197,8 +200,8 @@ int catch_take(const struct catcher *catcher, struct caught *caught)
 	struct caught got;
 	ssize_t len = recv(catcher->socket, &got, sizeof(got), MSG_DONTWAIT);
 
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return -EAGAIN;
+	if (len < 0)
+		return errno == EINTR ? -EAGAIN : errno == ECONNRESET ? -EPIPE : -errno;
 	if (len != sizeof(got))
 		return -EPIPE;
 	*caught = got;
@@ -212,20 +215,23 @@ bool catch_lost(const struct catcher *catcher)
 	return poll(&end, 1, 0) > 0 && (end.revents & POLLHUP) != 0;
 }
 
-void catch_stop(struct catcher *catcher)
+int catch_stop(struct catcher *catcher)
 {
 	struct caught caught;
+	int status = 0;
 
 	if (catcher->pid <= 0)
-		return;
+		return 0;
 	shutdown(catcher->socket, SHUT_WR);
-	waitpid(catcher->pid, NULL, 0);
+	while (waitpid(catcher->pid, &status, 0) < 0 && errno == EINTR)
+		continue;
 	/* Told of since we took the last one; the guardians may be gone. */
 	while (catch_take(catcher, &caught) == 0)
 		kill(caught.stop.pid, SIGCONT);
 	close(catcher->socket);
 	close(catcher->obeyed);
 	catcher->pid = 0;
+	return WIFSIGNALED(status) ? -EPIPE : -WEXITSTATUS(status);
 }
 
 /* The file may have been replaced since it was found: then its path leads to the one executed. */

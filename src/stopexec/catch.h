@@ -66,14 +66,15 @@ int catch_more(const struct catcher *catcher, long count);
  * returns. -EPIPE: the catcher has ended. */
 int catch_pass(const struct catcher *catcher, pid_t helper);
 
-/* Takes one. 0; -EAGAIN: none is there; -EPIPE: the catcher has ended. */
+/* Takes one. 0; -EAGAIN: none is there; -EPIPE: the catcher has ended, catch_stop() tells why. */
 int catch_take(const struct catcher *catcher, struct caught *caught);
 
-/* True where the catcher was ended by somebody. */
+/* True where the catcher has ended. */
 bool catch_lost(const struct catcher *catcher);
 
-/* Removes all marks and ends it; what it has caught and nobody has taken goes on. */
-void catch_stop(struct catcher *catcher);
+/* Removes all marks and ends it; what it has caught and nobody has taken goes on. -EPIPE: somebody
+ * had ended it; other than 0: it had failed. */
+int catch_stop(struct catcher *catcher);
 
 /*
  * Waits until the caught process is stopped in its new image, and looks who traces it. 0; -ESRCH:

@@ -195,7 +195,7 @@ static void answer(struct catch_loop *l, const struct fanotify_event_metadata *e
 		(event->mask & FAN_OPEN_EXEC_PERM) != 0 && stop(l, event->pid, event->fd, &caught);
 
 	if (write(f->fd, &response, sizeof(response)) < 0 && errno != ENOENT)
-		_exit(EXIT_FAILURE); /* which permits it */
+		_exit(errno); /* which permits it */
 	close(event->fd);
 	if (stopped)
 		catch_tell(l, &caught);
@@ -212,7 +212,7 @@ static void way_serve(struct catch_loop *l)
 	struct fanotify_event_metadata *event = &events.align;
 
 	if (len < 0 && errno != EAGAIN && errno != EINTR)
-		_exit(EXIT_FAILURE); /* which permits what can't be read */
+		_exit(errno); /* which permits what can't be read */
 	for (; len > 0 && FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
 		if (event->fd >= 0)
 			answer(l, event);

@@ -19,7 +19,7 @@ struct catch_order {
 	pid_t helper; /* what descends from it passes; 0: none */
 };
 
-/* What the catching process knows. */
+/* What the catching process knows. Where it can't go on, it ends with the errno as its status. */
 struct catch_loop {
 	const struct catch_rule *rule;
 	const struct guardian *guardian;

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -25,7 +26,7 @@
 
 enum order { ORDER_HOLD, ORDER_TRACED, ORDER_TRACES, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
 
-enum { TRIES = 1000 }; /* to take an order: it stays there, and a lack of memory may pass */
+enum { TRIES = 1000 }; /* of what fails: an order stays there, and a lack of memory may pass */
 
 enum { SOCKETS = 2, MANY_FDS = 2 }; /* MANY_FDS: with an order go a pidfd, or two maps */
 
@@ -51,7 +52,7 @@ struct watch {
 	pid_t owner; /* stopexec: its own tracing does not count */
 	int owner_pidfd;
 	const char *records;
-	int failures; /* to take the next order */
+	int failures; /* since the last order */
 	struct catch_maps maps;
 	struct held *held;
 	size_t count, room;
@@ -169,7 +170,18 @@ static int obey(struct watch *w, const struct message *message, const int fds[MA
 	return 0;
 }
 
-/* 0; -EPIPE: stopexec has ended; -ENOMEM: it can't be obeyed. */
+/* 0: what has failed so is worth another try. */
+static int try_again(struct watch *w, int code)
+{
+	static const struct timespec nap = {.tv_nsec = 1000000};
+
+	if (++w->failures >= TRIES)
+		return code;
+	nanosleep(&nap, NULL);
+	return 0;
+}
+
+/* 0; -EPIPE: stopexec has ended; -errno: it can't be taken, or not obeyed. */
 static int take_order(struct watch *w)
 {
 	struct message message;
@@ -188,8 +200,8 @@ static int take_order(struct watch *w)
 	int fds[MANY_FDS] = {-1, -1};
 	ssize_t len = recvmsg(w->socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
-	if (len < 0 && errno != ECONNRESET && ++w->failures < TRIES)
-		return 0;
+	if (len < 0 && errno != ECONNRESET)
+		return try_again(w, -errno);
 	w->failures = 0;
 	if (len != sizeof(message))
 		return -EPIPE;
@@ -207,7 +219,7 @@ static void owner_ended(struct watch *w)
 {
 	struct pollfd end = {.fd = w->owner_pidfd, .events = POLLIN};
 
-	while (poll(&end, 1, -1) < 0 && errno == EINTR)
+	while (poll(&end, 1, -1) < 0 && try_again(w, -errno) == 0)
 		continue;
 	close(w->socket);
 	w->socket = -1;
@@ -251,16 +263,30 @@ static int fill_polls(struct watch *w, int *wait)
 	return 0;
 }
 
-/* Until all has been told that can be: a guardian that can't watch lets go, and ends. */
+static int wait_for_news(struct watch *w)
+{
+	int wait, result = fill_polls(w, &wait);
+
+	if (result < 0 || poll(w->polls, w->count + SOCKETS, wait) >= 0)
+		return result;
+	return errno == EINVAL ? -EINVAL /* more than RLIMIT_NOFILE */ : try_again(w, -errno);
+}
+
+/* Tells stopexec whether it watches. */
+static bool tell(int socket, int result)
+{
+	return send(socket, &result, sizeof(result), MSG_NOSIGNAL) >= 0 && result == 0;
+}
+
+/* Until all has been told that can be: a guardian that can't watch says so, lets go, and ends. */
 static void serve(struct watch *w)
 {
-	int wait, result = 0;
+	int result = 0;
 
-	while (result != -ENOMEM && (w->socket >= 0 || w->count > 0)) {
-		if (fill_polls(w, &wait) < 0)
+	while (w->socket >= 0 || w->count > 0) {
+		result = wait_for_news(w);
+		if (result < 0)
 			break;
-		if (poll(w->polls, w->count + SOCKETS, wait) < 0 && errno == EINVAL)
-			break; /* more than RLIMIT_NOFILE */
 		for (size_t n = w->count; n-- > 0;) {
 			if (w->polls[n + SOCKETS].revents != 0)
 				forget(w, n);
@@ -270,13 +296,17 @@ static void serve(struct watch *w)
 		result = w->socket >= 0 && w->polls[0].revents != 0 ? take_order(w) : 0;
 		if (result == -EPIPE)
 			owner_ended(w);
+		else if (result < 0)
+			break;
 		if (w->other >= 0 && w->polls[1].revents != 0) {
 			close(w->other);
 			w->other = -1;
 		}
 		let_go_if_alone(w);
 	}
-	while (w->count > 0) /* out of memory: a guardian that can't watch lets go */
+	if (w->socket >= 0)
+		(void)tell(w->socket, result);
+	while (w->count > 0)
 		go_on(w, w->count - 1);
 }
 
@@ -311,10 +341,10 @@ static void raise_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 /* What can fail, before anybody relies on it. */
@@ -338,12 +368,6 @@ static int prepare(struct watch *w)
 	if (array_room(&w->held, &w->room, 0, sizeof(*w->held)) < 0)
 		return -ENOMEM;
 	return fill_polls(w, &wait);
-}
-
-/* Tells stopexec whether it watches. */
-static bool tell(int socket, int result)
-{
-	return send(socket, &result, sizeof(result), MSG_NOSIGNAL) >= 0 && result == 0;
 }
 
 static _Noreturn void guard(struct watch *w)
@@ -510,15 +534,27 @@ int guardian_leave(const struct guardian *g, const struct stop *stop, bool recor
 	return send_all(g, &message, NULL, 0);
 }
 
-bool guardian_lost(const struct guardian *g)
+/* What a guardian says once it watches is why it ends. */
+static int state_of(int socket)
 {
-	for (size_t i = 0; i < GUARDIANS; i++) {
-		struct pollfd end = {.fd = g->sockets[i], .events = POLLIN};
+	ssize_t len;
+	int why;
 
-		if (poll(&end, 1, 0) != 0)
-			return true;
-	}
-	return false;
+	do
+		len = recv(socket, &why, sizeof(why), MSG_PEEK | MSG_DONTWAIT);
+	while (len < 0 && errno == ECONNRESET); /* said once: it has left orders unread */
+	if (len < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return len == sizeof(why) ? why : -EPIPE;
+}
+
+int guardian_lost(const struct guardian *g)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < GUARDIANS && result == 0; i++)
+		result = state_of(g->sockets[i]);
+	return result;
 }
 
 void guardian_close(struct guardian *g)

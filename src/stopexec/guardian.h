@@ -54,8 +54,8 @@ void guardian_release(const struct guardian *g, const struct stop *stop);
  * recorded, not beyond the removal of its record. -errno: it goes on when stopexec ends. */
 int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
 
-/* True where a guardian was ended by somebody: stop nothing more. */
-bool guardian_lost(const struct guardian *g);
+/* 0: both are there. Else stop nothing more: -EPIPE: somebody ended one; -errno: one failed. */
+int guardian_lost(const struct guardian *g);
 
 /* Ends stopexec's part: what is still held goes on. */
 void guardian_close(struct guardian *g);

@@ -355,8 +355,13 @@ static enum outcome hold(struct session *s, const struct subject *p)
 			note_timeout(s, pid, deadline);
 			return OUTCOME_RUNS;
 		}
-		if (session_ended(s) || guardian_lost(&s->guardian) ||
-		    (s->catcher != NULL && catch_lost(s->catcher)))
+		if (guardian_lost(&s->guardian) < 0 ||
+		    (s->catcher != NULL && catch_lost(s->catcher))) {
+			session_note(s, "Process %d goes on: a process that it needs has ended",
+				     pid);
+			return OUTCOME_CONTINUED;
+		}
+		if (session_ended(s))
 			return OUTCOME_CONTINUED;
 	}
 }

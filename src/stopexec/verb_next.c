@@ -265,6 +265,17 @@ static void handle(struct waiting *w, struct caught *caught)
 	(void)session_present(s, &caught->stop, session_where(s, words));
 }
 
+static int lost(const struct waiting *w, const char *what, int why)
+{
+	struct err e = {0};
+
+	if (why == -EPIPE)
+		err_set(&e, why, "Somebody ended %s: nothing more is stopped", what);
+	else
+		err_sys(&e, why, "Nothing more is stopped, as %s failed", what);
+	return session_failed(&w->session, &e);
+}
+
 static int loop(struct waiting *w)
 {
 	struct session *s = &w->session;
@@ -278,11 +289,13 @@ static int loop(struct waiting *w)
 			handle(w, &caught);
 			continue;
 		}
-		if (result == -EPIPE || guardian_lost(&s->guardian)) {
-			cli_complain(s->call, "Somebody ended %s: nothing more is stopped",
-				     result == -EPIPE ? "the catcher" : "a guardian");
-			return EXIT_FAILED;
-		}
+		if (result == -EPIPE)
+			return lost(w, "the catcher", catch_stop(&w->catcher));
+		if (result != -EAGAIN)
+			return lost(w, "the pipe to the catcher", result);
+		result = guardian_lost(&s->guardian);
+		if (result < 0)
+			return lost(w, "a guardian", result);
 		if (now_ms() >= w->give_up) {
 			cli_complain(s->call, "Nobody started it in time");
 			return EXIT_FAILED;
@@ -340,7 +353,7 @@ static int wait_for(struct waiting *w, const struct cli_call *call)
 	s->catcher = &w->catcher;
 	say_what(w, call);
 	result = loop(w);
-	catch_stop(&w->catcher);
+	(void)catch_stop(&w->catcher);
 	session_close(s);
 	return result;
 }

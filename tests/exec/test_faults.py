@@ -79,8 +79,9 @@ class Trial:
 
     def go_on(self, process):
         if self.world.call('cont', process.pid).returncode != 0:
-            assert 'will not show it' in self.tool.said, 'or there is a record'
-            os.kill(process.pid, signal.SIGCONT)
+            assert 'will not show it' in self.tool.said or 'goes on: ' in self.tool.said, 'or there is a record'
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
 
     def left(self):
         """A process that is left stopped, without a fault."""
@@ -166,7 +167,7 @@ def programs(armed, folder):
     """Each is for one trial at a time."""
     made = queue.Queue()
     for n in range(AT_ONCE):
-        program = folder / f'fails-{n}'
+        program = folder / f'fails-{os.getpid()}-{n}'
         program.unlink(missing_ok=True)  # one may still run
         shutil.copy(armed('glibc', 'none'), program)
         made.put(program)
@@ -208,13 +209,54 @@ def test_each_call_fails_once(folder, programs, scenario):
     assert sum(1 for calls, _ in results if calls) > len(faults) * 0.9, 'and they have failed'
 
 
-@pytest.mark.parametrize('call', ['poll', 'read'])
-def test_a_catcher_that_can_take_nothing(folder, programs, call):
-    """While it lives, the kernel would let wait who starts the program."""
+def lets_go(folder, programs, fails):
+    """A process of stopexec's can't go on: nobody is kept waiting, and one sentence says why."""
     program = programs.get()
-    trial = Trial(folder, program, program.with_suffix('.log'), f'0.3 {call} 1+ {errno.ENOMEM}')
-    trial.stopexec('next', program)
+    trial = Trial(folder, program, program.with_suffix('.log'), f'{fails} {errno.ENOMEM}')
+    trial.stopexec('next', '--count', 2, program)
     until(lambda: trial.watches() or trial.ended, what='the watch')
-    assert trial.world.start(program).wait(10) == 7
-    assert not trial.judge() and 'the catcher' in trial.tool.said
+    assert trial.world.start(program).wait(15) == 7
+    assert not trial.judge()
+    trial.world.close()
+    return trial.tool.said
+
+
+@pytest.mark.parametrize('fails', ['poll 1+', 'read 1+', 'recv 1', 'write 1', 'eventfd_write 1', 'setresuid 1'])
+def test_a_catcher_that_fails(folder, programs, fails):
+    """While it lives, the kernel would let wait who starts the program."""
+    assert 'as the catcher failed: Cannot allocate memory' in lets_go(folder, programs, f'0.3 {fails}')
+
+
+@pytest.mark.parametrize('fails', ['poll 1+', 'poll 3+', 'recvmsg 1+', 'recvmsg 2+'])
+def test_a_guardian_that_fails(folder, programs, fails):
+    """What is stopped goes on, whether the guardian knows of it or not."""
+    assert 'as a guardian failed: Cannot allocate memory' in lets_go(folder, programs, f'0.1.1 {fails}')
+
+
+def test_a_guardian_that_fails_when_stopexec_has_ended(folder, programs):
+    """The sixth time that it waits: it has taken three orders, and seen stopexec's end and exit."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0.1.1 poll 6+ {errno.ENOMEM}')
+    trial.stopexec('next', '--leave', program)
+    until(trial.watches, what='the watch')
+    started = trial.world.start(program)
+    assert trial.tool.wait() == 0
+    assert trial.stopped.state == 'T'
+    assert started.wait(15) == 7, 'long before its time is up'
+    assert '0.1.1 poll' in trial.calls()
+    trial.world.close()
+
+
+@pytest.mark.parametrize('late', ['0.3 setresuid 1', '0 ptrace 1', '0 send 1'])
+def test_stopexec_is_killed_before_its_child_does_anything(folder, programs, late):
+    """A catcher, a program to be run, a debugger: each waits for nothing then, and ends."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'{late} -1000')
+    if late == '0 send 1':
+        trial.stopexec('attach', '--strace', trial.left().pid)
+    else:
+        trial.stopexec('next' if 'setresuid' in late else 'run', program)
+    until(trial.calls, what='what is late')
+    trial.tool.popen.kill()
+    assert trial.tool.popen.communicate()[0] == '', 'and has not run'
     trial.world.close()

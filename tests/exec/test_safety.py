@@ -135,6 +135,20 @@ def test_what_bpf_has_stopped_goes_on_when_its_catcher_is_killed(world, armed):
 
 
 @pytest.mark.parametrize('guardian', [0, 1])
+def test_a_guardian_is_killed(world, armed, guardian):
+    program = armed('glibc', 'none')
+    tool = world.next('--count', 2, program)
+    guardians = members(world, tool)['stopexec-guard']
+    started = world.start(program)
+    process = tool.stopped()
+    kill(guardians[guardian])
+    assert started.wait(10) == 7
+    assert tool.wait() == 1
+    assert f'Process {process.pid} goes on: a process that it needs has ended' in tool.said
+    assert 'Somebody ended a guardian: nothing more is stopped' in tool.said
+
+
+@pytest.mark.parametrize('guardian', [0, 1])
 def test_a_guardian_is_killed_after_leave(world, armed, guardian):
     """The other one does not wait for its own end."""
     program = armed('glibc', 'suid')
