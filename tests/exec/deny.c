@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* deny CALL ERROR PROGRAM…: runs the program where this system call fails, as on a kernel without
- * it. */
+ * it; bpf_load and bpf_attach are commands of bpf(2). */
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -14,10 +15,14 @@
 static const struct {
 	const char *name;
 	unsigned call;
-} calls[] = {{"bpf", SYS_bpf},
-	     {"fanotify_init", SYS_fanotify_init},
-	     {"fanotify_mark", SYS_fanotify_mark},
-	     {"ptrace", SYS_ptrace}};
+	unsigned command; /* the first argument; 0: any */
+} calls[] = {{"bpf", SYS_bpf, 0},
+	     {"bpf_attach", SYS_bpf, BPF_RAW_TRACEPOINT_OPEN},
+	     {"bpf_load", SYS_bpf, BPF_PROG_LOAD},
+	     {"fanotify_init", SYS_fanotify_init, 0},
+	     {"fanotify_mark", SYS_fanotify_mark, 0},
+	     {"membarrier", SYS_membarrier, 0},
+	     {"ptrace", SYS_ptrace, 0}};
 
 static const struct {
 	const char *name;
@@ -26,11 +31,13 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	unsigned call = 0, error = 0;
+	unsigned call = 0, command = 0, error = 0;
 
 	for (size_t i = 0; argc > 3 && i < sizeof(calls) / sizeof(calls[0]); i++)
-		if (strcmp(argv[1], calls[i].name) == 0)
+		if (strcmp(argv[1], calls[i].name) == 0) {
 			call = calls[i].call;
+			command = calls[i].command;
+		}
 	for (size_t i = 0; argc > 3 && i < sizeof(errors) / sizeof(errors[0]); i++)
 		if (strcmp(argv[2], errors[i].name) == 0)
 			error = errors[i].error;
@@ -39,7 +46,9 @@ int main(int argc, char **argv)
 
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | (command == 0 ? BPF_JGE : BPF_JEQ) | BPF_K, command, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};

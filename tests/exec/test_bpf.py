@@ -309,6 +309,9 @@ def test_one_clear_sentence(world, words, code, sentence):
     ('bpf', 'ENOSYS', ['--by', 'bpf', 'x'], 'This kernel gives no BPF'),
     ('bpf', 'EPERM', ['--by', 'bpf', 'x'], 'not locked down'),
     ('fanotify_init', 'ENOSYS', ['/usr/bin/true'], 'no fanotify permission events'),
+    ('bpf_load', 'EPERM', ['--by', 'bpf', 'x'], 'needs root'),
+    ('bpf_load', 'EINVAL', ['--by', 'bpf', 'x'], 'does not take the BPF program'),
+    ('bpf_attach', 'EINVAL', ['--by', 'bpf', 'x'], 'lets no BPF program see an exec'),
     ('fanotify_init', 'EINVAL', ['/usr/bin/true'], 'try --by bpf'),
     ('fanotify_mark', 'EINVAL', ['/usr/bin/true'], 'no fanotify permission events'),
 ])
@@ -317,6 +320,23 @@ def test_a_kernel_without_it(world, deny, call, error, words, sentence):
                           env=world.environment, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1 and sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_kernel_that_does_not_describe_itself(world):
+    done = world.run('unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+                     'mount -t tmpfs none /sys/kernel/btf && exec "$@"', 'sh', world.program, 'next', '--by', 'bpf', 'x',
+                     user=False)
+    assert done[1] == 1 and 'does not describe itself' in done[0], done[0]
+
+
+def test_a_kernel_without_membarrier(world, program, deny):
+    """Where nobody can tell when the program is through, a moment has to do."""
+    own, world.program = world.program, deny
+    tool = world.next('ENOSYS', own, 'next', '--count', 2, '--by', 'bpf', program.name, verb='membarrier')
+    started = world.start(program)
+    tool.stopped()
+    tool.popen.kill()
+    assert started.wait(10) == 7
 
 
 def test_within_a_container_it_says_so(world):

@@ -59,6 +59,7 @@ static int make(const char *const *names, size_t count, size_t *insns)
 static void test_sizes(void **state)
 {
 	char longest[CATCH_NAME_MOST + 2];
+	static const char *many[4096];
 	const char *names[64];
 	size_t count = 0;
 
@@ -69,6 +70,9 @@ static void test_sizes(void **state)
 		names[i] = longest;
 	assert_int_equal(make(names, COUNT(names), &count), 0);
 	assert_in_range(count, 1, INT16_MAX);
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = longest;
+	assert_int_equal(make(many, COUNT(many), &count), -E2BIG);
 	longest[CATCH_NAME_MOST] = 'x';
 	longest[CATCH_NAME_MOST + 1] = '\0';
 	assert_int_equal(make(names, 1, &count), -ENAMETOOLONG);

@@ -16,9 +16,11 @@
 #include "base/mem.h"
 #include "stopexec/allow.h"
 #include "stopexec/debugger.h"
+#include "stopexec/json.h"
 #include "stopexec/point.h"
 #include "stopexec/proc.h"
 #include "stopexec/record.h"
+#include "stopexec/report.h"
 #include "stopexec/rights.h"
 
 static const char status_text[] = "Name:\tpa)ss\tState:\nState:\tT (stopped)\nTgid:\t123\n"
@@ -185,6 +187,7 @@ static void test_judge(void **state)
 	around = (struct rights_around){0};
 	got.no_new_privs = false;
 	assert_int_equal(rights_judge(&asked, &got, &around), RIGHTS_BOUNDING);
+	assert_non_null(strstr(rights_words(RIGHTS_BOUNDING), "the capability bounding set"));
 	got.permitted = 6;
 	assert_int_equal(rights_judge(&asked, &got, &around), RIGHTS_GIVEN);
 }
@@ -249,6 +252,27 @@ static void test_commands(void **state)
 		    "perf record -g -p 12 sh -c 'kill -CONT 12; exec tail --pid=12 -f /dev/null'");
 }
 
+static void test_json(void **state)
+{
+	static const struct report stopped = {
+		.pid = 7,
+		.program = "/x/y",
+		.asked = {.set_gid = true, .gid = 5},
+		.status = {.tracer = 9},
+	};
+	static const struct report_hints hints = {.point = "main", .cont = "stopexec cont"};
+	struct buf text cleanup(buf_free) = {0};
+
+	(void)state;
+	json_report(&text, &stopped, &hints);
+	assert_int_equal(buf_status(&text), 0);
+	assert_non_null(strstr(text.data, "\"pid\": 7"));
+	assert_non_null(strstr(text.data, "\"setgid\": 5"));
+	assert_non_null(strstr(text.data, "\"tracer\": 9"));
+	assert_null(strstr(text.data, "setuid"));
+	assert_null(strstr(text.data, "counter"));
+}
+
 static void test_quote(void **state)
 {
 	struct buf b cleanup(buf_free) = {0};
@@ -302,8 +326,8 @@ int main(void)
 		cmocka_unit_test(test_mapping), cmocka_unit_test(test_capabilities),
 		cmocka_unit_test(test_judge),	cmocka_unit_test(test_names),
 		cmocka_unit_test(test_record),	cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_quote),	cmocka_unit_test(test_points),
-		cmocka_unit_test(test_allow),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_points),	cmocka_unit_test(test_allow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
