@@ -73,11 +73,6 @@ void loop_free(struct loop *loop)
 	free(loop);
 }
 
-void loop_free_at(struct loop **loop)
-{
-	loop_free(*loop);
-}
-
 int loop_watch(struct loop *loop, int fd, uint32_t events,
 	       void (*call)(uint32_t events, void *data), void *data, struct loop_watch **watch,
 	       struct err *e)

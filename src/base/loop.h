@@ -24,7 +24,6 @@ struct loop_timer {
 
 int loop_new(struct loop **loop, struct err *e);
 void loop_free(struct loop *loop);     /* what is watched isn't closed */
-void loop_free_at(struct loop **loop); /* for cleanup() */
 
 /* Calls call(events, data) whenever fd has one of events (EPOLLIN, …; errors always). The
  * descriptor stays the caller's, who unwatches it before closing it. */
