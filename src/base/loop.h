@@ -23,7 +23,7 @@ struct loop_timer {
 };
 
 int loop_new(struct loop **loop, struct err *e);
-void loop_free(struct loop *loop);     /* what is watched isn't closed */
+void loop_free(struct loop *loop); /* what is watched isn't closed */
 
 /* Calls call(events, data) whenever fd has one of events (EPOLLIN, …; errors always). The
  * descriptor stays the caller's, who unwatches it before closing it. */

@@ -170,13 +170,6 @@ static int enter(struct change *c, struct session *session, struct err *e)
 	if (!old)
 		return sessions_put(c->sessions, session) < 0 ? err_set(e, -ENOMEM, "out of memory")
 							      : 0;
-	if (old->session.runtime != session->runtime) {
-		r = err_set(e, -EINVAL, "%s is saved %s, which can't be changed: remove it first",
-			    session->name,
-			    old->session.runtime ? "for this boot only" : "for good");
-		session_free(session);
-		return r;
-	}
 	path = store_path(&c->engine->store, session);
 	if (!path)
 		r = err_set(e, -ENOMEM, "out of memory");

@@ -20,8 +20,8 @@ struct edit {
 
 /*
  * Saves a session (taken over) and carries it out; or changes nothing at all, and says why. A
- * session of that name is replaced where replace is set, else refused with -EEXIST. Refused by the
- * kernel or by the plan: -EINVAL, and all is as it was.
+ * session of that name is replaced where replace is set (runtime must be as it was), else refused
+ * with -EEXIST. Refused by the kernel or by the plan: -EINVAL, and all is as it was.
  */
 int edit_put(struct engine *engine, struct sessions *sessions, struct session *session,
 	     bool replace, const struct edit *edit, struct outcome *outcome, struct err *e);

@@ -272,13 +272,18 @@ static int read_text(const char *text, size_t len, const char *path, struct sess
 	return 0;
 }
 
+const char *store_called(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 static int read_stream(struct sessions *sessions, struct err *e)
 {
 	struct buf b cleanup(buf_free) = {0};
 	char part[4096];
 	size_t len;
 
-	while ((len = fread(part, 1, sizeof(part), stdin)) > 0) {
+	while (buf_status(&b) == 0 && (len = fread(part, 1, sizeof(part), stdin)) > 0) {
 		buf_add(&b, part, len);
 		if (b.len > FILE_MAX)
 			return err_set(e, -EFBIG, "standard input: more than %zu bytes", FILE_MAX);
@@ -341,7 +346,7 @@ int store_read_path(const char *path, struct sessions *sessions, struct err *e)
 	else
 		r = read_file(path, &found, e);
 	if (r == 0 && found.count == 0)
-		r = err_set(e, -ENODATA, "%s: holds no session", path);
+		r = err_set(e, -ENODATA, "%s: holds no session", store_called(path));
 	if (r < 0) {
 		sessions_free(&found);
 		return r;

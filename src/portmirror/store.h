@@ -49,6 +49,7 @@ void sessions_drop(struct sessions *sessions, const char *name);
 /* Sessions of one file (several documents), or of all *.yaml files of a folder, or of "-". All or
  * nothing: an error names file, line and field. */
 int store_read_path(const char *path, struct sessions *sessions, struct err *e);
+const char *store_called(const char *path); /* that, in a sentence */
 
 /* Replaces or removes the file durably. */
 int store_save(const struct store *store, const struct session *session, struct err *e);

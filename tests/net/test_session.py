@@ -177,6 +177,25 @@ def test_apply_of_a_folder_is_all_or_nothing(lab, pm, tmp_path):
     assert [s['state'] for s in pm.json('list')] == ['whole', 'whole']
 
 
+IDS = 'name: ids\nfrom: port:vnet1\nto: port:ids0\n'
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('text, words', [
+    (f'{IDS}---\n{IDS}', 'standard input:5: a second session named ids'),
+    ('# nothing\n', 'standard input: holds no session'),
+    ('# ' + 'x' * (1 << 20), 'standard input: more than'),
+    (f'{IDS}filter: port http or\n', 'standard input: ids: filter: '),
+    (f'{IDS}runtime: true\n', 'ids: a session of that name is saved for good; remove it first'),
+], ids=['twice', 'none', 'large', 'filter', 'runtime'])
+def test_apply_refuses_in_one_sentence(lab, pm, text, words):
+    pm('apply', '-', stdin=IDS)
+    before = lab.host.state()
+    result = pm('apply', '-', stdin=text, status=1)
+    assert result.stderr.count('\n') == 1 and words in result.stderr
+    assert lab.host.state() == before
+
+
 def test_dry_run_changes_nothing_and_tells_what_would(lab, pm):
     before = lab.host.state()
     arguments = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']

@@ -25,7 +25,8 @@ static bool take_over(const struct cli_call *call, const struct engine *engine,
 		const struct saved *old = sessions_find(sessions, s->name);
 
 		if (filter_compile(s->filter, &code, &e) < 0) {
-			cli_complain(call, "%s: %s: filter: %s", call->args[0], s->name, e.text);
+			cli_complain(call, "%s: %s: filter: %s", store_called(call->args[0]),
+				     s->name, e.text);
 			return false;
 		}
 		if (old && old->session.runtime != s->runtime) {
