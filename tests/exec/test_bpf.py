@@ -324,8 +324,8 @@ def test_a_kernel_without_it(world, deny, call, error, words, sentence):
 
 def test_a_kernel_that_does_not_describe_itself(world):
     done = world.run('unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-                     'mount -t tmpfs none /sys/kernel/btf && exec "$@"', 'sh', world.program, 'next', '--by', 'bpf', 'x',
-                     user=False)
+                     'mount -t tmpfs none /sys/kernel/btf && exec "$@"', 'sh', world.program, 'next', '--by', 'bpf',
+                     'x', user=False)
     assert done[1] == 1 and 'does not describe itself' in done[0], done[0]
 
 
