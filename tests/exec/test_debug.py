@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -222,3 +223,20 @@ def test_pulseaudio(world, pulseaudio, folder):
     assert done[1] == 0 and 'module-null-sink' in done[0]
     world.run(pulseaudio, '--kill')
     assert started.wait(15) == 0
+
+
+def test_a_command_ends_with_stopexec_but_not_by_the_terminals_signal(world, armed):
+    """That reaches the command by itself, which may have another use for it, as gdb has."""
+    program = armed('glibc', 'none')
+    tool = world.next('--exec', 'exec sleep 60', program, verb='watch')
+    started = world.start(program)
+
+    def sleeps():
+        return [pid for pid in world.mine() if Process(pid).read('comm') == b'sleep\n']
+    until(sleeps, what='the command')
+    tool.popen.send_signal(signal.SIGINT)
+    until(lambda: int(Process(tool.popen.pid).status['ShdPnd'], 16) == 0, what='that it was taken')
+    assert sleeps() and tool.popen.poll() is None and Process(started.pid).state == 'T'
+    tool.popen.send_signal(signal.SIGTERM)
+    assert tool.wait() == 0 and not sleeps()
+    assert started.wait(10) == 7

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import USER, Process, until
+from conftest import USER, Process, compile_c, until
 
 
 @pytest.mark.parametrize('words, status, sentence', [
@@ -39,6 +39,15 @@ def test_programs_that_the_kernel_would_not_load(world, build, folder):
 def test_a_function_that_is_chosen_at_run_time(world, build):
     done = world.call('run', '--at', 'strlen', build('glibc-static'))
     assert done.returncode == 1 and '(an IFUNC)' in done.stderr
+
+
+def test_a_program_without_a_main(world, folder):
+    """Nor with what C programs begin with."""
+    source, bare = folder / 'bare.c', folder / 'bare'
+    source.write_text('void _start(void) { for (volatile int i = 0; i < 9; i++) ; *(volatile int *)0 = 0; }\n')
+    assert compile_c(source, bare, options=['-nostdlib', '-static', '-s'])
+    done = world.call('run', '--at', 'main', bare)
+    assert done.returncode == 1 and 'The main of process' in done.stderr and "can't be found" in done.stderr
 
 
 def test_another_program_before_the_stop_point(world):
