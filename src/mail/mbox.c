@@ -261,6 +261,14 @@ static void close_message(struct mbox_scan *s, const struct mbox_window *w, uint
 	*message = *m;
 }
 
+/* Where the window's first line starts: behind the byte order mark that a file may begin with. */
+static const char *first_line(const struct mbox_window *w)
+{
+	bool marked = w->at == 0 && w->len >= 3 && memcmp(w->bytes, "\xef\xbb\xbf", 3) == 0;
+
+	return w->bytes + (marked ? 3 : 0);
+}
+
 /* The next line that is "From ", or that may be one with '>' before it; NULL: none in sight. */
 static const char *find_from(const struct mbox_window *w, const char *at, const char *end,
 			     size_t *quotes)
@@ -272,7 +280,7 @@ static const char *find_from(const struct mbox_window *w, const char *at, const 
 			while (line > w->bytes && line[-1] == '>' && at - line < (int)BEHIND / 2)
 				line--;
 			*quotes = (size_t)(at - line);
-			if (line == w->bytes ? w->at == 0 : line[-1] == '\n')
+			if (line == first_line(w) ? w->at == 0 : line[-1] == '\n')
 				return line;
 		}
 		at++;
@@ -333,7 +341,7 @@ static enum verdict judge(struct mbox_scan *s, const struct mbox_window *w, cons
 
 	if (!w->last && !lines_in_sight(line, end))
 		return VERDICT_MORE;
-	examine(c, w->bytes, line, end);
+	examine(c, first_line(w), line, end);
 	separator = is_separator(s->format, c);
 	if (s->open && s->trusted && at < s->measured) {
 		s->seen.inside += separator;
@@ -381,7 +389,7 @@ enum mbox_event mbox_scan_next(struct mbox_scan *s, const struct mbox_window *w,
 			return MBOX_MESSAGE;
 		}
 		if (s->seen.messages == 0)
-			s->seen.before = at;
+			s->seen.before = line == first_line(w) ? 0 : at;
 		open_message(s, w, &c);
 	}
 	if (w->last)

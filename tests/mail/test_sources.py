@@ -245,3 +245,53 @@ def test_changed_files_are_noticed(smtp, tmp_path, change):
     done = bounce('--rate', '500/s', tmp_path, 'me@new.test', server.url)
     assert done.code == 1 and len(server.messages) == 39
     assert {'moved': 'moved or deleted', 'rewritten': 'was changed'}[change] in done.err
+
+
+def test_a_byte_order_mark(smtp, tmp_path):
+    for start in (FROM, b'From joe\n'):
+        (tmp_path / 'mbox').write_bytes(b'\xef\xbb\xbf' + start + message(0) + b'\n' + start + message(1) + b'\n')
+        messages, done = received(smtp, tmp_path / 'mbox')
+        assert messages == [crlf(message(0)), crlf(message(1))] and 'no mail' not in done.err
+
+
+def test_what_has_no_date_stays_in_its_place(smtp, tmp_path):
+    """Behind the one before, which is older than others."""
+    undated = b'Subject: undated\n\nx\n'
+    path = tmp_path / 'mbox'
+    path.write_bytes(b''.join(b'From joe\n' + text + b'\n' for text in (message(5), message(1), undated, message(3))))
+    assert received(smtp, '--format', 'mboxo', path)[0] == list(map(crlf, (message(1), undated, message(3), message(5))))
+
+
+def test_odd_message_ids(smtp, tmp_path, mbox):
+    received(smtp, '-j', tmp_path / 'j', mbox(b'Message-ID: \t<a\x01b@test>\n\nx\n'))
+    assert ' <a?b@test>\n' in (tmp_path / 'j').read_text()
+
+
+@pytest.mark.parametrize('what', ['no mail', 'deep', 'cut', 'packed nothing'])
+def test_what_cannot_be_read_is_told(tmp_path, what):
+    path = tmp_path / 'tree'
+    path.mkdir()
+    if what == 'deep':
+        path.joinpath(*['x'] * 40).mkdir(parents=True)
+    elif what == 'cut':
+        (path / 'a.eml').write_bytes(gzip.compress(message(0) * 1000)[:-200])
+    elif what == 'packed nothing':
+        (path / 'a').write_bytes(gzip.compress(b''))
+    done = bounce('--dry-run', path)
+    assert done.code == 1 and len(done.err.splitlines()) <= 2
+    assert {'deep': 'nested too deeply', 'cut': 'truncated'}.get(what, 'there is no mail in') in done.err
+
+
+def test_an_archive_that_goes_is_noticed(smtp, mbox):
+    path = mbox(*map(message, range(3)))
+    done = bounce(path, 'me@new.test', smtp(answer=lambda verb, *_: path.unlink(True) if verb == 'DOT' else None).url)
+    assert done.sums['sent'] == 3 and 'is not there any more' in done.err
+
+
+def test_an_archive_that_shrinks_is_noticed(smtp, mbox):
+    """Messages are read ahead: so many that some are not yet."""
+    path = mbox(*(message(n, b'text\n' * 2000) for n in range(2000)))
+    done = bounce(path, 'me@new.test', smtp(answer=lambda verb, *_: path.write_bytes(FROM) and None
+                                           if verb == 'DOT' else None).url)
+    assert done.code == 1 and 'start again' in done.err
+    assert done.sums['sent'] < 2000
