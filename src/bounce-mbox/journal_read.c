@@ -36,7 +36,8 @@ static void start_run(struct journal *j, const char *words)
 	settle(j);
 	if (!rest)
 		return;
-	j->same_boot = strlen(j->boot) == len && memcmp(words, j->boot, len) == 0;
+	j->same_boot = strcmp(j->boot, "unknown") != 0 && strlen(j->boot) == len &&
+		       memcmp(words, j->boot, len) == 0;
 	j->marked = strtoll(rest, &end, 10);
 	j->sums.total = strtoull(end, &end, 10);
 	snprintf(j->sums.target, sizeof(j->sums.target), "%s", *end == ' ' ? end + 1 : end);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pure parts of the program: where mail goes, how fast, and what the journal makes of its
  * lines. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "bounce-mbox/journal.h"
+#include "bounce-mbox/journal_private.h"
 #include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/pace.h"
 #include "bounce-mbox/store.h"
@@ -202,6 +204,52 @@ static void test_journal(void **state)
 	unlink(path);
 }
 
+/* Where /proc is missing, two boots are never known to be one. */
+static void test_unknown_boots(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}};
+	struct journal *j = NULL;
+
+	(void)state;
+	close(fd);
+	assert_int_equal(journal_open(&j, path, "unknown", NULL), 0);
+	journal_run(j, 1, "smtp://x");
+	journal_intent(j, &p, false);
+	assert_int_equal(journal_sync(j, NULL), 0);
+	journal_close(j);
+	assert_int_equal(meet(path, "unknown", &p), JOURNAL_DOUBT);
+	unlink(path);
+}
+
+/* Lines that are whole, and make no sense, hide nothing. */
+static void test_odd_lines(void **state)
+{
+	static const struct {
+		const char *line;
+		int code;
+	} cases[] = {{"nothing", -EBADMSG}, {"go 12", -EBADMSG}, {"go XYZ", -EBADMSG},
+		     {"done 0g", -EBADMSG}, {"run boot", 0},	 {"run boot 12", 0}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char path[] = "/tmp/test-journal-XXXXXX";
+		int fd = mkstemp(path);
+		const char *line = cases[i].line;
+		struct journal *j = NULL;
+		struct err e = {0};
+
+		dprintf(fd, "@%08x %s\n", journal_line_sum(line, strlen(line)), line);
+		close(fd);
+		assert_int_equal(journal_open(&j, path, "boot", &e), cases[i].code);
+		assert_true(cases[i].code == 0 || strstr(e.text, "line 1 of the journal"));
+		journal_close(j);
+		unlink(path);
+	}
+}
+
 /* The disk is full in the middle of a line, and later it is not: the lines go on where they ended.
  */
 static void test_full_disk(void **state)
@@ -342,7 +390,8 @@ int main(void)
 		cmocka_unit_test(test_recall),	       cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_order),
 		cmocka_unit_test(test_spilled_tables), cmocka_unit_test(test_mailboxes),
-		cmocka_unit_test(test_coded_names),
+		cmocka_unit_test(test_coded_names),    cmocka_unit_test(test_unknown_boots),
+		cmocka_unit_test(test_odd_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
