@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -20,9 +23,26 @@ struct rejects {
 	char *path;
 };
 
+/* A run that died may have left half a message: the next one starts on a line of its own. */
+static int end_last(int fd, const char *path, struct err *e)
+{
+	char end[2] = "";
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", path);
+	if (st.st_size == 0)
+		return 0;
+	if (pread(fd, end, 2, st.st_size > 2 ? st.st_size - 2 : 0) < 0)
+		return err_sys(e, -errno, "cannot read %s", path);
+	if (memcmp(end, "\n\n", 2) != 0 && write(fd, "\n\n", 2) != 2)
+		return err_sys(e, -errno, "cannot write %s", path);
+	return 0;
+}
+
 int rejects_open(struct rejects **r, const char *path, struct err *e)
 {
-	int fd cleanup(fd_close_at) = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd cleanup(fd_close_at) = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct rejects *new;
 	int code;
 
@@ -31,6 +51,8 @@ int rejects_open(struct rejects **r, const char *path, struct err *e)
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(e, -EBUSY, "%s is in use by another bounce-mbox", path);
 	code = file_sync_folder(path, e); /* where it is new */
+	if (code == 0)
+		code = end_last(fd, path, e);
 	if (code < 0)
 		return code;
 	new = calloc(1, sizeof(*new));
@@ -107,8 +129,8 @@ static int put_message(struct rejects *r, struct stream *s, const struct prepare
 	return 0;
 }
 
-int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
-		const struct cleaning *cleaning, const char *words, struct err *e)
+static int add(struct rejects *r, struct store *store, const struct prepared *p,
+	       const struct cleaning *cleaning, const char *words, struct err *e)
 {
 	struct mail_date date = {.seconds = p->item->date};
 	struct stream s = {0};
@@ -129,4 +151,20 @@ int rejects_add(struct rejects *r, struct store *store, const struct prepared *p
 	if (fflush(r->file) != 0 || ferror(r->file) || fdatasync(fileno(r->file)) < 0)
 		return err_sys(e, errno ? -errno : -EIO, "cannot write %s", r->path);
 	return 0;
+}
+
+int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
+		const struct cleaning *cleaning, const char *words, struct err *e)
+{
+	struct stat st;
+	int code;
+
+	if (fstat(fileno(r->file), &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", r->path);
+	code = add(r, store, p, cleaning, words, e);
+	if (code < 0) { /* the next run adds it again: no half of it stays */
+		__fpurge(r->file);
+		(void)!ftruncate(fileno(r->file), st.st_size);
+	}
+	return code;
 }

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Servers that refuse, put off, break, lie or listen in; logins and TLS."""
+import base64
+import hashlib
+import hmac
 import json
 import mailbox
+import os
+import pty
+import re
 import signal
 import ssl
 import subprocess
 import time
 
 import pytest
-from conftest import bounce, crlf, message
+from conftest import FROM, PROGRAM, bounce, crlf, message
 
 
 @pytest.fixture(scope='session')
@@ -304,3 +310,164 @@ def test_bytes_over_127_are_told(smtp, mbox):
     done = bounce(path, 'me@new.test', smtp(extensions=(b'SIZE',)).url)
     assert done.code == 0 and 'does not offer 8BITMIME: 1 message\n' in done.err
     assert '8BITMIME' not in bounce(path, 'me@new.test', smtp().url).err
+
+
+def test_set_aside_as_it_is(smtp, tmp_path):
+    """Also what looks like a separator, and what is too large to be kept in memory."""
+    rejects, letter = tmp_path / 'rejects', tmp_path / 'letter.eml'
+    texts = [message(0, b'From here\n>From there\n>>From\n'), message(1, b'From afar\n' * 300000)]
+    for text in texts:
+        letter.write_bytes(text)
+        done = bounce('--rejects', rejects, letter, 'me@new.test', smtp(extensions=(b'SIZE 10',)).url)
+        assert done.code == 1 and done.sums['set_aside'] == 1
+    again = smtp()
+    assert bounce('--order', 'archive', rejects, 'me@new.test', again.url).code == 0
+    assert again.messages == list(map(crlf, texts))
+
+
+def test_half_a_message_set_aside(smtp, mbox, tmp_path):
+    """A full disk leaves none; behind the one of a run that died, the next one starts a line."""
+    rejects, path, server = tmp_path / 'rejects', mbox(message(1)), smtp(extensions=(b'SIZE 10',))
+    before = FROM + message(0, b'x' * 1400 + b'\n\n')
+    rejects.write_bytes(before)
+    limited = f'ulimit -f {len(before) // 1024 + 1}; exec "$@"'
+    large = mbox(message(2, b'large\n' * 500), name='large')
+    done = subprocess.run(['bash', '-c', limited, 'bash', PROGRAM, '--rejects', rejects, large, 'me@new.test', server.url],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and 'cannot write' in done.stderr
+    assert rejects.read_bytes() == before
+    for end in (b'half a l', b'a line\n', b'\n'):
+        rejects.write_bytes(before + FROM + b'A: 1\n\n' + end)
+        assert bounce('--rejects', rejects, path, 'me@new.test', server.url).sums['set_aside'] == 1
+        kept = mailbox.mbox(rejects)
+        assert [text['Message-ID'] for text in kept] == ['<m0@test>', None, '<m1@test>'], end
+        again = smtp()
+        assert bounce(rejects, 'me@new.test', again.url).code == 0 and len(again.messages) == 3
+
+
+def test_ctrl_c_twice_ends_at_once(smtp, mbox, tmp_path):
+    """While the server is silent on a message that has left: it is in doubt."""
+    process = []
+
+    def answer(verb, *_):
+        if verb == 'DOT':
+            process[0].send_signal(signal.SIGINT)
+            while b'stopping' not in process[0].stderr.readline():
+                pass
+            process[0].send_signal(signal.SIGINT)
+            process[0].wait(20)
+            raise EOFError
+    server = smtp(answer=answer)
+    server.lock.acquire()
+    process.append(bounce('-j', tmp_path / 'j', mbox(message(0)), 'me@new.test', server.url, popen=True))
+    server.lock.release()
+    assert process[0].wait(30) == 1
+    process[0].communicate()
+    assert 'in doubt 1' in bounce('--status', tmp_path / 'j', fast=False).out
+
+
+def scram(lie):
+    """Answers of a server that knows the password "secret", or only says so."""
+    state = {}
+
+    def answer(verb, _number, server):
+        if verb == 'AUTH':
+            first = base64.b64decode(server.commands[-1].split()[2]).decode()
+            state['first'] = first[3:]
+            state['server'] = f'{first.split("r=")[1]}x'
+            state['challenge'] = f'r={state["server"]},s={base64.b64encode(b"salt").decode()},i=4096'
+            return b'334 ' + base64.b64encode(state['challenge'].encode()) + b'\r\n'
+        if verb.startswith(('YZ', 'YX')) and 'done' not in state:  # base64 of "c=": its last word
+            state['done'] = True
+            words = base64.b64decode(server.commands[-1]).decode()
+            text = ','.join([state['first'], state['challenge'], words[:words.index(',p=')]]).encode()
+            salted = hashlib.pbkdf2_hmac('sha256', b'secret', b'salt', 4096)
+            key = hmac.digest(salted, b'Server Key', 'sha256')
+            proof = b'v=' + base64.b64encode(hmac.digest(key, text + (b'x' if lie == 'wrong' else b''), 'sha256'))
+            return b'235 2.7.0 ok\r\n' if lie == 'none' else b'334 ' + base64.b64encode(proof) + b'\r\n'
+        return b'235 2.7.0 ok\r\n' if 'done' in state and verb == '' else None
+    return answer
+
+
+@pytest.mark.parametrize('lie', ['wrong', 'none'])
+def test_a_server_that_does_not_know_the_password(smtp, mbox, tmp_path, lie):
+    (tmp_path / 'pw').write_text('secret\n')
+    server = smtp(extensions=(b'AUTH SCRAM-SHA-256',), answer=scram(lie))
+    done = bounce('--user', 'joe', '--password-file', tmp_path / 'pw', '--tls', 'off', mbox(message(0)), 'me@new.test', server.url)
+    assert done.code == 1 and server.messages == []
+    assert ('the login by SCRAM-SHA-256 failed' if lie == 'wrong' else 'did not prove that it knows') in done.err
+
+
+@pytest.mark.parametrize('command,said', [('exit 3', 'the command "exit 3" failed'), ('true', 'true gave no password')])
+def test_no_password_from_a_command(smtp, mbox, command, said):
+    done = bounce('--user', 'joe', '--password-command', command, mbox(message(0)), 'me@new.test',
+                  smtp(extensions=(b'AUTH PLAIN',)).url)
+    assert done.code == 1 and said in done.err
+
+
+def on_terminal(*words, typed):
+    """Runs it on a terminal of its own, and types when it asks: its exit status, what it showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(PROGRAM, [PROGRAM, *map(str, words)])
+    shown = b''
+    try:
+        while text := os.read(terminal, 65536):
+            shown += text
+            if typed and b'Password of' in shown and shown.endswith(b': '):
+                os.write(terminal, typed)
+                typed = b''
+    except OSError:  # its other end is closed
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_a_terminal(smtp, mbox):
+    """It asks for the password, which is not shown, and shows how far it is."""
+    server = smtp(extensions=(b'AUTH PLAIN',), answer=lambda verb, *_: b'235 ok\r\n' if verb == 'AUTH' else None)
+    code, shown = on_terminal('-d', '0.3', '--user', 'joe', mbox(*map(message, range(3))), 'me@new.test', server.url,
+                              typed=b'topsecret\n')
+    assert code == 0 and len(server.messages) == 3, shown
+    auth = next(line for line in server.commands if line.startswith(b'AUTH PLAIN '))
+    assert base64.b64decode(auth.split()[2]) == b'\0joe\0topsecret'
+    assert f'Password of joe at {server.url}: ' in shown and 'topsecret' not in shown
+    assert re.search(r'\[#+-+\] [12] of 3 messages, .*/s, 0:0\d min left', shown), shown
+    assert '\r\033[K' in shown
+
+
+@pytest.mark.parametrize('typed', [b'\x03', b'\n'])
+def test_no_password_on_a_terminal(smtp, mbox, typed):
+    server = smtp(extensions=(b'AUTH PLAIN',))
+    code, shown = on_terminal('--user', 'joe', mbox(message(0)), 'me@new.test', server.url, typed=typed)
+    assert code == 1 and server.messages == []
+    assert typed == b'\x03' or 'the terminal gave no password' in shown
+
+
+def test_servers_that_cannot_be_had(mbox, smtp, certificate, tmp_path):
+    for words, said in ((['smtp://a..b'], 'cannot find a..b: '),
+                        (['--tls-ca', tmp_path / 'none', smtp(extensions=STARTTLS, tls=context(certificate)).url],
+                         'reading the file of --tls-ca'),
+                        ([smtp(extensions=STARTTLS, answer=lambda verb, *_: b'454 4.7.0 no\r\n'
+                               if verb == 'STARTTLS' else None).url], '454 4.7.0 no')):
+        done = bounce(*words[:-1], mbox(message(0)), 'me@new.test', words[-1])
+        assert done.code == 1 and said in done.err, done.err
+
+
+def test_certificates_by_name(smtp, mbox, certificate):
+    """"localhost" stands in none of them."""
+    server = smtp(extensions=STARTTLS, tls=context(certificate))
+    done = bounce('--tls-ca', certificate / 'good.pem', mbox(message(0)), 'me@new.test', f'smtp://localhost:{server.port}')
+    assert done.code == 1 and 'certificate' in done.err and server.messages == []
+
+
+def test_check_tells_what_to_repair(smtp, mbox):
+    path = mbox(b'From: a@new.test\n\n\0a\rb\n', b'From: a@new.test\n\n' + b'x' * 2000 + b'\n')
+    done = bounce('--check', '-d', '6000', '--sender', 'a@new.test', path, 'me@new.test', smtp().url, fast=False)
+    assert 'it holds 1 NUL bytes (--repair nul); it holds 1 CR without LF (--repair cr)' in done.err
+    assert 'it has a line of 2000 bytes (--repair long)' in done.err
+    assert 'sending takes 3.3 hours at least' in done.err
+    done = bounce('--check', '-d', '200000', path, 'me@new.test', smtp().url, fast=False)
+    assert 'sending takes 4.6 days at least' in done.err
+    done = bounce('--check', path, 'me@new.test', smtp(answer=lambda verb, *_: EOFError() if verb == 'EHLO' else None).url)
+    assert 'the server cannot be asked for its limits: ' in done.err and 'closed the connection' in done.err
