@@ -21,15 +21,6 @@ struct reader {
 	void *data;
 };
 
-static void no_job(struct link_owner *owner, struct job *job, const struct smtp_told *told,
-		   bool blame)
-{
-	(void)owner;
-	(void)job;
-	(void)told;
-	(void)blame;
-}
-
 static int take_piece(struct link_owner *owner, const char *bytes, size_t len, bool last,
 		      struct err *e)
 {
@@ -87,10 +78,8 @@ int account_walk(void *export, verify_visit *visit, void *data, struct err *e)
 	if (code == 0) {
 		r.spool.folders[0].fd = fd_take(&fd);
 		r.spool.folders[0].format = MBOX_CL2; /* nothing in it is quoted */
-		r.owner = (struct link_owner){.run = account->run,
-					      .done = no_job,
-					      .piece = take_piece,
-					      .now = sender_now()};
+		r.owner = (struct link_owner){
+			.run = account->run, .piece = take_piece, .now = sender_now()};
 		l = link_new(&r.owner);
 		code = l ? read_all(&r, l, e) : err_set(e, -ENOMEM, "out of memory");
 	}

@@ -24,15 +24,6 @@ struct limits {
 	bool eight_bit;
 };
 
-static void no_job(struct link_owner *owner, struct job *job, const struct smtp_told *told,
-		   bool blame)
-{
-	(void)owner;
-	(void)job;
-	(void)told;
-	(void)blame;
-}
-
 static int greet(struct link *l, struct link_owner *owner, struct limits *limits, struct err *e)
 {
 	int r = dial(l, owner, e);
@@ -46,7 +37,7 @@ static int greet(struct link *l, struct link_owner *owner, struct limits *limits
 
 static void ask_server(struct run *run, struct limits *limits)
 {
-	struct link_owner owner = {.run = run, .done = no_job, .now = sender_now()};
+	struct link_owner owner = {.run = run, .now = sender_now()};
 	struct link *l = link_new(&owner);
 	struct err e = {0};
 

@@ -38,6 +38,7 @@ struct job {
 struct link_owner {
 	struct run *run;
 	struct job *jobs; /* a message's id is its index here */
+	/* Of each message that was sent or not; NULL where none is given to a link. */
 	void (*done)(struct link_owner *owner, struct job *job, const struct smtp_told *told,
 		     bool blame);
 	/* For link_fetch() only; an error ends the link. */

@@ -100,8 +100,3 @@ void secret_free(char *secret)
 		explicit_bzero(secret, strlen(secret));
 	free(secret);
 }
-
-void secret_free_at(char **secret)
-{
-	secret_free(*secret);
-}

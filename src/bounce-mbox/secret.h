@@ -17,6 +17,5 @@ struct secret_source {
 int secret_get(const struct secret_source *source, char **secret, struct err *e);
 /* Overwrites it first. */
 void secret_free(char *secret);
-void secret_free_at(char **secret); /* for cleanup() */
 
 #endif
