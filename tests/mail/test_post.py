@@ -205,6 +205,18 @@ def test_bad_words():
         done = bounce(*words, fast=False)
         assert done.code == 2, words
         assert 'secret' not in done.out
+    for words, said in (
+            (['--status', 'a', 'b'], '--status takes one argument'),
+            (['--verify', 'a', 'b', 'c'], '--verify takes the archive'),
+            (['--verify', 'imap://x', 'b'], "give the account's name"),
+            (['/dev/null', 'imap://x'], "give the account's name"),
+            (['--user', 'a', '--password-file', 'a', '--token-file', 'b', 'x', 'a@b', 'x'], 'one password is enough'),
+            (['--password-file', 'a', 'x', 'a@b', 'x'], 'whose password is it?'),
+            (['--connections', '0', 'x', 'a@b', 'x'], '--connections'),
+            (['x', 'a@b', 'x' * 400], 'the name of the server is too long'),
+            (['x', 'a@b', 'lmtp:///' + 'x' * 200], 'the path of the server is too long')):
+        done = bounce(*words, fast=False)
+        assert done.code == 2 and said in done.err, (words, done.err)
     assert '"x" is none of oldest, archive' in bounce('--order', 'x', 'a', 'b@c', 'd', fast=False).err
     assert '"x" is none of gmail, office365' in bounce('--provider', 'x', 'a', 'b@c', 'd', fast=False).err
 
@@ -212,6 +224,8 @@ def test_bad_words():
 def test_missing_archive_and_no_mbox(tmp_path):
     done = bounce(tmp_path / 'none', 'a@b', 'smtp://127.0.0.1:1')
     assert done.code == 1 and 'cannot open' in done.err
+    done = bounce('--status', tmp_path / 'none', fast=False)
+    assert done.code == 1 and 'cannot open the journal' in done.err
     (tmp_path / 'x').write_bytes(b'\x7fELF nothing like mail')
     done = bounce(tmp_path / 'x', 'a@b', 'smtp://127.0.0.1:1')
     assert done.code == 1 and 'no mail' in done.err

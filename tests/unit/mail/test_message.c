@@ -172,6 +172,10 @@ static void test_dates(void **state)
 	assert_int_equal(date("23 Aug 08 08:00 GMT (summer)"), 1219478400);
 	assert_int_equal(date("Sat,23 Aug 2008 04:00:00 EDT"), 1219478400);
 	assert_int_equal(date("Thu, 29 Feb 2024 23:59:60 -0000"), 1709251200);
+	assert_int_equal(date("23 Aug 108 10:00:00 CEST"), 1219478400);
+	assert_int_equal(date("23 Aug 2008 08:00:00 +9900"), 1219478400); /* no zone */
+	assert_int_equal(date("23 Aug 2008 08:001 GMT"), -1);
+	assert_int_equal(date("23 Aug x 08:00 GMT"), -1);
 	assert_int_equal(date("yesterday"), -1);
 	assert_int_equal(date("99 Aug 2008 10:00:00"), -1);
 	assert_true(mail_date_separator("From - Sat Aug 23 10:00:00 2008", 31, &d));
@@ -180,6 +184,8 @@ static void test_dates(void **state)
 	assert_string_equal(mail_date_imap(&d, text), "23-Aug-2008 10:00:00 +0200");
 	assert_string_equal(mail_date_field(&d, text), "Sat, 23 Aug 2008 10:00:00 +0200");
 	assert_string_equal(mail_date_ctime(&d, text), "Sat Aug 23 08:00:00 2008");
+	d = (struct mail_date){.seconds = -1};
+	assert_string_equal(mail_date_imap(&d, text), "31-Dec-1969 23:59:59 +0000");
 	assert_false(mail_date_separator("From here on it went well for us 2008", 37, &d));
 }
 
