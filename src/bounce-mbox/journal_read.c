@@ -188,8 +188,8 @@ static int read_lines(struct journal *j, FILE *file, off_t *good, struct err *e)
 			bad = number;
 			continue;
 		}
-		if (r == -ENOMEM || ferror(file))
-			return err_set(e, r ? r : -EIO, "cannot read the journal %s", j->path);
+		if (r == -ENOMEM)
+			return err_sys(e, r, "cannot read the journal %s", j->path);
 		if (r < 0 || (bad > 0 && len > 0))
 			return err_set(e, -EBADMSG,
 				       "line %zu of the journal %s is damaged; as it may hide what "
@@ -198,7 +198,8 @@ static int read_lines(struct journal *j, FILE *file, off_t *good, struct err *e)
 		if (bad == 0) /* an empty line behind a torn one does not make it whole */
 			*good = at;
 	}
-	return 0;
+	/* what was not read must not be taken for a torn end */
+	return feof(file) ? 0 : err_sys(e, -errno, "cannot read the journal %s", j->path);
 }
 
 int journal_read(struct journal *j, off_t *good, struct err *e)
