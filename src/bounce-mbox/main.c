@@ -175,7 +175,9 @@ static int open_journal(const struct cli_call *call, struct run *run, bool dry, 
 		return 0;
 	boot_id(boot);
 	if (dry) /* nothing is to change */
-		return stat(path, &st) < 0 ? 0 : journal_look(&run->journal, path, boot, e);
+		return stat(path, &st) < 0 && errno == ENOENT
+			       ? 0
+			       : journal_look(&run->journal, path, boot, e);
 	r = journal_open(&run->journal, path, boot, e);
 	if (r < 0)
 		return r;
@@ -231,7 +233,8 @@ static int check(struct run *run, struct err *e)
 
 	if (run->pace.per_day > 0 && count > run->pace.per_day)
 		seconds = count / run->pace.per_day * 86400;
-	report_checked(run->report, risky, seconds);
+	if (r == 0)
+		report_checked(run->report, risky, seconds);
 	return r;
 }
 

@@ -80,9 +80,10 @@ static void read_labels(struct prepared *p, const struct mail_field *f)
 	mail_field_text(f, &line);
 	mail_decode_words(buf_text(&line), line.len, &labels);
 	p->flags |= mail_labels_read(buf_text(&labels), &p->mailbox);
+	p->mailbox.failed |= buf_status(&line) < 0 || buf_status(&labels) < 0;
 }
 
-static void read_about(struct prepared *p, const struct store *store, const char *head, size_t len)
+static int read_about(struct prepared *p, const struct store *store, const char *head, size_t len)
 {
 	const struct folder *folder = &store->folders[p->item->folder];
 	struct cursor c = cursor_of(head, len);
@@ -107,6 +108,7 @@ static void read_about(struct prepared *p, const struct store *store, const char
 		else if (!arrived && !written && mail_field_is(&f, "Date"))
 			written = mail_date_parse(f.value, f.value_len, &p->date);
 	}
+	return buf_status(&p->keywords) < 0 ? -ENOMEM : buf_status(&p->mailbox);
 }
 
 int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
@@ -118,8 +120,8 @@ int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
 		return r;
 	*last = s->at == s->item->len;
 	if (!s->body) {
-		if (s->about)
-			read_about(s->about, s->store, s->raw.data, s->raw.len);
+		if (s->about && read_about(s->about, s->store, s->raw.data, s->raw.len) < 0)
+			return store_no_memory(e);
 		used = mail_clean_head(&s->clean, s->raw.data, s->raw.len, out);
 		s->body = true;
 	}

@@ -47,12 +47,15 @@ enum store_looks store_look_at(const char *bytes, size_t len)
 	return mail_field_starts(at, end) ? STORE_LETTER : STORE_OTHER;
 }
 
-enum store_looks store_look(int fd)
+int store_look(int fd, const char *name, enum store_looks *looks, struct err *e)
 {
 	char start[512];
 	ssize_t n = pread(fd, start, sizeof(start), 0);
 
-	return store_look_at(start, n > 0 ? (size_t)n : 0);
+	if (n < 0)
+		return err_sys(e, -errno, "cannot read %s", name);
+	*looks = store_look_at(start, (size_t)n);
+	return 0;
 }
 
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
@@ -115,10 +118,18 @@ int store_add_item(struct store *a, size_t folder, const struct mbox_message *m,
 	return 0;
 }
 
+struct peeking {
+	int fd;
+	int code; /* why it went wrong: a negative errno */
+};
+
 static size_t peek(uint64_t at, char *bytes, size_t len, void *data)
 {
-	ssize_t n = pread(*(const int *)data, bytes, len, (off_t)at);
+	struct peeking *p = data;
+	ssize_t n = pread(p->fd, bytes, len, (off_t)at);
 
+	if (n < 0)
+		p->code = -errno;
 	return n < 0 ? 0 : (size_t)n;
 }
 
@@ -146,7 +157,8 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 		     struct err *e)
 {
 	char *bytes cleanup(free_at) = malloc(MBOX_WINDOW);
-	struct mbox_scan scan = {.format = wishes->format, .peek = peek, .data = &fd};
+	struct peeking peeking = {.fd = fd};
+	struct mbox_scan scan = {.format = wishes->format, .peek = peek, .data = &peeking};
 	struct mbox_window w = {.bytes = bytes};
 	struct folder *f = &a->folders[folder];
 	struct mbox_message m;
@@ -155,7 +167,11 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 	if (!bytes)
 		return store_no_memory(e);
 	for (;;) {
-		switch (mbox_scan_next(&scan, &w, &m)) {
+		enum mbox_event event = mbox_scan_next(&scan, &w, &m);
+
+		if (peeking.code < 0)
+			return err_sys(e, peeking.code, "cannot read %s", f->path);
+		switch (event) {
 		case MBOX_MESSAGE:
 			r = store_add_item(a, folder, &m, m.at, wishes, e);
 			break;
@@ -230,9 +246,12 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 		return err_sys(e, -errno, "cannot open %s", shown);
 	r = store_unpack(fd, shown, standard ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy,
 			 e);
-	if (r < 0)
+	if (r == 0)
+		r = store_look(copy >= 0 ? copy : fd, shown, &looks, e);
+	if (r < 0) {
+		fd_close_at(&copy);
 		return r;
-	looks = store_look(copy >= 0 ? copy : fd);
+	}
 	if (wishes->format == MBOX_AUTO &&
 	    (looks == STORE_LETTER || store_ends_with(path, ".emlx")))
 		return store_add_letter(a, shown, copy, wishes, e);

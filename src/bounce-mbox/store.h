@@ -117,7 +117,7 @@ bool store_ends_with(const char *name, const char *end);
 enum store_looks { STORE_EMPTY, STORE_MBOX, STORE_LETTER, STORE_OTHER };
 /* What a file looks like by its first bytes. */
 enum store_looks store_look_at(const char *bytes, size_t len);
-enum store_looks store_look(int fd);
+int store_look(int fd, const char *name, enum store_looks *looks, struct err *e);
 
 /* A descriptor of an unlinked file in the folder. */
 int store_temporary(const char *folder, int *fd, struct err *e);

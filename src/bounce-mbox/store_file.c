@@ -32,6 +32,8 @@ static int find_emlx(struct letter *l, const char *path, struct err *e)
 	ssize_t n = pread(l->fd, line, sizeof(line), 0);
 	uint64_t start, len;
 
+	if (n < 0)
+		return err_sys(e, -errno, "cannot read %s", path);
 	l->emlx = n > 0 && emlx_read(line, (size_t)n, &start, &len);
 	if (!l->emlx || start + len > l->len)
 		return err_set(e, -EINVAL, "%s is no whole .emlx file", path);
@@ -113,7 +115,9 @@ static int facts_of(const struct letter *l, const char *name, struct mbox_messag
 		m->flags |= mail_flags_of_name(name);
 	} else if (l->emlx) {
 		n = pread(l->fd, bytes, HEAD_LOOK, (off_t)(l->start + l->len));
-		m->flags |= n > 0 ? emlx_flags(bytes, (size_t)n) : 0;
+		if (n < 0)
+			return err_sys(e, -errno, "cannot read %s", name);
+		m->flags |= emlx_flags(bytes, (size_t)n);
 		m->flags |= store_ends_with(name, ".partial.emlx") ? MAIL_PARTIAL : 0;
 	} else {
 		m->flags |= by_header;

@@ -50,32 +50,49 @@ static void free_entries(struct dirent **entries, int count)
 	free(entries);
 }
 
-static bool has(const char *path, const char *name)
+/* What stands there; IS_NOTHING too where a link leads to nothing. */
+enum what { IS_NOTHING, IS_FOLDER, IS_OTHER };
+
+static int look(const char *path, const char *name, enum what *what, struct err *e)
 {
 	char *full cleanup(free_at) = NULL;
 	struct stat st;
 
-	return asprintf(&full, "%s/%s", path, name) >= 0 && lstat(full, &st) == 0;
+	if (asprintf(&full, "%s/%s", path, name) < 0)
+		return store_no_memory(e);
+	if (stat(full, &st) == 0)
+		*what = S_ISDIR(st.st_mode) ? IS_FOLDER : IS_OTHER;
+	else if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+		*what = IS_NOTHING;
+	else
+		return err_sys(e, -errno, "cannot look at %s", full);
+	return 0;
 }
 
-static bool has_folder(const char *path, const char *name)
-{
-	char *full cleanup(free_at) = NULL;
-	struct stat st;
+/* What a directory is, by what is in it. */
+struct kind {
+	bool maildir, has_new;
+	bool profile, has_mail, has_imap;
+};
 
-	return asprintf(&full, "%s/%s", path, name) >= 0 && stat(full, &st) == 0 &&
-	       S_ISDIR(st.st_mode);
-}
-
-/* Thunderbird's have no "new". */
-static bool is_maildir(const char *path)
+static int kind_of(const char *path, struct kind *kind, struct err *e)
 {
-	return has_folder(path, "cur") && (has_folder(path, "new") || has_folder(path, "tmp"));
-}
+	static const char *const names[] = {"cur", "new", "tmp", "prefs.js", "Mail", "ImapMail"};
+	enum what there[COUNT(names)];
 
-static bool is_profile(const char *path)
-{
-	return has(path, "prefs.js") && (has_folder(path, "Mail") || has_folder(path, "ImapMail"));
+	for (size_t i = 0; i < COUNT(names); i++) {
+		int r = look(path, names[i], &there[i], e);
+
+		if (r < 0)
+			return r;
+	}
+	kind->has_new = there[1] == IS_FOLDER;
+	/* Thunderbird's have no "new" */
+	kind->maildir = there[0] == IS_FOLDER && (kind->has_new || there[2] == IS_FOLDER);
+	kind->has_mail = there[4] == IS_FOLDER;
+	kind->has_imap = there[5] == IS_FOLDER;
+	kind->profile = there[3] != IS_NOTHING && (kind->has_mail || kind->has_imap);
+	return 0;
 }
 
 /* What the walk leaves out is told, but for what mail programs keep beside the mail. */
@@ -176,11 +193,13 @@ static int read_letters(struct walk *w, size_t folder, const char *path, struct 
 	char *file cleanup(free_at) = NULL, *text cleanup(free_at) = NULL;
 	struct mail_letters *letters;
 	size_t len = 0;
+	int r;
 
 	if (asprintf(&file, "%s/dovecot-keywords", path) < 0)
 		return store_no_memory(e);
-	if (file_read(file, KEYWORDS_MAX, &text, &len, NULL) < 0)
-		return 0; /* most have none */
+	r = file_read(file, KEYWORDS_MAX, &text, &len, e);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r; /* most have none */
 	letters = calloc(1, sizeof(*letters));
 	if (!letters)
 		return store_no_memory(e);
@@ -188,9 +207,8 @@ static int read_letters(struct walk *w, size_t folder, const char *path, struct 
 	return mail_letters_read(letters, text, len) < 0 ? store_no_memory(e) : 0;
 }
 
-static int add_maildir(struct walk *w, const struct place *p, struct err *e)
+static int add_maildir(struct walk *w, const struct place *p, bool new, struct err *e)
 {
-	bool new = has_folder(p->path, "new");
 	size_t folder = 0;
 	int r = store_add_folder(w->store, p->name, p->path, FOLDER_MAILDIR, &folder, e);
 
@@ -227,9 +245,9 @@ static int add_file(struct walk *w, const struct place *p, const char *path, con
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", path);
-	looks = store_look(fd);
-	if (looks == STORE_EMPTY)
-		return 0;
+	r = store_look(fd, path, &looks, e);
+	if (r < 0 || looks == STORE_EMPTY)
+		return r;
 	if (looks == STORE_MBOX)
 		return store_add_mbox(w->store, name, path, -1, w->wishes, e);
 	r = store_unpack(fd, path, UNPACK_MBOX, w->wishes->temporary, &copy, e);
@@ -265,14 +283,19 @@ static int add_entry(struct walk *w, struct place *p, const char *entry, struct 
 	return is_letter(entry) ? add_letter(w, p, entry, e) : add_file(w, p, full, name, e);
 }
 
-/* Hidden files are none of the person's, but in a Maildir they are its folders. */
-static bool is_of_interest(const struct place *p, const char *entry)
+/* Hidden files are none of the person's, but in a Maildir hidden folders are: 0, 1, or an error. */
+static int is_of_interest(const struct place *p, const char *entry, struct err *e)
 {
+	enum what what;
+	int r;
+
 	if (!p->maildir)
 		return *entry != '.';
-	if (*entry == '.')
-		return has_folder(p->path, entry);
-	return strcmp(entry, "cur") != 0 && strcmp(entry, "new") != 0 && strcmp(entry, "tmp") != 0;
+	if (*entry != '.')
+		return strcmp(entry, "cur") != 0 && strcmp(entry, "new") != 0 &&
+		       strcmp(entry, "tmp") != 0;
+	r = look(p->path, entry, &what, e);
+	return r < 0 ? r : what == IS_FOLDER;
 }
 
 static int walk_entries(struct walk *w, struct place *p, struct err *e)
@@ -282,9 +305,11 @@ static int walk_entries(struct walk *w, struct place *p, struct err *e)
 
 	if (count < 0)
 		return err_sys(e, -errno, "cannot read the folder %s", p->path);
-	for (int i = 0; i < count && r == 0; i++)
-		if (is_of_interest(p, entries[i]->d_name))
+	for (int i = 0; i < count && r >= 0; i++) {
+		r = is_of_interest(p, entries[i]->d_name, e);
+		if (r > 0)
 			r = add_entry(w, p, entries[i]->d_name, e);
+	}
 	free_entries(entries, count);
 	return r;
 }
@@ -308,30 +333,45 @@ static bool read_directory(const char *line, size_t len, struct buf *path)
 			at++;
 		buf_char(path, *at);
 	}
-	return path->len > 0 && *buf_text(path) == '/';
+	return path->failed || (path->len > 0 && *buf_text(path) == '/');
 }
 
-/* Whether a folder of the store lies there already. */
-static bool is_read(const struct store *a, const char *path)
+/* Where a path leads, to be freed; NULL where there is nothing. */
+static int follow(const char *path, char **real, struct err *e)
+{
+	*real = realpath(path, NULL);
+	if (*real || errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+		return 0;
+	return err_sys(e, -errno, "cannot look at %s", path);
+}
+
+/* Whether a folder of the store lies there already: 0, 1, or an error. */
+static int is_read(const struct store *a, const char *path, struct err *e)
 {
 	size_t len = strlen(path);
 
 	for (size_t i = 0; i < a->folder_count; i++) {
-		char *real cleanup(free_at) = realpath(a->folders[i].path, NULL);
+		char *real cleanup(free_at) = NULL;
+		int r = follow(a->folders[i].path, &real, e);
 
+		if (r < 0)
+			return r;
 		if (real && strncmp(real, path, len) == 0 && (real[len] == '/' || real[len] == 0))
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 /* An account that was moved out of the profile, unless it is there no more. */
 static int walk_account(struct walk *w, const char *path, struct err *e)
 {
-	char *real cleanup(free_at) = realpath(path, NULL);
+	char *real cleanup(free_at) = NULL;
+	int r = follow(path, &real, e);
 
-	if (!real || is_read(w->store, real))
-		return 0;
+	if (r == 0 && real)
+		r = is_read(w->store, real, e);
+	if (r != 0 || !real)
+		return r < 0 ? r : 0;
 	return walk(w, real, strrchr(real, '/') + 1, false, e);
 }
 
@@ -350,19 +390,22 @@ static int walk_accounts(struct walk *w, const char *profile, struct err *e)
 	c = cursor_of(text, r < 0 ? 0 : len);
 	while (r >= 0 && cursor_part(&c, '\n', &line, &len))
 		if (read_directory(line, len, &directory))
-			r = walk_account(w, buf_text(&directory), e);
+			r = buf_status(&directory) < 0 ? store_no_memory(e)
+						       : walk_account(w, buf_text(&directory), e);
 	return r < 0 ? r : 0;
 }
 
-static int walk_profile(struct walk *w, const struct place *p, struct err *e)
+static int walk_profile(struct walk *w, const struct place *p, const struct kind *kind,
+			struct err *e)
 {
 	static const char *const stores[] = {"Mail", "ImapMail"};
+	const bool there[] = {kind->has_mail, kind->has_imap};
 	int r = 0;
 
 	for (size_t i = 0; i < COUNT(stores) && r == 0; i++) {
 		char *full cleanup(free_at) = NULL;
 
-		if (!has_folder(p->path, stores[i]))
+		if (!there[i])
 			continue;
 		if (asprintf(&full, "%s/%s", p->path, stores[i]) < 0)
 			return store_no_memory(e);
@@ -373,16 +416,20 @@ static int walk_profile(struct walk *w, const struct place *p, struct err *e)
 
 static int walk(struct walk *w, const char *path, const char *name, bool apple, struct err *e)
 {
-	struct place p = {path, name, is_maildir(path), apple, SIZE_MAX};
-	int r = 0;
+	struct place p = {path, name, false, apple, SIZE_MAX};
+	struct kind kind;
+	int r = kind_of(path, &kind, e);
 
+	if (r < 0)
+		return r;
 	if (w->depth >= DEPTH_MAX)
 		return err_set(e, -ELOOP, "the folders in %s are nested too deeply", path);
 	w->depth++;
+	p.maildir = kind.maildir;
 	if (p.maildir)
-		r = add_maildir(w, &p, e);
+		r = add_maildir(w, &p, kind.has_new, e);
 	if (r == 0)
-		r = is_profile(path) ? walk_profile(w, &p, e) : walk_entries(w, &p, e);
+		r = kind.profile ? walk_profile(w, &p, &kind, e) : walk_entries(w, &p, e);
 	w->depth--;
 	return r;
 }

@@ -103,12 +103,18 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 {
 	struct archive *reader cleanup(reader_free_at) = NULL;
 	int to cleanup(fd_close_at) = -1;
-	char start[8];
 	int r;
 
 	*copy = -1;
-	if (what != UNPACK_ALL && !packed(start, pread(fd, start, sizeof(start), 0)))
-		return 0;
+	if (what != UNPACK_ALL) {
+		char start[8];
+		ssize_t n = pread(fd, start, sizeof(start), 0);
+
+		if (n < 0)
+			return err_sys(e, -errno, "cannot read %s", name);
+		if (!packed(start, n))
+			return 0;
+	}
 	r = store_temporary(temporary, &to, e);
 	if (r < 0)
 		return r;

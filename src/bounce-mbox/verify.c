@@ -25,7 +25,7 @@ static void digest_free_at(EVP_MD_CTX **digest)
 }
 
 /* Servers add fields in front, and may fold others anew: these say what message it is. */
-static void add_fields(EVP_MD_CTX *digest, const char *head, size_t len)
+static int add_fields(EVP_MD_CTX *digest, const char *head, size_t len)
 {
 	static const char *const names[] = {"Message-ID", "Date", "From", "Subject"};
 
@@ -35,8 +35,11 @@ static void add_fields(EVP_MD_CTX *digest, const char *head, size_t len)
 
 		if (mail_head_find(head, len, names[i], &f))
 			mail_field_text(&f, &text);
+		if (buf_status(&text) < 0)
+			return -ENOMEM;
 		EVP_DigestUpdate(digest, buf_text(&text), text.len + 1);
 	}
+	return 0;
 }
 
 static int content_key(struct store *store, const struct item *item,
@@ -62,7 +65,8 @@ static int content_key(struct store *store, const struct item *item,
 		if (head) {
 			const char *end = memmem(body, piece.len, "\r\n\r\n", 4);
 
-			add_fields(digest, body, piece.len);
+			if (add_fields(digest, body, piece.len) < 0)
+				return store_no_memory(e);
 			body = end ? end + 4 : body + piece.len;
 			head = false;
 		}

@@ -99,6 +99,7 @@ static size_t decode_word(const char *text, size_t len, struct buf *b)
 		buf_add(b, buf_text(&bytes), bytes.len);
 	else
 		return 0;
+	b->failed = b->failed || buf_status(&bytes) < 0;
 	return (size_t)((const char *)c.at + 1 - text);
 }
 
