@@ -332,8 +332,8 @@ def test_half_a_message_set_aside(smtp, mbox, tmp_path):
     rejects.write_bytes(before)
     limited = f'ulimit -f {len(before) // 1024 + 1}; exec "$@"'
     large = mbox(message(2, b'large\n' * 500), name='large')
-    done = subprocess.run(['bash', '-c', limited, 'bash', PROGRAM, '--rejects', rejects, large, 'me@new.test', server.url],
-                          capture_output=True, text=True)
+    done = subprocess.run(['bash', '-c', limited, 'bash', PROGRAM, '--rejects', rejects, large, 'me@new.test',
+                           server.url], capture_output=True, text=True)
     assert done.returncode == 1 and 'cannot write' in done.stderr
     assert rejects.read_bytes() == before
     for end in (b'half a l', b'a line\n', b'\n'):
@@ -393,7 +393,7 @@ def scram(lie):
 def test_a_server_that_does_not_know_the_password(smtp, mbox, tmp_path, lie):
     (tmp_path / 'pw').write_text('secret\n')
     server = smtp(extensions=(b'AUTH SCRAM-SHA-256',), answer=scram(lie))
-    done = bounce('--user', 'joe', '--password-file', tmp_path / 'pw', '--tls', 'off', mbox(message(0)), 'me@new.test', server.url)
+    done = bounce('--user', 'joe', '--password-file', tmp_path / 'pw', mbox(message(0)), 'me@new.test', server.url)
     assert done.code == 1 and server.messages == []
     assert ('the login by SCRAM-SHA-256 failed' if lie == 'wrong' else 'did not prove that it knows') in done.err
 
@@ -457,7 +457,8 @@ def test_servers_that_cannot_be_had(mbox, smtp, certificate, tmp_path):
 def test_certificates_by_name(smtp, mbox, certificate):
     """"localhost" stands in none of them."""
     server = smtp(extensions=STARTTLS, tls=context(certificate))
-    done = bounce('--tls-ca', certificate / 'good.pem', mbox(message(0)), 'me@new.test', f'smtp://localhost:{server.port}')
+    done = bounce('--tls-ca', certificate / 'good.pem', mbox(message(0)), 'me@new.test',
+                  f'smtp://localhost:{server.port}')
     assert done.code == 1 and 'certificate' in done.err and server.messages == []
 
 
@@ -469,5 +470,6 @@ def test_check_tells_what_to_repair(smtp, mbox):
     assert 'sending takes 3.3 hours at least' in done.err
     done = bounce('--check', '-d', '200000', path, 'me@new.test', smtp().url, fast=False)
     assert 'sending takes 4.6 days at least' in done.err
-    done = bounce('--check', path, 'me@new.test', smtp(answer=lambda verb, *_: EOFError() if verb == 'EHLO' else None).url)
+    server = smtp(answer=lambda verb, *_: EOFError() if verb == 'EHLO' else None)
+    done = bounce('--check', path, 'me@new.test', server.url)
     assert 'the server cannot be asked for its limits: ' in done.err and 'closed the connection' in done.err
