@@ -319,6 +319,14 @@ static enum outcome give_up(struct session *s, pid_t pid, const char *why)
 	return OUTCOME_CONTINUED;
 }
 
+static bool is_helpless(const struct session *s, pid_t pid)
+{
+	if (guardian_lost(&s->guardian) == 0 && (s->catcher == NULL || !catch_lost(s->catcher)))
+		return false;
+	session_note(s, "Process %d goes on: a process of stopexec's has ended", pid);
+	return true;
+}
+
 /* Until somebody traces it, or it is to go on. The guardians look after the time. */
 static enum outcome hold(struct session *s, const struct subject *p)
 {
@@ -355,13 +363,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 			note_timeout(s, pid, deadline);
 			return OUTCOME_RUNS;
 		}
-		if (guardian_lost(&s->guardian) < 0 ||
-		    (s->catcher != NULL && catch_lost(s->catcher))) {
-			session_note(s, "Process %d goes on: a process that it needs has ended",
-				     pid);
-			return OUTCOME_CONTINUED;
-		}
-		if (session_ended(s))
+		if (session_ended(s) || is_helpless(s, pid))
 			return OUTCOME_CONTINUED;
 	}
 }

@@ -144,7 +144,7 @@ def test_a_guardian_is_killed(world, armed, guardian):
     kill(guardians[guardian])
     assert started.wait(10) == 7
     assert tool.wait() == 1
-    assert f'Process {process.pid} goes on: a process that it needs has ended' in tool.said
+    assert f"Process {process.pid} goes on: a process of stopexec's has ended" in tool.said
     assert 'Somebody ended a guardian: nothing more is stopped' in tool.said
 
 
