@@ -31,6 +31,16 @@ def test_rm_leaves_nothing(lab, pm, appliance):
     assert passes(a, b, b'straight on') == 1
 
 
+def test_doctor_finds_a_port_of_the_appliance_that_is_down(lab, pm, appliance):
+    wire = appliance()
+    pm(*USUAL)
+    for namespace, device, state, cure in ((wire, 'eth0', 'without carrier', f'bring its end of {INSIDE} up'),
+                                           (lab.host, INSIDE, 'down', f'ip link set {INSIDE} up')):
+        namespace.ip(f'link set {device} down')
+        finding, = [found for found in pm.json('doctor', status=None) if found['name'] == 'appliance-down']
+        assert f'{INSIDE}, a port of the appliance, is {state}' in finding['text'] and cure in finding['cure']
+
+
 @pytest.mark.engine('bpf')
 def test_a_dry_run_changes_nothing(lab, pm, appliance):
     appliance()

@@ -223,6 +223,19 @@ def test_show(lab, pm):
     assert 'no session named nids' in pm('show', 'nids', status=1).stderr
 
 
+def test_show_tells_of_the_options_that_are_on(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--to', 'port:vnet2', '--balance', '--snap', '128',
+       '--sample', '4', '--sample-flows', '--rate', '100')
+    shown = dict(line.split(None, 1) for line in pm('show', 'ids').stdout.splitlines() if line[0] != ' ')
+    assert [shown[name] for name in ('snap', 'sample', 'rate', 'balance')] == [
+        '128 bytes', 'one flow in 4', '100 Mbit/s', 'yes']
+    pm('rm', 'ids')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--sample', '4')
+    text = pm('show', 'ids').stdout
+    assert 'one frame in 4' in text and 'snap' not in text and 'rate' not in text
+    assert 'nothing would change' in pm('apply', '--dry-run').stdout
+
+
 def test_a_selector_that_matches_nothing_yet_waits(lab, pm):
     result = pm('add', 'ids', '--from', 'port:vnet3', '--from', 'vm:web1', '--to', 'port:ids0')
     assert 'waiting for the source port:vnet3' in result.stderr

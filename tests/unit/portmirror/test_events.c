@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "portmirror/events.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+static char folder[] = "/tmp/events-XXXXXX", path[sizeof(folder) + 10];
+
+static int make_folder(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof(path), "%s/events", folder);
+	return 0;
+}
+
+static int remove_file(void **state)
+{
+	(void)state;
+	(void)unlink(path);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	return rmdir(folder);
+}
+
+static struct events *opened(void)
+{
+	struct events *events = NULL;
+	struct err e = {0};
+
+	if (events_open(path, &events, &e) < 0)
+		fail_msg("%s", e.text);
+	return events;
+}
+
+static void append(const char *text)
+{
+	FILE *file = fopen(path, "ae");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void assert_kept(const struct events *events, uint64_t first, uint64_t last)
+{
+	assert_int_equal(events_count(events), last - first + 1);
+	for (size_t i = 0; i < events_count(events); i++) {
+		char text[24];
+
+		snprintf(text, sizeof(text), "event %zu", (size_t)first + i);
+		assert_int_equal(events_nth(events, i)->number, first + i);
+		assert_string_equal(events_nth(events, i)->text, text);
+	}
+	assert_null(events_nth(events, events_count(events)));
+}
+
+static void the_last_are_kept(void **state)
+{
+	enum { ALL = 2 * EVENTS_MAX + 10 };
+	struct events *events = opened(), *again;
+	struct stat before, after;
+
+	(void)state;
+	for (int i = 1; i <= ALL; i++) {
+		if (i == 2 * EVENTS_MAX + 1)
+			assert_int_equal(stat(path, &before), 0);
+		assert_int_equal(events_add(events, "repaired", "ids", NULL, "event %d", i), 0);
+	}
+	assert_kept(events, ALL - EVENTS_MAX + 1, ALL);
+	assert_int_equal(stat(path, &after), 0);
+	assert_true(after.st_size < before.st_size); /* it was written anew, with the last ones */
+	again = opened();
+	assert_kept(again, ALL - EVENTS_MAX + 1, ALL);
+	assert_int_equal(events_add(again, "repaired", "ids", NULL, "event %d", ALL + 1), 0);
+	events_close(again);
+	assert_int_equal(events_follow(events, NULL), 1);
+	assert_kept(events, ALL - EVENTS_MAX + 2, ALL + 1);
+	events_close(events);
+}
+
+static void damaged_lines_are_left_out(void **state)
+{
+	struct events *events = opened();
+
+	(void)state;
+	assert_int_equal(events_add(events, "repaired", "ids", NULL, "event %d", 1), 0);
+	append("{\"number\":0}\nno JSON\n{\"number\":2,\"time\":");
+	events_close(events);
+	events = opened();
+	assert_kept(events, 1, 1);
+	assert_int_equal(events_add(events, "repaired", "ids", NULL, "event\n%d", 2), 0);
+	events_close(events);
+	events = opened(); /* the torn line has been ended before, and a sentence is one line */
+	assert_kept(events, 1, 2);
+	events_close(events);
+}
+
+static void what_cannot_be_read_is_told(void **state)
+{
+	struct events *events = NULL;
+	struct err e = {0};
+
+	(void)state;
+	append("");
+	assert_int_equal(truncate(path, (off_t)17 << 20), 0);
+	assert_int_equal(events_open(path, &events, &e), -EFBIG);
+	assert_non_null(strstr(e.text, path));
+	(void)unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(events_open(path, &events, &e), -EISDIR);
+	assert_int_equal(rmdir(path), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
+		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
+		cmocka_unit_test_teardown(what_cannot_be_read_is_told, remove_file),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
