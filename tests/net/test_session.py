@@ -177,6 +177,17 @@ def test_apply_of_a_folder_is_all_or_nothing(lab, pm, tmp_path):
     assert [s['state'] for s in pm.json('list')] == ['whole', 'whole']
 
 
+@pytest.mark.engine('tc')
+def test_export_tells_of_what_it_cannot_read(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
+    pm('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'web.yaml').write_text('name: web\nfrm: port:vnet1\n')
+    for options, whole in (([], 'name: ids'), (['--json'], '"runtime": true')):
+        result = pm('export', *options, status=1)
+        assert whole in result.stdout and 'web.yaml:2' in result.stderr and result.stderr.count('\n') == 1
+    assert 'there is no session named nobody' in pm('export', 'nobody', status=1).stderr
+
+
 IDS = 'name: ids\nfrom: port:vnet1\nto: port:ids0\n'
 
 

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "data/json.h"
 #include "data/yaml.h"
 #include "portmirror/cli/app.h"
 
@@ -125,44 +126,30 @@ int verb_apply(const struct cli_call *call)
 	return report(call, &outcome);
 }
 
+/* What apply reads, as JSON; full: also what is by default. */
+static json_t *exported(const struct session *session, bool full)
+{
+	json_t *object = session_object(session, full);
+
+	if (object && session->runtime && json_object_set_new(object, "runtime", json_true()) < 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
 /* One document; an error is told. */
-static int export_one(const struct cli_call *call, const struct saved *saved, bool more)
+static int export_yaml(const struct cli_call *call, const struct session *session, bool more)
 {
 	struct buf text cleanup(buf_free) = {0};
-	json_t *object;
+	json_t *object cleanup(json_free_at) = exported(session, false);
 	struct err e = {0};
-	int r;
+	int r = object ? yaml_write(object, &text, &e) : err_set(&e, -ENOMEM, "out of memory");
 
-	if (saved->broken) {
-		cli_complain(call, "%s", saved->broken);
-		return EXIT_FAILED;
-	}
-	object = session_object(&saved->session, false);
-	r = object ? 0 : err_set(&e, -ENOMEM, "out of memory");
-	if (r == 0 && saved->session.runtime && json_object_set_new(object, "runtime", json_true()))
-		r = err_set(&e, -ENOMEM, "out of memory");
-	if (r == 0)
-		r = yaml_write(object, &text, &e);
-	json_decref(object);
 	if (r < 0)
 		return app_fail(call, &e);
 	printf("%s%s", more ? "---\n" : "", buf_text(&text));
 	return EXIT_OK;
-}
-
-static int export_json(const struct cli_call *call, const struct sessions *sessions,
-		       const char *name)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; list && i < sessions->count; i++) {
-		const struct saved *saved = &sessions->items[i];
-
-		if ((name && strcmp(name, saved->session.name) != 0) || saved->broken)
-			continue;
-		json_array_append_new(list, session_object(&saved->session, true));
-	}
-	return app_print_json(call, list);
 }
 
 int verb_export(const struct cli_call *call)
@@ -171,7 +158,8 @@ int verb_export(const struct cli_call *call)
 	struct sessions sessions cleanup(sessions_free) = {0};
 	const char *name = call->nargs > 0 ? call->args[0] : NULL;
 	struct err e = {0};
-	int worst = EXIT_OK;
+	json_t *list cleanup(json_free_at) = app_json(call) ? json_array() : NULL;
+	int worst = EXIT_OK, r = EXIT_OK;
 	bool more = false;
 
 	if (store_open(app_root(call), &store, &e) < 0 || store_load(&store, &sessions, &e) < 0)
@@ -180,16 +168,26 @@ int verb_export(const struct cli_call *call)
 		cli_complain(call, "there is no session named %s", name);
 		return EXIT_FAILED;
 	}
-	if (app_json(call))
-		return export_json(call, &sessions, name);
 	for (size_t i = 0; i < sessions.count; i++) {
-		int r;
+		const struct saved *saved = &sessions.items[i];
 
-		if (name && strcmp(name, sessions.items[i].session.name) != 0)
+		if (name && strcmp(name, saved->session.name) != 0)
 			continue;
-		r = export_one(call, &sessions.items[i], more);
-		more |= r == EXIT_OK;
-		worst = r > worst ? r : worst;
+		if (saved->broken) {
+			cli_complain(call, "%s", saved->broken);
+			worst = EXIT_FAILED;
+		} else if (app_json(call)) {
+			if (json_array_append_new(list, exported(&saved->session, true)) < 0) {
+				json_decref(list); /* which its printing tells */
+				list = NULL;
+			}
+		} else {
+			r = export_yaml(call, &saved->session, more);
+			more |= r == EXIT_OK;
+			worst = r > worst ? r : worst;
+		}
 	}
-	return worst;
+	if (app_json(call))
+		r = app_print_json(call, take(list));
+	return r > worst ? r : worst;
 }
