@@ -29,8 +29,9 @@ class Trial:
 
     def __init__(self, folder, stdin=None):
         self.folder, self.stdin = folder, stdin
-        # (libcrypto, libssl and libarchive crash where they find no memory for what they begin with.)
-        self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libcrypto:libssl:libarchive')
+        # (These crash where they find no memory: libgsasl 2.2.0 frees a SCRAM session's words twice then.)
+        exempt = 'libcrypto:libssl:libgsasl:libarchive'
+        self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT=exempt)
         self.kept, self.step = set(), ''
         done = self.run(self.faults.watched(self.command()))
         self.check_last(done)
