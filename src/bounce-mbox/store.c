@@ -239,7 +239,7 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	const char *shown = standard ? "standard input" : path;
 	int fd cleanup(fd_close_at) =
 		standard ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
-	enum store_looks looks;
+	enum store_looks looks = STORE_OTHER;
 	int copy = -1, r;
 
 	if (fd < 0)
