@@ -218,6 +218,8 @@ static void on_accept(uint32_t events, void *data)
 	struct listener *listener = data;
 
 	(void)events;
+	if (listener->server->paused)
+		return; /* another listener, ready at the same time, has told why */
 	for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
 		struct where from = {.len = sizeof(from.address)};
 		int fd = accept4(listener->fd, &from.address.any, &from.len,

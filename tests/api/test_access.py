@@ -93,6 +93,25 @@ def test_what_is_no_socket_is_left(refuse, folder):
     assert (folder / 'file').read_text() == 'precious'
 
 
+def test_a_server_that_is_too_busy_to_answer_is_left(refuse, folder):
+    path = folder / 'busy.sock'
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as first:
+        busy.bind(str(path))
+        busy.listen(0)
+        first.connect(str(path))
+        assert 'somebody serves there already' in refuse(where=[f'unix:{path}'])
+    assert path.exists()
+
+
+def test_a_path_that_can_not_be_a_socket(refuse, folder):
+    (folder / 'file').write_text('')
+    assert f'{folder}/file/sock: Not a directory' in refuse(where=[f'unix:{folder}/file/sock'])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(folder / 'log.sock'))
+        assert f'{folder}/log.sock: Protocol wrong type' in refuse(where=[f'unix:{folder}/log.sock'])
+    assert (folder / 'log.sock').exists()
+
+
 def test_the_socket_goes_with_the_server_unless_it_is_another_one(serve):
     server = serve()
     server.stop()
@@ -205,6 +224,14 @@ def test_where_it_can_not_listen(refuse, where, why):
 @pytest.mark.parametrize('where', ['tcp:0.0.0.0:0', 'tcp:[::]:0', 'tcp:192.0.2.1:0'])
 def test_off_loopback_needs_tls(refuse, where):
     assert 'needs TLS' in refuse(where=[where])
+
+
+def test_an_address_that_is_taken_or_not_of_this_machine(refuse, certificate):
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        where = f'tcp:127.0.0.1:{other.getsockname()[1]}'
+        assert f'{where.removeprefix("tcp:")}: Address already in use' in refuse(where=[where])
+    tls = ['--certificate', certificate[0], '--key', certificate[1]]
+    assert '192.0.2.1:0: Cannot assign requested address' in refuse(*tls, where=['tcp:192.0.2.1:0'])
 
 
 # Hosts and origins

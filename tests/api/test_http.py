@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """HTTP as clients speak it, well and badly: whole, in bytes, slowly, too much, and not at all."""
 import json
+import os
+import pathlib
 import random
+import resource
 import socket
 import subprocess
 import time
@@ -288,6 +291,48 @@ def test_some_descriptors_are_left_to_the_program(folder, serve):
     for client in clients:
         client.close()
     until(lambda: server.ask().status == 200)
+
+
+def ran(server):
+    """For how many seconds it has had a CPU."""
+    return int(pathlib.Path(f'/proc/{server.process.pid}/schedstat').read_text().split()[0]) / 1e9
+
+
+def no_more_descriptors(server):
+    """From now on; the limit as it was."""
+    pid = server.process.pid
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(number) for number in os.listdir(f'/proc/{pid}/fd')}
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), limit[1]))
+    return limit
+
+
+LEAVING = request('GET', '/metrics', {'Connection': 'close'})
+TOLD = 'no connection can be accepted for now: Too many open files'
+
+
+def test_out_of_descriptors_it_waits_for_a_client_to_leave(server):
+    kept = server.unix()
+    assert kept.send(request()).answer().status == 200
+    no_more_descriptors(server)
+    began, busy = time.monotonic(), ran(server)
+    clients = [connect().send(LEAVING) for connect in (server.unix, server.tcp) * 2]
+    until(lambda: server.log.count(TOLD) >= 3)  # it tries again and again, but once a second, and says so once
+    assert time.monotonic() - began >= 2 and ran(server) - busy < 0.2
+    assert kept.send(request()).answer().status == 200
+    kept.close()  # makes room for one, which makes room for the next
+    for client in clients:
+        assert client.answer().status == 200
+        client.close()
+
+
+def test_out_of_descriptors_it_looks_again_by_itself(server):
+    limit = no_more_descriptors(server)
+    with server.unix() as client:
+        client.send(request())
+        until(lambda: TOLD in server.log)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+        assert client.answer().status == 200
 
 
 def test_faults_of_routes(server):
