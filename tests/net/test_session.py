@@ -178,6 +178,21 @@ def test_apply_of_a_folder_is_all_or_nothing(lab, pm, tmp_path):
 
 
 @pytest.mark.engine('tc')
+def test_a_destination_must_be_an_ethernet_device(lab, pm):
+    lab.host.ip('tuntap add dev tun0 mode tun')
+    before = lab.host.state()
+    result = pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:tun0', status=1)
+    assert result.stderr == 'portmirror: ids: to: tun0 is no Ethernet device; nothing was changed\n'
+    assert lab.host.state() == before and pm.json('list') == []
+
+
+@pytest.mark.engine('tc')
+def test_a_host_without_machines(lab, pm):
+    assert pm.json('vms') == []
+    assert pm('vms').stdout == 'no process holds a tap device open: no virtual machine runs here\n'
+
+
+@pytest.mark.engine('tc')
 def test_export_tells_of_what_it_cannot_read(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
     pm('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0')
