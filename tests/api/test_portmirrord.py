@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The API's resources: what the command line can do, the API can, on the same files and frames."""
+import fcntl
 import json
 import os
 import pathlib
 import re
+import resource
+import select
 import subprocess
 import time
 
@@ -195,6 +198,8 @@ def test_sources_are_a_collection(daemon):
     assert [tap['id'] for tap in daemon.get('/api/mirrors/ids/ports').value] == ['vnet1', 'vnet2']
     fault(daemon.post('/api/mirrors/ids/sources', {'selector': 'vnet1'}), 400, 'selector')
     assert daemon.ask('DELETE', answer.headers['location']).status == 204
+    fault(daemon.ask('DELETE', answer.headers['location']), 404)
+    fault(daemon.ask('DELETE', '/api/mirrors/nids/sources/port:vnet1'), 404)
     fault(daemon.ask('DELETE', '/api/mirrors/ids/sources/port:vnet1'), 409)
     assert daemon.get('/api/mirrors/ids;saved').value['from'] == ['port:vnet1']
 
@@ -355,7 +360,6 @@ def test_two_admins_cannot_overwrite_each_other(daemon):
 
 def test_a_busy_lock_is_no_dead_end(daemon):
     """Whoever holds the lock for long gets in nobody's way for longer than the API promises."""
-    import fcntl
     daemon.post('/api/mirrors', IDS)
     with open(daemon.root / 'run/portmirror/lock') as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -364,6 +368,37 @@ def test_a_busy_lock_is_no_dead_end(daemon):
         assert time.monotonic() - start < 2
         assert daemon.get('/api/mirrors/ids').status == 200
     assert daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'arp'}).status == 200
+
+
+def test_a_file_that_changes_while_a_request_waits_for_the_lock(daemon):
+    """What the daemon knew of the mirror when it took the request is no longer so."""
+    path, to = daemon.sessions / 'ids.yaml', 'to: port:ids0\n'
+
+    def ask(change, *request):
+        daemon.cli('rm', 'ids', status=None)
+        daemon.cli('add', 'ids', '--from', 'port:vnet1', '--from', 'port:vnet2', '--to', 'port:ids0')
+        until(lambda: daemon.get('/api/mirrors/ids').status == 200 and len(daemon.get(source).value) == 2)
+        with open(daemon.root / 'run/portmirror/lock') as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            waiting = daemon.send(*request)
+            until(lambda: 'nanosleep' in pathlib.Path(f'/proc/{daemon.pid}/wchan').read_text()
+                  or select.select([waiting], [], [], 0)[0])
+            change()
+        answer = daemon.receive(waiting)
+        if answer.status == 503:  # this test was too slow
+            return ask(change, *request)
+        return fault(answer, 404)['reason']
+
+    source = '/api/mirrors/ids/sources'
+    drop = 'DELETE', f'{source}/port:vnet1'
+    assert ask(lambda: path.write_text(f'from: port:vnet2\n{to}'), *drop) == (
+        'the mirror ids has no source port:vnet1')
+    gone = 'there is no mirror named ids'
+    for request in (drop, ('POST', source, {'selector': 'bridge:br0'})):
+        for change in (path.unlink, lambda: path.write_text('from: nonsense\n')):
+            assert ask(change, *request) == f'{gone} whose file can be read'
+    assert ask(path.unlink, 'PUT', '/api/mirrors/ids', {'from': ['port:vnet1'], 'to': 'port:ids0'}) == gone
+    assert ask(path.unlink, 'POST', '/api/mirrors/ids/actions', {'type': 'tc'}) == gone
 
 
 # check
@@ -452,6 +487,43 @@ def test_checks_have_bounds_and_need_a_whole_mirror(daemon):
     fault(daemon.act('ids', type='check', seconds=0), 400, 'seconds')
     fault(daemon.act('ids', type='dance'), 400, 'type')
     fault(daemon.act('nids', type='check'), 404)
+
+
+def test_a_mirror_that_is_gone_or_has_failed_is_not_checked(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    daemon.post('/api/mirrors', {**IDS, 'name': 'two', 'from': ['port:vnet2']})
+    assert daemon.ask('DELETE', '/api/mirrors/ids').status == 204
+    assert 'ids' in fault(daemon.act('ids', type='check'), 404)['reason']
+    (daemon.sessions / 'two.yaml').write_text('from: nonsense\n')
+    until(lambda: daemon.state('two') == 'failed')
+    for action in ('check', 'tc'):
+        assert 'two.yaml' in fault(daemon.act('two', type=action), 409)['reason']
+    daemon.cli('rm', 'two')
+    until(lambda: daemon.get('/api/mirrors').value == [])
+    daemon.post('/api/mirrors', IDS)
+    lab.host.ip('link del ids0')
+    until(lambda: daemon.state('ids') == 'waiting')
+    for action in ('check', 'tc'):
+        assert 'ids0' in fault(daemon.act('ids', type=action), 409)['reason']
+
+
+def test_a_check_that_can_not_be_started_is_told(lab, daemon):
+    """Where there is no descriptor for it: it is no job, and no action, and the next one runs."""
+    daemon.post('/api/mirrors', IDS)
+    connection = daemon.connect()
+    connection.sendall(b'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    assert b' 200 ' in connection.recv(65536)
+    limit = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    taken = {int(number) for number in os.listdir(f'/proc/{daemon.pid}/fd')}
+    free = min(set(range(len(taken) + 1)) - taken)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (free, limit[1]))
+    connection.sendall(b'POST /api/mirrors/ids/actions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n'
+                       b'Content-Type: application/json\r\nContent-Length: 17\r\n\r\n{"type": "check"}')
+    refused = fault(daemon.receive(connection), 500)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limit)
+    assert refused['reason'] == "can't make a pipe: Too many open files"
+    assert daemon.get('/api/mirrors/ids/actions').value == []
+    checked(lab, daemon, daemon.act('ids', type='check', seconds=0.2))
 
 
 @pytest.mark.ordinary
