@@ -179,6 +179,35 @@ def test_a_machine_that_restarts_is_mirrored_again(lab, pm, daemon, vm, wait_unt
     assert attached(lab, pm, 'tap7') and not attached(lab, pm, 'tap0')
 
 
+# Holds a queue of a tap beside a machine.
+BESIDE = r'''
+import fcntl, os, struct
+tap = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tap, 0x400454ca, struct.pack('16sH22x', b'tap0', 0x1102))
+print('ready', flush=True)
+input()
+'''
+
+
+def test_a_machine_that_ends_is_noticed_where_its_tap_stays(lab, pm, daemon, vm, wait_until):
+    """No news comes of the device: its process is what tells."""
+    web = vm('web1', 'tap0')
+    beside = lab.host.popen('/usr/bin/python3', '-c', BESIDE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert beside.stdout.readline() == 'ready\n'
+        pm('add', 'ids', '--from', 'vm:web1', '--to', 'port:ids0')
+        running = daemon()
+        assert whole(pm) and not running.events('session-waiting')
+        before, = lab.host.json('ip', '-j', 'link', 'show', 'tap0')
+        web.stop()
+        wait_until(lambda: running.events('session-waiting'))
+        wait_until(lambda: not attached(lab, pm, 'tap0'))
+        assert lab.host.json('ip', '-j', 'link', 'show', 'tap0') == [before]
+        assert not running.events('error')
+    finally:
+        beside.communicate('\n', 10)
+
+
 # Holds a tap under no name at first, as a libvirtd that has yet to become QEMU.
 YOUNG = r'''
 import fcntl, os, struct, sys, time
