@@ -20,8 +20,8 @@ from conftest import BUILD, Process, World, until
 LIBRARY = BUILD / 'tests/preload/fail_at.so'
 MOST = 12  # of the calls of one function by one process; those behind are like the ones before
 AT_ONCE = 4
-ERRORS = {'alloc': 'ENOMEM', 'eventfd': 'EMFILE', 'fanotify_init': 'EMFILE', 'fanotify_mark': 'ENOSPC', 'fork': 'EAGAIN',
-          'kill': 'EPERM', 'mkdir': 'EROFS', 'open': 'EMFILE', 'openat': 'EMFILE', 'pidfd_open': 'EMFILE',
+ERRORS = {'alloc': 'ENOMEM', 'eventfd': 'EMFILE', 'fanotify_init': 'EMFILE', 'fanotify_mark': 'ENOSPC',
+          'fork': 'EAGAIN', 'kill': 'EPERM', 'mkdir': 'EROFS', 'open': 'EMFILE', 'openat': 'EMFILE', 'pidfd_open': 'EMFILE',
           'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM', 'ptrace': 'EPERM', 'recv': 'ENOMEM', 'recvmsg': 'ENOMEM',
           'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS', 'setgroups': 'EPERM', 'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN',
           'setsid': 'EPERM', 'sigtimedwait': 'EINTR', 'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS',
