@@ -88,8 +88,7 @@ int json_print(const json_t *value, FILE *stream, struct err *e)
 	if (lacked)
 		return err_set(e, -ENOMEM, "out of memory");
 	errno = 0;
-	if (json_dumpf(value, stream, flags) < 0 || fputc('\n', stream) == EOF ||
-	    fflush(stream) == EOF)
+	if (json_dumpf(value, stream, flags) < 0 || fputc('\n', stream) == EOF)
 		return err_sys(e, errno ? -errno : -EIO, "can't write JSON");
 	return 0;
 }

@@ -92,14 +92,17 @@ class Trial:
                 state, = json.loads(result.stdout)
                 assert state['state'] == 'failed' and state['reasons'], f'it tells something else: {state}'
             return True
-        if for_good and kind == 'write' and not told:
+        unheard = for_good and kind == 'write' and not told
+        if unheard:
             told = ["portmirror: can't write the output"]  # nor the sentence
         assert result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
         assert 'Success' not in told[0] and not told[0].endswith(': ')
         if kind == 'write' and line.startswith('write(1,'):
             assert "can't write the output" in told[0]
             return True
-        taken_back = not (for_good and 'taking it back failed too' in told[0])
+        # (What was in a file can't be put back where nothing can be written.)
+        taken_back = not (for_good and 'taking it back failed too' in told[0] or
+                          unheard and self.verb in ('bypass', 'restore'))
         if self.verb in ('make', 'bypass', 'restore') and taken_back:
             assert self.lab.host.back_to(self.before), 'it failed, and changed the kernel'
             assert self.files() == self.files_before, 'it failed, and changed files'

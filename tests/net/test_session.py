@@ -357,9 +357,11 @@ def test_without_privilege_it_says_so(lab, pm):
 
 
 def test_results_that_cannot_be_written_are_an_error(lab, pm):
-    with open('/dev/full', 'w') as full:
-        process = pm.popen('list', stdout=full, stderr=subprocess.PIPE)
-        assert process.wait(30) == 1 and 'No space left' in process.stderr.read()
+    for options in ([], ['--json']):
+        with open('/dev/full', 'w') as full:
+            process = pm.popen('list', *options, stdout=full, stderr=subprocess.PIPE)
+            assert process.wait(30) == 1
+            assert process.stderr.read() == "portmirror: can't write the output: No space left on device\n"
 
 
 def test_ports(lab, pm):

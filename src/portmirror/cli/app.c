@@ -181,6 +181,8 @@ int app_print_json(const struct cli_call *call, json_t *value)
 	}
 	r = json_print(value, stdout, &e);
 	json_decref(value);
+	if (r < 0 && ferror(stdout))
+		return EXIT_FAILED; /* which cli_main() tells */
 	return r < 0 ? app_fail(call, &e) : EXIT_OK;
 }
 

@@ -86,6 +86,7 @@ static void a_failing_write_is_reported(void **state)
 
 	(void)state;
 	assert_non_null(full);
+	assert_int_equal(setvbuf(full, NULL, _IONBF, 0), 0);
 	assert_int_equal(json_print(value, full, &e), -ENOSPC);
 	assert_string_equal(e.text, "can't write JSON: No space left on device");
 	fclose(full);
