@@ -104,6 +104,12 @@ def attached(lab, pm, port):
     return bool(pm.pins(f'*/{link["ifindex"]}-sent'))
 
 
+def filters(lab):
+    """The (preference, handle) of each filter on what the first machine sends."""
+    shown = lab.host.run('tc', 'filter', 'show', 'dev', 'vnet1', 'ingress').stdout
+    return set(re.findall(r'pref (\d+) bpf.* handle (0x[0-9a-f]+)', shown))
+
+
 def whole(pm, name='ids'):
     shown = pm.json('show', name)
     return shown['state'] == 'whole' and not shown['reasons']
@@ -389,6 +395,28 @@ def test_who_removes_it_again_and_again_is_given_way(lab, pm, daemon, wait_until
                for finding in doctor), doctor
     assert shown['state'] == 'partial'
     wait_until(lambda: is_copied(lab))  # the other has ended: one more try, a second later
+
+
+@pytest.mark.engine('tc')
+def test_where_something_is_held_back_nothing_is_removed(lab, pm, daemon, wait_until):
+    """Of two sessions at one port one is fought over. The other's filter goes when the fight is over."""
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--direction', 'sent')
+    first, = filters(lab)
+    pm('add', 'two', '--from', 'port:vnet1', '--to', 'port:vnet2', '--direction', 'sent')
+    second, = filters(lab) - {first}
+    running = daemon()
+
+    def wipe():
+        lab.host.run('tc', 'filter', 'del', 'dev', 'vnet1', 'ingress', 'pref', first[0], 'handle', first[1], 'bpf',
+                     check=False)
+        return len(running.events('fight')) == 2  # the second pause is two seconds long
+
+    wait_until(wipe, 20)
+    repaired = len(running.events('repaired'))
+    (pm.sessions / 'two.yaml').unlink()
+    wait_until(lambda: running.events('session-removed'))
+    assert second in filters(lab) or len(running.events('repaired')) > repaired
+    wait_until(lambda: filters(lab) == {first})
 
 
 def test_lost_news_leads_to_reading_everything(lab, pm, daemon, wait_until):
