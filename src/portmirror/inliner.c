@@ -113,15 +113,16 @@ static int read_ports(const char *house, const char *session, struct inliner *fo
 {
 	int map cleanup(fd_close_at) = open_map(house, session, INLINE_MAP_PORTS, e);
 	uint32_t port, *before = NULL;
+	int r;
 
 	if (map < 0)
 		return map == -ENOENT ? 0 : map;
-	while (bpf_map_get_next_key(map, before, &port) == 0) {
+	while ((r = bpf_map_get_next_key(map, before, &port)) == 0) {
 		if (found->nports < INLINE_PORTS_MAX)
 			found->ports[found->nports++] = (int)port;
 		before = &port;
 	}
-	return 0;
+	return r == -ENOENT ? 0 : err_sys(e, r, "can't read the maps of the session %s", session);
 }
 
 int inliner_look(const char *house, const char *session, struct inliner *found, struct err *e)
