@@ -12,7 +12,7 @@ from _pytest.runner import runtestprotocol
 LEFT_OUT = {
     r'/test_tc\.py::.*-dash\]': 'bash types the same commands',
     r'/test_faults\.py': 'what fails there fails before the kernel is asked',
-    r'/test_crash\.py::.*\[\w+-one port': 'the ports of a bridge go through these steps, and more',
+    r'/test_crash\.py::.*\[\w+-(one port|a bridge)': 'an isolated bridge goes through these steps, and more',
     r'/test_crash\.py::test_killed_while_it_adds\[tc-.*-before\]': 'killed after the message before it, all stands '
                                                                  'as it does then',
     r'/test_session\.py::test_a_signal_leaves_nothing_half_done\[\w+-(1|2)\]': 'SIGTERM is handled as they are',
