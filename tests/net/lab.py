@@ -150,9 +150,10 @@ class Namespace:
         stats = self.json('ip', '-j', '-s', 'link', 'show', dev)[0]['stats64']
         return tuple(stats[way][what] for what in ('packets', 'bytes') for way in ('tx', 'rx'))
 
-    def state(self):
+    def state(self, programs=True):
         """All that tc, bridge and ip tell of this namespace's devices, without what changes by
-        itself, and what is pinned: two of these are equal if and only if the configuration is."""
+        itself, and what is pinned: two of these are equal if and only if the configuration is.
+        programs: also the numbers of BPF programs, which are others where the same is loaded again."""
         links = self._links()
         qdiscs = self.json('tc', '-j', 'qdisc', 'show')
         shows = ['actions list action mirred']
@@ -169,6 +170,8 @@ class Namespace:
         text = self.tc(*[line for show in shows for line in (show, 'qdisc show dev lo')]).stdout
         # How long ago, how often: not what was configured.
         text = re.sub(r' (?:installed|used|firstused) \d+ sec', '', text)
+        if not programs:
+            text = re.sub(r' id \d+ ', ' ', text)
         state = dict(zip(shows, re.split(r'^qdisc .*\n', text, flags=re.M)[:-1], strict=True))
         state['qdisc'] = qdiscs
         state['ip link'] = _steady(links)
@@ -194,11 +197,11 @@ class Namespace:
         namespace = os.fstat(self.fd).st_ino
         return list(pathlib.Path('/sys/fs/bpf').glob(f'portmirror/*-{namespace}/{pattern}'))
 
-    def back_to(self, state, seconds=2.0):
+    def back_to(self, state, seconds=2.0, programs=True):
         """True as soon as state() equals an earlier one. (The kernel lets go of a deleted filter's
         action a moment later.) The differences are printed."""
         end = time.monotonic() + seconds
-        while (now := self.state()) != state:
+        while (now := self.state(programs)) != state:
             if time.monotonic() > end:
                 for key in sorted(state.keys() | now.keys()):
                     if state.get(key) != now.get(key):

@@ -70,7 +70,7 @@ class Trial:
         if self.verb == 'change':
             self.stdin = self.text.replace('not arp', 'ip')
             assert self.stdin != self.text
-        self.prepared, self.before, self.files_before = True, self.lab.host.state(), self.files()
+        self.prepared, self.before, self.files_before = True, self.lab.host.state(False), self.files()
 
     def remove(self):
         self.prepared = False
@@ -104,7 +104,7 @@ class Trial:
         taken_back = not (for_good and 'taking it back failed too' in told[0] or
                           unheard and self.verb in ('bypass', 'restore'))
         if self.verb in ('make', 'bypass', 'restore') and taken_back:
-            assert self.lab.host.back_to(self.before), 'it failed, and changed the kernel'
+            assert self.lab.host.back_to(self.before, programs=False), 'it failed, and changed the kernel'
             assert self.files() == self.files_before, 'it failed, and changed files'
         return False
 
@@ -124,7 +124,7 @@ class Trial:
                           leaks=kind == ALLOCATION)
         try:
             if not self.judge(result, kind, line, for_good):
-                if self.files() == self.files_before and self.lab.host.state() == self.before:
+                if self.files() == self.files_before and self.lab.host.state(False) == self.before:
                     return  # as if it had never been run
                 self.recover(for_good)
             assert self.shown() == self.whole, 'it stands otherwise'
