@@ -110,9 +110,9 @@ class Trial:
 
     def recover(self, for_good):
         """The same command, without a failure. (Of rm, all may have been done but the last look; what could not be
-        taken back stands, and apply does it.)"""
+        taken back, or not be taken away from a destination, stands, and apply does it.)"""
         again = self.run(self.pm.command(*self.arguments))
-        if for_good and 'already' in again.stderr:
+        if for_good and again.returncode != 0:
             self.pm('apply')
         assert again.returncode == 0 or (for_good and 'already' in again.stderr) or (
             self.verb == 'rm' and 'there is no session' in again.stderr), f'again: {again.stderr}'
