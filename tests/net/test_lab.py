@@ -89,7 +89,7 @@ def test_doubles_are_counted(lab):
                 f'filter add dev vnet1 ingress {MIRROR} continue')
     with lab.sensor.capture() as capture:
         a.send([frame])
-        assert capture.counts(1) == {frame: 2}
+        assert capture.counts(2) == {frame: 2}
 
 
 @pytest.mark.parametrize('command', [
