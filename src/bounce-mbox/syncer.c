@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -22,6 +23,7 @@ struct syncer {
 
 static void *work(void *data)
 {
+	static const struct timespec nap = {.tv_nsec = 1000000};
 	struct syncer *s = data;
 
 	for (;;) {
@@ -33,7 +35,7 @@ static void *work(void *data)
 			return NULL;
 		result = fdatasync(s->fd) < 0 ? 1 + (uint64_t)errno : 1;
 		while (write(s->event, &result, sizeof(result)) < 0)
-			; /* whoever waits for it would wait for ever */
+			nanosleep(&nap, NULL); /* whoever waits for it would wait for ever */
 	}
 }
 
