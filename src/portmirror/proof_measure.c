@@ -175,14 +175,23 @@ static void send_round(struct run *run)
 	run->probe_rounds++;
 }
 
-/* Spread evenly over the time but its last tenth, in rounds over all sources. */
+/* Spread evenly over the time but its last tenth, in rounds over all sources. Where a machine is so
+ * slow that the last ones go out behind it, the time is longer. */
 static void send_probes(struct run *run)
 {
 	uint64_t span = (run->end - run->start) / 10 * 9;
+	uint64_t before = run->probe_rounds;
 
-	while (run->probe_rounds < run->request->probes && run->now < run->end &&
+	if (run->ended)
+		return;
+	while (run->probe_rounds < run->request->probes &&
 	       run->now >= run->start + span / run->request->probes * run->probe_rounds)
 		send_round(run);
+	if (run->probe_rounds == before)
+		return;
+	run->now = clock_read(CLOCK_MONOTONIC);
+	if (run->now >= run->end)
+		run->end = run->now + MILLISECOND;
 }
 
 uint64_t proof_unseen(const struct watch *watch)
@@ -230,8 +239,10 @@ static void show_progress(struct run *run)
 				: (double)(run->now - run->start) / (double)(run->end - run->start);
 	run->shown = run->now;
 	proof_count(run, &counts);
-	if (!request->progress(share, &counts, request->data))
+	if (!request->progress(share, &counts, request->data)) {
+		run->ended = true;
 		run->end = clock_read(CLOCK_MONOTONIC);
+	}
 }
 
 /* A device that goes down leaves an error behind at which poll() would return for ever. */

@@ -50,6 +50,7 @@ struct run {
 	/* All times are nanoseconds of CLOCK_MONOTONIC. */
 	uint64_t ahead; /* of CLOCK_REALTIME, in which the rings stamp */
 	uint64_t now, start, end, swept, shown;
+	bool ended; /* before its time */
 	int probe_fd;
 	uint64_t probe_rounds, probes;
 };

@@ -151,6 +151,18 @@ def test_probes(lab, pm):
     assert proof['advice'] is None
 
 
+@pytest.mark.ordinary  # (LeakSanitizer can't look while strace does)
+def test_probes_that_go_out_late(lab, pm):
+    """On a machine so slow that the time is up before the last probes have gone out, these count too."""
+    mirror(pm, '--direction', 'received', ports=('vnet*',))
+    told = pm.namespace.run('strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=sendto:delay_enter=3000',
+                            *pm.command('check', 'ids', '--probe', '--seconds', '0.3', '--json'),
+                            env={**os.environ, **pm.env})
+    proof = json.loads(told.stdout)
+    assert proof['verdict'] == 'whole' and proof['probes'] == 200 and proof['seconds'] > 0.3
+    assert [source['received'] for source in proof['sources']] == [100, 100]
+
+
 def test_probes_do_not_show_what_machines_send(lab, pm):
     mirror(pm)
     proof = check(pm, '--probe', status=1)
