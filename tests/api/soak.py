@@ -11,6 +11,7 @@ import contextlib
 import fnmatch
 import os
 import random
+import re
 import signal
 import struct
 import threading
@@ -86,7 +87,9 @@ class Soak:
     def tc_state(self):
         """All that tc tells of the devices that stay, and the flags of bridge ports."""
         state = self.lab.host.state()
-        state['qdisc'] = [qdisc for qdisc in state['qdisc'] if not qdisc['dev'].startswith('ids')]
+        state['qdisc'] = re.sub(r'^qdisc .* dev ids.*\n', '', state['qdisc'], flags=re.M)
+        state['bridge link'] = {link['ifname']: link['linkinfo']['info_slave_data']
+                                for link in state['ip link'] if link.get('master')}
         return {key: value for key, value in state.items()
                 if key not in ('ip link', 'bridge vlan') and ' ids' not in key}
 

@@ -12,6 +12,10 @@ from _pytest.runner import runtestprotocol
 LEFT_OUT = {
     r'/test_tc\.py::.*-dash\]': 'bash types the same commands',
     r'/test_faults\.py': 'what fails there fails before the kernel is asked',
+    r'/test_(session|daemon|bpf)\.py::test_(wrong_usage|what_is_wrong_with_its_options|apply_refuses)_.*':
+        'what is refused is refused before the kernel is asked',
+    r'/test_tc\.py::test_any_name_is_one_word': 'the quotes are the shell\'s',
+    r'/test_foreign\.py::.*in_either_order\[\w+-\w+-5-': 'one of three priorities: before ours, behind ours',
     r'/test_crash\.py::.*\[\w+-(one port|a bridge)': 'an isolated bridge goes through these steps, and more',
     r'/test_crash\.py::test_killed_while_it_adds\[tc-.*-before\]': 'killed after the message before it, all stands '
                                                                  'as it does then',

@@ -26,6 +26,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 # What the initramfs needs to reach the host's files, in the order in which insmod takes them.
 MODULES = ('virtio_pci', '9pnet_virtio', '9p', 'overlay')
 PACKAGE = 'linux-image-amd64'
+# Without what costs an emulator time and a test nothing: a fifth level of page tables, pages cleared byte by byte (erms,
+# fsrm), and what guards the kernel from its programs. Starting a program takes a tenth less.
+CPU = 'max,-la57,-erms,-fsrm,-smap,-smep,-umip,-pku'
+# What each program opens as it starts, besides its libraries, and the links on the way. (9p asks for each anew.)
+LOADED = ('/bin', '/lib', '/lib64', '/sbin', '/etc/ld.so.cache', '/usr/lib/locale/C.utf8', '/etc/locale.alias',
+          '/usr/share/locale/locale.alias', '/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache')
 # apt drops its privileges for downloads where it can, and warns where it cannot.
 AS_ROOT = {'APT::Sandbox::User': 'root'}
 
@@ -64,8 +70,8 @@ def current_kernel(apt):
 
 
 def pack(archive, programs):
-    """These programs and the libraries that they load: links and what they lead to."""
-    paths = set()
+    """These programs and what they load, the libraries and the locale: links and what they lead to."""
+    paths = {path for path in LOADED if os.path.exists(path)}
     for program in map(shutil.which, map(str, programs)):
         loaded = subprocess.run(['ldd', program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
         for path in [program, *re.findall(r'(/\S+) \(', loaded)]:
@@ -167,7 +173,7 @@ class Guest:
         (self.share / 'command').write_text(self._script(command, folder, folders,
                                                          environment or {}))
         self.process = subprocess.Popen(
-            ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-machine', 'pc', '-cpu', 'max',
+            ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-machine', 'pc', '-cpu', CPU,
              '-smp', str(cpus), '-m', str(memory), '-nodefaults', '-no-user-config',
              '-display', 'none', '-no-reboot',
              '-kernel', image.folder / 'vmlinux', '-initrd', image.folder / 'initramfs',

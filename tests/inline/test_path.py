@@ -134,7 +134,8 @@ def test_super_frames_arrive_whole_and_leave_whole(lab, pm, inline, appliance, k
             frames = after[way]['frames'] - before[way]['frames']
             length = (after[way]['bytes'] - before[way]['bytes']) / frames
             assert after[way]['bytes'] - before[way]['bytes'] > received * 0.99
-            assert length > 4000, f'{way}: {length} bytes a frame'
+            # (How long they are is TCP's choice, by how fast it goes.)
+            assert length > 1514, f'{way}: {length} bytes a frame'
 
 
 @pytest.mark.lab(machines=3)

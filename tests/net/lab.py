@@ -13,6 +13,7 @@ import collections
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -31,6 +32,8 @@ ETH_P_ALL = 3
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 SO_RCVBUFFORCE = 33
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891c
+SIOCSARP, ARPHRD_ETHER, ATF_COM, ATF_PERM = 0x8955, 1, 2, 4
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 0x10, 0x40
 
 # Programs at a device's hooks without any qdisc came with Linux 6.6.
@@ -128,9 +131,12 @@ class Namespace:
 
     def up(self, dev):
         """Sets the device up."""
+        self._ioctl(SIOCSIFFLAGS, struct.pack('16sH22x', dev.encode(), IFF_UP))
+
+    def _ioctl(self, request, argument):
         def body():
             with socket.socket() as sock:
-                fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack('16sH14x', dev.encode(), IFF_UP))
+                fcntl.ioctl(sock, request, argument)
         self.inside(body)
 
     def send(self, frames, dev='eth0'):
@@ -151,44 +157,50 @@ class Namespace:
         return tuple(stats[way][what] for what in ('packets', 'bytes') for way in ('tx', 'rx'))
 
     def state(self, programs=True):
-        """All that tc, bridge and ip tell of this namespace's devices, without what changes by
+        """All that tc, ip and bridge tell of this namespace's devices, without what changes by
         itself, and what is pinned: two of these are equal if and only if the configuration is.
         programs: also the numbers of BPF programs, which are others where the same is loaded again."""
         links = self._links()
-        qdiscs = self.json('tc', '-j', 'qdisc', 'show')
-        shows = ['actions list action mirred']
-        for dev in [link['ifname'] for link in links]:
-            parents = {'root'} | {qdisc['handle'] for qdisc in qdiscs
-                                  if qdisc['dev'] == dev and qdisc['kind'] != 'clsact'}
-            if any(qdisc['dev'] == dev and qdisc['kind'] == 'clsact' for qdisc in qdiscs):
-                parents |= {'ingress', 'egress'}
-            shows += [f'class show dev {dev}']
-            shows += [f'filter show dev {dev} ' +
-                      (parent if parent.isalpha() else f'parent {parent}')
-                      for parent in sorted(parents - {'0:'})]
-        # One process shows all; the qdisc of lo stands between one thing and the next.
-        text = self.tc(*[line for show in shows for line in (show, 'qdisc show dev lo')]).stdout
-        # How long ago, how often: not what was configured.
-        text = re.sub(r' (?:installed|used|firstused) \d+ sec', '', text)
-        if not programs:
-            text = re.sub(r' id \d+ ', ' ', text)
-        state = dict(zip(shows, re.split(r'^qdisc .*\n', text, flags=re.M)[:-1], strict=True))
-        state['qdisc'] = qdiscs
+        state = self._tc_state(programs)
         state['ip link'] = _steady(links)
-        state['bridge link'] = _steady(self.json('bridge', '-j', '-d', 'link'))
         state['bridge vlan'] = self.json('bridge', '-j', 'vlan')
         state['pins'] = sorted(map(str, self.pins('**/*')))
         return state
 
+    def _tc_state(self, programs):
+        """By one process: which qdiscs there are tells what to ask next."""
+        with self.popen('tc', '-batch', '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tc:
+            def shown(what):
+                # The qdisc of lo, shown without a device's name, ends the answer.
+                print(what, 'qdisc show dev lo', sep='\n', file=tc.stdin, flush=True)
+                lines = list(itertools.takewhile(lambda line: not re.match(r'qdisc \S+ \S+ (?!dev )', line), tc.stdout))
+                # How long ago, how often: not what was configured.
+                text = re.sub(r' (?:installed|used|firstused) \d+ sec', '', ''.join(lines))
+                return text if programs else re.sub(r' id \d+ ', ' ', text)
+
+            state = {'qdisc': shown('qdisc show'), 'action': shown('actions list action mirred')}
+            parents = collections.defaultdict(set)
+            for kind, handle, dev in re.findall(r'^qdisc (\S+) (\S+) dev (\S+)', state['qdisc'], re.M):
+                if kind == 'clsact':
+                    parents[dev] |= {'ingress', 'egress'}
+                elif kind != 'noqueue':  # which can have neither classes nor filters
+                    parents[dev] |= {'root', f'parent {handle}'}
+            for dev, its in parents.items():
+                state[f'class {dev}'] = shown(f'class show dev {dev}')
+                for parent in sorted(its - {'parent 0:'}):
+                    state[f'filter {dev} {parent}'] = shown(f'filter show dev {dev} {parent}')
+            tc.stdin.close()
+            assert tc.wait(60) == 0
+        return state
+
     def _links(self, seconds=2.0):
-        """All links, as soon as the kernel has taken note of each one's carrier, which it does a moment later."""
+        """All links, as soon as bridges have taken note of each port's carrier, which they do a moment later."""
         end = time.monotonic() + seconds
         while True:
             links = self.json('ip', '-j', '-d', 'link')
-            if time.monotonic() > end or all(
-                    ('LOWER_UP' in link['flags']) == (link['operstate'] in ('UP', 'UNKNOWN')) and
-                    ('LOWER_UP' in link['flags']) != ('NO-CARRIER' in link['flags'])
-                    for link in links if 'UP' in link['flags']):
+            if time.monotonic() > end or not any(
+                    {'UP', 'LOWER_UP'} <= set(link['flags']) and
+                    link.get('linkinfo', {}).get('info_slave_data', {}).get('state') == 'disabled' for link in links):
                 return links
             time.sleep(0.01)
 
@@ -211,13 +223,13 @@ class Namespace:
 
 
 def _steady(value):
-    """The value without the bridge's running timers, and without what the kernel has noted of a carrier:
-    "unknown" becomes "up" within a second."""
+    """The value without the bridge's running timers, and without what the kernel notes of a carrier within a second
+    ("up", RUNNING): LOWER_UP tells of it at once."""
     if isinstance(value, dict):
         return {key: _steady(item) for key, item in value.items()
                 if not key.endswith('_timer') and key != 'operstate'}
     if isinstance(value, list):
-        return [_steady(item) for item in value]
+        return [_steady(item) for item in value if item != 'NO-CARRIER']
     return value
 
 
@@ -279,6 +291,10 @@ class Capture:
         return collections.Counter(self.frames(expect, **options))
 
 
+def _sockaddr(address):
+    return struct.pack('HH4s8x', socket.AF_INET, 0, socket.inet_aton(address))
+
+
 class Machine(Namespace):
     """A machine on the host's bridge: eth0 inside, port on the host."""
 
@@ -289,6 +305,17 @@ class Machine(Namespace):
         self.mac = f'02:00:00:00:00:{number:02x}'
         self.ipv4 = f'10.0.0.{number}'
         self.ipv6 = f'fd00::{number:x}'
+
+    def set_ipv4(self):
+        """(netdevice(7): a process of ip for each machine takes an emulated one longer than all else here.)"""
+        self._ioctl(SIOCSIFADDR, b'eth0'.ljust(16, b'\0') + _sockaddr(self.ipv4) + bytes(8))
+        self._ioctl(SIOCSIFNETMASK, b'eth0'.ljust(16, b'\0') + _sockaddr('255.255.255.0') + bytes(8))
+
+    def know_ipv4(self, machines):
+        """It need not ask who has their addresses (arp(7))."""
+        for machine in machines:
+            self._ioctl(SIOCSARP, _sockaddr(machine.ipv4) + struct.pack('H6s8x', ARPHRD_ETHER, mac_bytes(machine.mac)) +
+                        struct.pack('i16x16s', ATF_COM | ATF_PERM, b'eth0'))
 
 
 class Lab:
@@ -313,10 +340,9 @@ class Lab:
             if os.path.exists('/proc/sys/net/bridge'):
                 # br_netfilter would cut the padding off short IP frames.
                 self.host.sysctl(**{'net__bridge__bridge-nf-call-iptables': 0})
-            self.host.ip(f'link add br0 type bridge mcast_snooping 0 forward_delay 0 {bridge}')
             self.sensor = self._namespace(Namespace('sensor'))
-            self.cable('ids0', self.sensor, '02:00:00:00:ff:01')
-            self._add(names)
+            self._add(names, [f'link add br0 type bridge mcast_snooping 0 forward_delay 0 {bridge}'],
+                      [('ids0', self.sensor, '02:00:00:00:ff:01', 'eth0')])
             self.host.up('br0')
             if ipv6:
                 for machine in self.machines:
@@ -344,12 +370,13 @@ class Lab:
 
     def cable(self, port, namespace, mac, end='eth0'):
         """A device of the host whose other end is in the namespace."""
-        self._cables((port, namespace, mac, end))
+        self._plug([(port, namespace, mac, end)])
 
-    def _cables(self, *cables):
-        self.host.ip(*[line for port, namespace, mac, end in cables for line in (
+    def _plug(self, cables, before=(), after=()):
+        """By one process of ip, which also does what comes before and after it."""
+        self.host.ip(*before, *[line for port, namespace, mac, end in cables for line in (
             f'link add {port} type veth peer name {end} address {mac} netns /proc/self/fd/{namespace.fd}',
-            f'link set {port} up')], pass_fds=[namespace.fd for _, namespace, _, _ in cables])
+            f'link set {port} up')], *after, pass_fds=[namespace.fd for _, namespace, _, _ in cables])
         for _, namespace, _, end in cables:
             namespace.up(end)
 
@@ -358,26 +385,22 @@ class Lab:
         self._add([name or f'machine{len(self.machines) + 1}'])
         return self.machines[-1]
 
-    def _add(self, names):
+    def _add(self, names, before=(), cables=()):
         new = [self._namespace(Machine(name, number))
                for number, name in enumerate(names, len(self.machines) + 1)]
         self.machines += new
-        self._cables(*[(machine.port, machine, machine.mac, 'eth0') for machine in new])
-        self.host.ip(*[f'link set {machine.port} master br0' for machine in new])
+        self._plug([*cables, *((machine.port, machine, machine.mac, 'eth0') for machine in new)], before,
+                   [f'link set {machine.port} master br0' for machine in new])
         for machine in self.machines:
-            lines = []
             if machine in new:
-                lines += [f'address add {machine.ipv4}/24 dev eth0']
-                lines += [f'address add {machine.ipv6}/64 dev eth0 nodad'] * self.ipv6
-            if not self.learn:
-                lines += [line for other in self.machines if other is not machine and (machine in new or other in new)
-                          for line in self._neighbour(other)]
-            machine.ip(*lines)
-
-    def _neighbour(self, machine):
-        addresses = [machine.ipv4] + [machine.ipv6] * self.ipv6
-        return [f'neighbour replace {address} lladdr {machine.mac} dev eth0 nud permanent'
-                for address in addresses]
+                machine.set_ipv4()
+            others = [] if self.learn else [other for other in self.machines if other is not machine and
+                                            (machine in new or other in new)]
+            machine.know_ipv4(others)
+            if self.ipv6:
+                machine.ip(*[f'address add {machine.ipv6}/64 dev eth0 nodad'] * (machine in new),
+                           *[f'neighbour replace {other.ipv6} lladdr {other.mac} dev eth0 nud permanent'
+                             for other in others])
 
     def ping(self, count=1):
         """True if the first machine reaches all the others: the bridge has learnt them too."""
