@@ -91,7 +91,7 @@ void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS])
 	memcpy(parts, j->recent, sizeof(j->recent));
 }
 
-int journal_add_uid(struct journal *j, const char *id, const char *words)
+int journal_add_uid(struct journal *j, const char *id, const char *words, struct err *e)
 {
 	char text[ID_TEXT_MAX];
 	uint32_t validity, uid;
@@ -99,7 +99,7 @@ int journal_add_uid(struct journal *j, const char *id, const char *words)
 	if (!*id || !imap_append_uid(words, strlen(words), 0, &validity, &uid))
 		return 0;
 	snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 "\n%s", validity, uid, id);
-	return journal_ids_add(&j->uids, text, strlen(text));
+	return journal_ids_add(&j->uids, text, strlen(text), e);
 }
 
 bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid)
@@ -112,7 +112,7 @@ bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint3
 
 void journal_done(struct journal *j, const struct prepared *p, const char *words)
 {
-	j->lines.failed = j->lines.failed || journal_add_uid(j, p->id, words) < 0;
+	j->lines.failed = j->lines.failed || journal_add_uid(j, p->id, words, NULL) < 0;
 	add_line(j, "done", p->key, words);
 }
 
@@ -178,7 +178,7 @@ int journal_sync_fd(const struct journal *j)
 
 enum journal_state journal_meet(struct journal *j, const struct prepared *p)
 {
-	struct journal_entry *entry = journal_table_at(&j->table, p->key, NULL);
+	struct journal_entry *entry = journal_table_find(&j->table, p->key);
 
 	if (*p->id && journal_ids_have(&j->old, p->id))
 		return JOURNAL_SENT;

@@ -32,7 +32,7 @@ struct journal {
 /* Of a line without its own checksum and without the newline. */
 uint32_t journal_line_sum(const char *line, size_t len);
 /* Notes the UID that a server gave. */
-int journal_add_uid(struct journal *j, const char *id, const char *words);
+int journal_add_uid(struct journal *j, const char *id, const char *words, struct err *e);
 /* Reads the file; *good: how far it makes sense. */
 int journal_read(struct journal *j, off_t *good, struct err *e);
 

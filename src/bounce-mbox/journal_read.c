@@ -102,11 +102,13 @@ static void count_recent(struct journal *j)
 }
 
 /* A line of ours, without checksum and newline: -EBADMSG where it makes no sense. */
-static int read_line(struct journal *j, char *line)
+/* -EBADMSG: it makes no sense, which the caller has words for. */
+static int read_line(struct journal *j, char *line, struct err *e)
 {
 	char *words = strchr(line, ' ');
 	unsigned char key[KEY_BYTES];
 	struct journal_entry *entry;
+	int r = 0;
 
 	if (!words)
 		return -EBADMSG;
@@ -123,11 +125,13 @@ static int read_line(struct journal *j, char *line)
 		return -EBADMSG;
 	words += (size_t)2 * KEY_BYTES;
 	words += *words == ' ';
-	entry = journal_table_at(&j->table, key, *line == 'i' || *line == 'a' ? words : "");
+	entry = journal_table_make(&j->table, key, *line == 'i' || *line == 'a' ? words : "", e);
 	if (!entry)
 		return -ENOMEM;
-	if (strcmp(line, "done") == 0 && entry->id && journal_add_uid(j, entry->id, words) < 0)
-		return -ENOMEM;
+	if (strcmp(line, "done") == 0 && entry->id)
+		r = journal_add_uid(j, entry->id, words, e);
+	if (r < 0)
+		return r;
 	if (strcmp(line, "go") == 0)
 		count_recent(j);
 	apply(entry, line, words);
@@ -156,11 +160,11 @@ static bool binary(const char *line, size_t len)
 	return false;
 }
 
-static int read_old(struct journal *j, const char *line, size_t len)
+static int read_old(struct journal *j, const char *line, size_t len, struct err *e)
 {
 	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' '))
 		len--;
-	return len == 0 || *line == '#' ? 0 : journal_ids_add(&j->old, line, len);
+	return len == 0 || *line == '#' ? 0 : journal_ids_add(&j->old, line, len, e);
 }
 
 /* Reads all lines; *good is how far the file makes sense. */
@@ -181,15 +185,17 @@ static int read_lines(struct journal *j, FILE *file, off_t *good, struct err *e)
 		len -= ended;
 		line[len] = 0;
 		if (!binary(line, len) && *line != '@') {
-			r = read_old(j, line, len);
+			r = read_old(j, line, len, e);
 		} else if (ended && whole(line, len)) {
-			r = read_line(j, line + 10);
+			r = read_line(j, line + 10, e);
 		} else if (bad == 0) {
 			bad = number;
 			continue;
 		}
-		if (r == -ENOMEM)
-			return err_sys(e, r, "cannot read the journal %s", j->path);
+		if (r < 0 && r != -EBADMSG) {
+			err_where(e, "cannot read the journal %s", j->path);
+			return r;
+		}
 		if (r < 0 || (bad > 0 && len > 0))
 			return err_set(e, -EBADMSG,
 				       "line %zu of the journal %s is damaged; as it may hide what "

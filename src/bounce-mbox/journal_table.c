@@ -28,13 +28,13 @@ static size_t find_slot(const struct journal_table *t, const uint32_t *slots, co
 	return at;
 }
 
-static int zeroed(struct spill *s, size_t size, const char *folder)
+static int zeroed(struct spill *s, size_t size, const char *folder, struct err *e)
 {
-	if (spill_grow(s, size, folder, NULL) < 0)
-		return -ENOMEM;
-	if (!s->mapped)
+	int r = spill_grow(s, size, folder, e);
+
+	if (r == 0 && !s->mapped)
 		memset(s->bytes, 0, size);
-	return 0;
+	return r;
 }
 
 static void rest(struct journal_table *t)
@@ -45,15 +45,19 @@ static void rest(struct journal_table *t)
 	spill_rest(&t->slots);
 }
 
-static int grow(struct journal_table *t)
+static int grow(struct journal_table *t, struct err *e)
 {
 	size_t count = t->slot_count ? t->slot_count * 2 : 1024;
 	struct spill slots = {0};
+	int r;
 
 	if (t->count * 2 < t->slot_count)
 		return 0;
-	if (t->count >= UINT32_MAX - 1 || zeroed(&slots, count * sizeof(uint32_t), t->folder) < 0)
-		return -ENOMEM;
+	if (t->count >= UINT32_MAX - 1)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = zeroed(&slots, count * sizeof(uint32_t), t->folder, e);
+	if (r < 0)
+		return r;
 	spill_free(&t->slots);
 	t->slots = slots;
 	t->slot_count = count;
@@ -66,39 +70,49 @@ static int grow(struct journal_table *t)
 	return 0;
 }
 
-static struct journal_entry *with_id(struct journal_entry *entry, const char *id)
+static struct journal_entry *with_id(struct journal_entry *entry, const char *id, struct err *e)
 {
-	if (!entry->id && id && *id) {
+	if (!entry->id && *id) {
 		entry->id = strdup(id);
-		if (!entry->id)
+		if (!entry->id) {
+			err_set(e, -ENOMEM, "out of memory");
 			return NULL;
+		}
 	}
 	return entry;
 }
 
-struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
-				       const char *id)
+struct journal_entry *journal_table_find(struct journal_table *t, const unsigned char *key)
 {
-	struct journal_entry new = {0};
-	uint32_t *slots;
+	const uint32_t *slots = t->slots.bytes;
+	uint64_t wanted[2];
 	size_t slot;
 
-	memcpy(new.key, key, sizeof(new.key));
 	rest(t);
-	if (t->slot_count > 0) {
-		slots = t->slots.bytes;
-		slot = find_slot(t, slots, new.key);
-		if (slots[slot] != 0)
-			return with_id(&t->items[slots[slot] - 1], id);
-	}
-	if (!id || grow(t) < 0 ||
-	    spill_grow(&t->entries, (t->count + 1) * sizeof(new), t->folder, NULL) < 0)
+	if (t->slot_count == 0)
 		return NULL;
+	memcpy(wanted, key, sizeof(wanted));
+	slot = find_slot(t, slots, wanted);
+	return slots[slot] != 0 ? &t->items[slots[slot] - 1] : NULL;
+}
+
+struct journal_entry *journal_table_make(struct journal_table *t, const unsigned char *key,
+					 const char *id, struct err *e)
+{
+	struct journal_entry new = {0}, *found = journal_table_find(t, key);
+	uint32_t *slots;
+
+	if (found)
+		return with_id(found, id, e);
+	if (grow(t, e) < 0 ||
+	    spill_grow(&t->entries, (t->count + 1) * sizeof(new), t->folder, e) < 0)
+		return NULL;
+	memcpy(new.key, key, sizeof(new.key));
 	t->items = t->entries.bytes;
 	slots = t->slots.bytes;
 	t->items[t->count] = new;
 	slots[find_slot(t, slots, new.key)] = (uint32_t)++t->count;
-	return with_id(&t->items[t->count - 1], id);
+	return with_id(&t->items[t->count - 1], id, e);
 }
 
 struct journal_entry *journal_table_nth(const struct journal_table *t, size_t i)
@@ -139,16 +153,18 @@ static size_t id_slot(const uint64_t *slots, size_t count, uint64_t hash)
 	return at;
 }
 
-static int grow_ids(struct journal_ids *ids)
+static int grow_ids(struct journal_ids *ids, struct err *e)
 {
 	size_t count = ids->slot_count ? ids->slot_count * 2 : 1024;
 	const uint64_t *old = ids->slots.bytes;
 	struct spill slots = {0};
+	int r;
 
 	if (ids->count * 2 < ids->slot_count)
 		return 0;
-	if (zeroed(&slots, count * sizeof(uint64_t), ids->folder) < 0)
-		return -ENOMEM;
+	r = zeroed(&slots, count * sizeof(uint64_t), ids->folder, e);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < ids->slot_count; i++) {
 		uint64_t *to = slots.bytes;
 
@@ -171,13 +187,15 @@ static void rest_ids(struct journal_ids *ids)
 		spill_rest(&ids->slots);
 }
 
-int journal_ids_add(struct journal_ids *ids, const char *id, size_t len)
+int journal_ids_add(struct journal_ids *ids, const char *id, size_t len, struct err *e)
 {
 	uint64_t hash = hash_id(id, len), *slots;
+	int r;
 
 	rest_ids(ids);
-	if (grow_ids(ids) < 0)
-		return -ENOMEM;
+	r = grow_ids(ids, e);
+	if (r < 0)
+		return r;
 	slots = ids->slots.bytes;
 
 	size_t at = id_slot(slots, ids->slot_count, hash);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "bounce-mbox/spill.h"
 
 /* The copies of one message, counted. The key's first half is enough to tell messages apart. */
@@ -27,10 +28,12 @@ struct journal_table {
 	unsigned touched;
 };
 
-/* The key's entry. id NULL: NULL where there is none; else it is made, with the id where that is
- * not "" (NULL: out of memory). Valid until the next call that makes one. */
-struct journal_entry *journal_table_at(struct journal_table *t, const unsigned char *key,
-				       const char *id);
+/* The key's entry, or NULL where there is none. Valid until the next call that makes one. */
+struct journal_entry *journal_table_find(struct journal_table *t, const unsigned char *key);
+/* As before, but it is made where there is none, and gets the id where that is not "". NULL with e
+ * set: no memory, or no room in the folder. */
+struct journal_entry *journal_table_make(struct journal_table *t, const unsigned char *key,
+					 const char *id, struct err *e);
 /* The ith entry that was made, for a walk over all. */
 struct journal_entry *journal_table_nth(const struct journal_table *t, size_t i);
 void journal_table_free(struct journal_table *t);
@@ -42,7 +45,8 @@ struct journal_ids {
 	unsigned touched;
 };
 
-int journal_ids_add(struct journal_ids *ids, const char *id, size_t len);
+/* Fails as journal_table_make() does. */
+int journal_ids_add(struct journal_ids *ids, const char *id, size_t len, struct err *e);
 bool journal_ids_have(struct journal_ids *ids, const char *id);
 void journal_ids_free(struct journal_ids *ids);
 

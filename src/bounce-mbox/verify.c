@@ -81,9 +81,10 @@ static int id_key(const char *id, unsigned char key[KEY_BYTES])
 	return EVP_Digest(id, strlen(id), key, NULL, EVP_sha256(), NULL) ? 0 : -ENOMEM;
 }
 
-static int add_archive(struct comparison *c, const unsigned char *key, const char *id)
+static int add_archive(struct comparison *c, const unsigned char *key, const char *id,
+		       struct err *e)
 {
-	struct journal_entry *entry = journal_table_at(&c->messages, key, id);
+	struct journal_entry *entry = journal_table_make(&c->messages, key, id, e);
 
 	if (!entry)
 		return -ENOMEM;
@@ -91,9 +92,9 @@ static int add_archive(struct comparison *c, const unsigned char *key, const cha
 	return 0;
 }
 
-static int add_export(struct comparison *c, const unsigned char *key, const char *id)
+static int add_export(struct comparison *c, const unsigned char *key, const char *id, struct err *e)
 {
-	struct journal_entry *entry = journal_table_at(&c->messages, key, id);
+	struct journal_entry *entry = journal_table_make(&c->messages, key, id, e);
 	unsigned char by_id[KEY_BYTES];
 
 	if (!entry)
@@ -101,7 +102,9 @@ static int add_export(struct comparison *c, const unsigned char *key, const char
 	entry->met++;
 	if (entry->sent > 0 || !*id)
 		return 0;
-	entry = id_key(id, by_id) < 0 ? NULL : journal_table_at(&c->ids, by_id, "");
+	if (id_key(id, by_id) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	entry = journal_table_make(&c->ids, by_id, "", e);
 	if (!entry)
 		return -ENOMEM;
 	entry->met++;
@@ -113,7 +116,7 @@ struct side {
 	struct comparison *c;
 	const struct cleaning *cleaning;
 	struct prepared p;
-	int (*add)(struct comparison *c, const unsigned char *key, const char *id);
+	int (*add)(struct comparison *c, const unsigned char *key, const char *id, struct err *e);
 };
 
 static int add_one(void *data, struct store *store, const struct item *item, struct err *e)
@@ -124,9 +127,7 @@ static int add_one(void *data, struct store *store, const struct item *item, str
 
 	if (r == 0)
 		r = content_key(store, item, side->cleaning, key, e);
-	if (r == 0 && side->add(side->c, key, side->p.id) < 0)
-		r = err_set(e, -ENOMEM, "out of memory");
-	return r;
+	return r < 0 ? r : side->add(side->c, key, side->p.id, e);
 }
 
 int verify_store(void *store, verify_visit *visit, void *data, struct err *e)
@@ -147,7 +148,7 @@ static bool changed(struct comparison *c, const struct journal_entry *lost)
 
 	if (!lost->id || id_key(lost->id, key) < 0)
 		return false;
-	entry = journal_table_at(&c->ids, key, NULL);
+	entry = journal_table_find(&c->ids, key);
 	if (!entry || entry->met == 0)
 		return false;
 	entry->met--;

@@ -322,8 +322,8 @@ static void test_spilled_tables(void **state)
 		char id[20];
 
 		snprintf(id, sizeof(id), "<%u@x>", i);
-		journal_table_at(&table, (unsigned char *)key, "")->sent = i;
-		assert_int_equal(journal_ids_add(&ids, id, strlen(id)), 0);
+		journal_table_make(&table, (unsigned char *)key, "", NULL)->sent = i;
+		assert_int_equal(journal_ids_add(&ids, id, strlen(id), NULL), 0);
 	}
 	assert_true(table.entries.mapped);
 	for (uint32_t i = 0; i < count; i++) {
@@ -331,10 +331,41 @@ static void test_spilled_tables(void **state)
 		char id[20];
 
 		snprintf(id, sizeof(id), "<%u@x>", i);
-		assert_int_equal(journal_table_at(&table, (unsigned char *)key, NULL)->sent, i);
+		assert_int_equal(journal_table_find(&table, (unsigned char *)key)->sent, i);
 		assert_true(journal_ids_have(&ids, id));
 	}
 	assert_false(journal_ids_have(&ids, "<x@x>"));
+	journal_table_free(&table);
+	journal_ids_free(&ids);
+}
+
+/* Where they can't grow, who asked for it learns why. */
+static void test_tables_without_room(void **state)
+{
+	struct journal_table table = {.folder = "/proc/nowhere"};
+	struct journal_ids ids = {.folder = "/proc/nowhere"};
+	uint64_t key[4] = {0};
+	struct err e = {0};
+	char id[20];
+	int r = 0;
+
+	(void)state;
+	while (key[0]++ < 1000000 && journal_table_make(&table, (unsigned char *)key, "", &e))
+		;
+	assert_int_equal(e.code, -ENOENT);
+	assert_non_null(strstr(e.text, "/proc/nowhere: No such file or directory"));
+	assert_null(journal_table_find(&table, (unsigned char *)key));
+	key[0] = 1;
+	assert_non_null(journal_table_find(&table, (unsigned char *)key));
+	e = (struct err){0};
+	for (uint32_t i = 0; i < 1000000 && r == 0; i++) {
+		int len = snprintf(id, sizeof(id), "<%u@x>", i);
+
+		r = journal_ids_add(&ids, id, (size_t)len, &e);
+	}
+	assert_int_equal(r, -ENOENT);
+	assert_non_null(strstr(e.text, "/proc/nowhere: No such file or directory"));
+	assert_false(journal_ids_have(&ids, id));
 	journal_table_free(&table);
 	journal_ids_free(&ids);
 }
@@ -389,9 +420,9 @@ int main(void)
 		cmocka_unit_test(test_pace),	       cmocka_unit_test(test_providers),
 		cmocka_unit_test(test_recall),	       cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_order),
-		cmocka_unit_test(test_spilled_tables), cmocka_unit_test(test_mailboxes),
-		cmocka_unit_test(test_coded_names),    cmocka_unit_test(test_unknown_boots),
-		cmocka_unit_test(test_odd_lines),
+		cmocka_unit_test(test_spilled_tables), cmocka_unit_test(test_tables_without_room),
+		cmocka_unit_test(test_mailboxes),      cmocka_unit_test(test_coded_names),
+		cmocka_unit_test(test_unknown_boots),  cmocka_unit_test(test_odd_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
