@@ -339,12 +339,14 @@ static void read_namespace(struct imap *i, const struct imap_line *line, const c
 	const char *end = line->words + line->len;
 	struct buf prefix cleanup(buf_free) = {0};
 
-	if (end - at < 3 || memcmp(at, "((\"", 3) != 0 || at[3] == '"' ||
-	    !imap_string(line, at + 2, &prefix, &at))
+	if (end - at < 3 || memcmp(at, "((\"", 3) != 0 || at[3] == '"')
 		return;
-	buf_clear(&i->prefix);
-	buf_str(&i->prefix, buf_text(&prefix));
-	read_delimiter(i, at, end);
+	if (imap_string(line, at + 2, &prefix, &at)) {
+		buf_clear(&i->prefix);
+		buf_str(&i->prefix, buf_text(&prefix));
+		read_delimiter(i, at, end);
+	}
+	i->out.failed = i->out.failed || buf_status(&prefix) < 0 || buf_status(&i->prefix) < 0;
 }
 
 static bool below_inbox(const char *name)

@@ -42,12 +42,13 @@ static void read_name(struct imap *i, const struct imap_line *line, const char *
 	struct buf name cleanup(buf_free) = {0};
 	const char *close = memchr(at, ')', (size_t)(end - at));
 
-	if (!close || end - close < 3 || close[1] != ' ' ||
-	    !imap_string(line, close + 2, &delimiter, &at) || end - at < 2 ||
-	    !imap_string(line, at + 1, &name, &at))
-		return;
-	if (is_wanted(i, flags, (size_t)(close - flags), buf_text(&name)))
+	if (close && end - close >= 3 && close[1] == ' ' &&
+	    imap_string(line, close + 2, &delimiter, &at) && end - at >= 2 &&
+	    imap_string(line, at + 1, &name, &at) &&
+	    is_wanted(i, flags, (size_t)(close - flags), buf_text(&name)))
 		buf_add(&i->fetch.names, buf_text(&name), name.len + 1);
+	/* a mailbox that is passed over would make its mail missing */
+	i->out.failed = i->out.failed || buf_status(&delimiter) < 0 || buf_status(&name) < 0;
 }
 
 void imap_fetch_untagged(struct imap *i, const struct imap_line *line)

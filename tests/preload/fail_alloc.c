@@ -28,6 +28,7 @@ static const char *exempt, *paths_file;
 static uint64_t
 	paths[1U << 20]; /* of each allocation; the pages that are not needed cost nothing */
 static int (*program)(int argc, char **argv, char **envp);
+static _Thread_local bool within; /* who unwinds may allocate */
 
 static void *next(const char *name)
 {
@@ -38,16 +39,42 @@ static void *next(const char *name)
 	return found;
 }
 
-static bool is_exempt(void *caller)
+static bool is_of(void *caller, const char *library, size_t len)
 {
 	Dl_info info;
+
+	return dladdr(caller, &info) && info.dli_fname &&
+	       memmem(info.dli_fname, strlen(info.dli_fname), library, len);
+}
+
+/* Whom libc asks for: the caller of its asprintf(), say. */
+static void *behind_libc(void *caller)
+{
+	void *callers[32];
+	int i = 0, n;
+
+	if (within || !is_of(caller, "/libc.so", 8))
+		return caller;
+	within = true;
+	n = backtrace(callers, sizeof(callers) / sizeof(callers[0]));
+	within = false;
+	while (i < n && callers[i] != caller)
+		i++;
+	while (i < n && is_of(callers[i], "/libc.so", 8))
+		i++;
+	return i < n ? callers[i] : caller;
+}
+
+static bool is_exempt(void *caller)
+{
 	size_t len;
 
-	if (!exempt || !dladdr(caller, &info) || !info.dli_fname)
+	if (!exempt)
 		return false;
+	caller = behind_libc(caller);
 	for (const char *name = exempt; *name; name += len + (name[len] == ':')) {
 		len = strcspn(name, ":");
-		if (memmem(info.dli_fname, strlen(info.dli_fname), name, len))
+		if (is_of(caller, name, len))
 			return true;
 	}
 	return false;
@@ -56,7 +83,6 @@ static bool is_exempt(void *caller)
 /* FNV-1a over the addresses of the callers. */
 static uint64_t path_here(void)
 {
-	static _Thread_local bool within; /* who unwinds may allocate */
 	uint64_t hash = 0xcbf29ce484222325U;
 	void *callers[64];
 	int n;
@@ -149,11 +175,9 @@ static int counted_main(int argc, char **argv, char **envp)
 	for_good = end && *end == '+';
 	exempt = getenv("EXEMPT");
 	paths_file = getenv("PATHS_FILE");
-	if (paths_file) {
-		(void)backtrace(&caller, 1); /* which loads a library the first time */
-		if (atexit(record) != 0)
-			abort();
-	}
+	(void)backtrace(&caller, 1); /* which loads a library the first time */
+	if (paths_file && atexit(record) != 0)
+		abort();
 	(void)munmap(NULL, 0); /* which fails, and shows who traces where main() begins */
 	counting = true;
 	return program(argc, argv, envp);
