@@ -24,6 +24,10 @@ int imap_new(struct imap **i, const struct imap_setup *setup, struct err *e)
 	new->encrypted = setup->encrypted;
 	new->delimiter = '/';
 	buf_str(&new->known, "\nINBOX\n");
+	if (buf_status(&new->known) < 0) {
+		imap_free(new);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
 	*i = new;
 	return 0;
 }
@@ -432,7 +436,8 @@ int imap_next(struct imap *i, struct smtp_told *told, struct err *e)
 			i->tell_ready = false;
 			return SMTP_READY;
 		}
-		if (buf_status(&i->out) < 0 || buf_status(&i->capabilities) < 0)
+		if (buf_status(&i->out) < 0 || buf_status(&i->capabilities) < 0 ||
+		    buf_status(&i->known) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 		r = i->fetch.on ? imap_fetch_input(i, told, e) : SMTP_WAIT;
 		if (r != SMTP_WAIT)
