@@ -30,7 +30,7 @@ def test_few_ports(lab, pm):
     assert (shown['by'], shown['engine'], shown['state']) == ('bpf' if TCX else 'tc', 'auto', 'whole')
     assert copied_once(lab)
     if TCX:
-        assert lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']
+        assert lab.host.tc('qdisc show').stdout == before['qdisc']
         lab.host.tc('qdisc add dev vnet1 ingress')
         assert copied_once(lab)
         lab.host.tc('qdisc del dev vnet1 ingress')

@@ -200,7 +200,7 @@ def test_the_engine_of_a_session(lab, pm):
     pm('apply', '-', stdin=text.replace('tc', 'bpf'))
     shown = pm.json('show', 'ids')
     assert (shown['by'], shown['engine'], shown['state']) == ('bpf', 'bpf', 'whole')
-    assert (lab.host.json('tc', '-j', 'qdisc', 'show') == before['qdisc']) == pm.by_tcx
+    assert (lab.host.tc('qdisc show').stdout == before['qdisc']) == pm.by_tcx
     frames = numbered(lab, 3)
     with lab.sensor.capture() as sensor:
         lab.machines[0].send(frames)
