@@ -101,8 +101,8 @@ static void count_recent(struct journal *j)
 		j->recent[age / (DAY_SECONDS / DAY_PARTS)]++;
 }
 
-/* A line of ours, without checksum and newline: -EBADMSG where it makes no sense. */
-/* -EBADMSG: it makes no sense, which the caller has words for. */
+/* A line of ours, without checksum and newline: -EBADMSG where it makes no sense, for which the
+ * caller has words. */
 static int read_line(struct journal *j, char *line, struct err *e)
 {
 	char *words = strchr(line, ' ');

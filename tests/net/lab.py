@@ -307,7 +307,7 @@ class Machine(Namespace):
         self.ipv6 = f'fd00::{number:x}'
 
     def set_ipv4(self):
-        """(netdevice(7): a process of ip for each machine takes an emulated one longer than all else here.)"""
+        """By netdevice(7): a process of ip for each machine would take an emulated host long."""
         self._ioctl(SIOCSIFADDR, b'eth0'.ljust(16, b'\0') + _sockaddr(self.ipv4) + bytes(8))
         self._ioctl(SIOCSIFNETMASK, b'eth0'.ljust(16, b'\0') + _sockaddr('255.255.255.0') + bytes(8))
 

@@ -444,6 +444,93 @@ static void test_fetch_below(void **state)
 	end(&t);
 }
 
+/* In the linker's --wrap: what buf.h grows by. The fail_at-th fails; 0: none. */
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+static unsigned fail_at;
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return fail_at > 0 && --fail_at == 0 ? NULL : __real_realloc(old, size);
+}
+
+/* The server says this; said: what we say then. */
+static int hear(struct imap *i, const char *text, char said[200])
+{
+	struct smtp_told told = {0};
+	const char *out;
+	size_t len;
+	int r = imap_input(i, text, strlen(text));
+
+	for (int turn = 0; turn < 2 && r >= 0; turn++) {
+		do
+			r = imap_next(i, &told, NULL);
+		while (r == SMTP_READY);
+		imap_flush(i);
+	}
+	out = imap_output(i, &len);
+	snprintf(said, 200, "%.*s", (int)len, len > 0 ? out : "");
+	imap_left(i, len);
+	return r;
+}
+
+static int talk_without_memory(struct imap *i, bool fetch, char said[200])
+{
+	static const char *const lines[] = {
+		"* PREAUTH hi\r\n", "* CAPABILITY IMAP4rev1 NAMESPACE\r\nA1 OK done\r\n",
+		"* NAMESPACE ((\"In.\" \".\")) NIL NIL\r\nA2 OK done\r\n",
+		"* LIST (\\Noselect) \".\" \"\"\r\nA3 OK done\r\n"};
+	static const struct smtp_message message = {
+		.size = sizeof(BODY) - 1, .mailbox = "Work", .flags = "\\Seen", .date = DATE};
+	int r = 0;
+
+	for (size_t k = 0; k < sizeof(lines) / sizeof(lines[0]) && r >= 0; k++)
+		r = hear(i, lines[k], said);
+	if (r < 0)
+		return r;
+	r = fetch ? imap_fetch(i, NULL) : imap_send(i, &message);
+	if (r == 0)
+		r = hear(i, "", said);
+	if (r >= 0)
+		r = hear(i, fetch ? "* LIST () \".\" a\r\n" : "A4 OK made\r\n", said);
+	if (r >= 0)
+		r = hear(i, fetch ? "A4 OK done\r\n" : "A5 OK subscribed\r\n", said);
+	return r;
+}
+
+/* It says so: no mailbox is passed over, nor made elsewhere or again and again. */
+static void without_memory(bool fetch, const char *wanted)
+{
+	struct imap_setup setup = {.encrypted = true, .taken = is_taken};
+	unsigned n = 0, spared;
+
+	do {
+		struct imap *i = NULL;
+		char said[200];
+		int r;
+
+		fail_at = ++n;
+		r = imap_new(&i, &setup, NULL);
+		if (r == 0)
+			r = talk_without_memory(i, fetch, said);
+		spared = fail_at;
+		fail_at = 0;
+		imap_free(i);
+		if (spared > 0)
+			assert_int_equal(r, SMTP_WAIT);
+		if (r != -ENOMEM)
+			assert_string_equal(said, wanted);
+	} while (spared == 0);
+	assert_true(n > 5);
+}
+
+static void test_without_memory(void **state)
+{
+	(void)state;
+	without_memory(true, "A5 EXAMINE \"a\"\r\n");
+	without_memory(false, "A6 APPEND \"In.Work\"" HEAD LEN "\r\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +545,7 @@ int main(void)
 		cmocka_unit_test(test_login_needs_a_safe_line),
 		cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_fetch_below),
+		cmocka_unit_test(test_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
