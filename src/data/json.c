@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/text.h"
 
-/* Whether jansson has been refused memory in this thread. */
 static _Thread_local bool lacked;
 
 static void *allocate(size_t size)
@@ -23,6 +23,16 @@ static void *allocate(size_t size)
 __attribute__((constructor)) static void note_lacks(void)
 {
 	json_set_alloc_funcs(allocate, free);
+}
+
+bool json_lacked(void)
+{
+	return lacked;
+}
+
+void json_forget_lack(void)
+{
+	lacked = false;
 }
 
 int json_load(const char *text, size_t len, size_t flags, json_t **value, json_error_t *error)
@@ -70,13 +80,14 @@ int json_text(const char *text, size_t len, json_t **value)
 
 char *json_real_text(const json_t *value)
 {
-	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-	json_t *back cleanup(json_free_at) = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+	char *text cleanup(free_at) = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	json_t *back cleanup(json_free_at) = NULL;
 
-	if (json_equal(back, value))
-		return text;
-	free(text);
-	return json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+	if (!text || json_load(text, strlen(text), JSON_DECODE_ANY, &back, NULL) < 0)
+		return NULL;
+	return json_equal(back, value)
+		       ? take(text)
+		       : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
 
 int json_print(const json_t *value, FILE *stream, struct err *e)

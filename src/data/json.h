@@ -4,6 +4,7 @@
 #define DATA_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -13,6 +14,12 @@ static inline void json_free_at(json_t **value) /* for cleanup() */
 {
 	json_decref(*value);
 }
+
+/* Whether jansson was refused memory in this thread, since the start or since that was forgotten.
+ * Not all of its functions say so (json_object_update() and those akin leave out what they have no
+ * room for): whoever must have values whole asks here. */
+bool json_lacked(void);
+void json_forget_lack(void);
 
 /* json_loadb(), but -ENOMEM wherever memory was lacking (else -EBADMSG): jansson 2.14 leaves out of
  * a string the bytes that it found no room for, and goes on (lex_save() in its load.c). */
@@ -29,7 +36,7 @@ int json_text(const char *text, size_t len, json_t **value);
 char *json_real_text(const json_t *value);
 
 /* Indented by two spaces and ended by a newline, not flushed. Returns 0 or -errno; -ENOMEM (and
- * nothing printed) wherever memory was lacking since the start: who puts a value together needn't
+ * nothing printed) where json_lacked(): who puts a value together needn't
  * look at each step, and none is told without a part of it. */
 int json_print(const json_t *value, FILE *stream, struct err *e);
 

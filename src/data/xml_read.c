@@ -205,10 +205,13 @@ static void XMLCALL on_text(void *data, const char *text, int len)
 	if (r->failed)
 		return;
 	f = innermost(r);
-	if (f->type != LIST && f->type != OBJECT)
+	if (f->type != LIST && f->type != OBJECT) {
 		buf_add(&f->text, text, (size_t)len);
-	else if (!is_blank(text, (size_t)len))
+		if (buf_status(&f->text) < 0)
+			no_memory(r);
+	} else if (!is_blank(text, (size_t)len)) {
 		refuse(r, "text beside elements is not taken");
+	}
 }
 
 static json_t *hex_value(struct reader *r, const char *text)
@@ -216,6 +219,7 @@ static json_t *hex_value(struct reader *r, const char *text)
 	struct buf bytes cleanup(buf_free) = {0};
 	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
 	json_t *value = NULL;
+	int ret = -EILSEQ;
 
 	for (; *text; text += 2) {
 		const char *high = strchr(digits, text[0]);
@@ -227,9 +231,15 @@ static json_t *hex_value(struct reader *r, const char *text)
 		}
 		buf_char(&bytes, (char)((high - digits) % 16 * 16 + (low - digits) % 16));
 	}
-	if (buf_status(&bytes) == 0 && !memchr(buf_text(&bytes), '\0', bytes.len))
-		value = json_stringn(buf_text(&bytes), bytes.len);
-	if (!value)
+	if (buf_status(&bytes) < 0) {
+		no_memory(r);
+		return NULL;
+	}
+	if (!memchr(buf_text(&bytes), '\0', bytes.len))
+		ret = json_text(buf_text(&bytes), bytes.len, &value);
+	if (ret == -ENOMEM)
+		no_memory(r);
+	else if (ret < 0)
 		refuse(r, "an xs:hexBinary must be of UTF-8 without NUL");
 	return value;
 }
@@ -245,11 +255,13 @@ static const char *skip_zeros(const char *text)
 
 static json_t *number_value(struct reader *r, const char *text, bool whole)
 {
+	const char *digits = skip_zeros(text);
 	char shown[TEXT_SHOWN];
 	json_error_t error;
-	json_t *value = json_loads(skip_zeros(text), JSON_DECODE_ANY, &error);
+	json_t *value = NULL;
+	int ret = json_load(digits, strlen(digits), JSON_DECODE_ANY, &value, &error);
 
-	if (!value && json_error_code(&error) == json_error_numeric_overflow) {
+	if (ret == -EBADMSG && json_error_code(&error) == json_error_numeric_overflow) {
 		refuse(r, "the number %s is too big", text_shown(shown, text));
 		return NULL;
 	}
@@ -258,6 +270,11 @@ static json_t *number_value(struct reader *r, const char *text, bool whole)
 
 		json_decref(value);
 		value = json_real(real);
+		ret = value ? 0 : -ENOMEM;
+	}
+	if (ret == -ENOMEM) {
+		no_memory(r);
+		return NULL;
 	}
 	if (whole ? json_is_integer(value) : json_is_real(value))
 		return value;

@@ -105,11 +105,12 @@ static void quote(struct buf *b, const char *text)
 	buf_char(b, '\'');
 }
 
-const char *doctor_quote(struct quoted *quoted, const char *device)
+const char *doctor_quote(struct work *w, struct quoted *quoted, const char *device)
 {
 	struct buf b cleanup(buf_free) = {0};
 
 	quote(&b, device);
+	w->failed |= buf_status(&b) < 0;
 	snprintf(quoted->text, sizeof(quoted->text), "%s", buf_text(&b));
 	return quoted->text;
 }

@@ -38,7 +38,7 @@ static void look_at_mtu(struct work *w, const struct session_state *st)
 				       link->name, link->mtu, longest->name, longest->mtu),
 			   doctor_text(w,
 				       "ip link set %s mtu %u, and the same inside the appliance",
-				       doctor_quote(&name, link->name), longest->mtu));
+				       doctor_quote(w, &name, link->name), longest->mtu));
 	}
 }
 
@@ -135,7 +135,7 @@ static void look_at_ports(struct work *w, const struct session_state *st)
 				? doctor_text(w, "start the appliance, or bring its end of %s up",
 					      link->name)
 				: doctor_text(w, "ip link set %s up",
-					      doctor_quote(&name, link->name)));
+					      doctor_quote(w, &name, link->name)));
 	}
 }
 

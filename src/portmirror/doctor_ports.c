@@ -56,7 +56,8 @@ static void look_at_tcx(struct work *w, const struct session_state *st, const st
 		   doctor_text(w,
 			       "bpftool prog show id %u tells whose it is; bpftool net detach "
 			       "tcx_%s dev %s",
-			       tcx->id, sent ? "ingress" : "egress", doctor_quote(&q, link->name)));
+			       tcx->id, sent ? "ingress" : "egress",
+			       doctor_quote(w, &q, link->name)));
 }
 
 static void look_at_device(struct work *w, const struct session_state *st,
@@ -119,7 +120,7 @@ static void report_earlier(struct work *w, const struct session_state *st,
 	char hook[24];
 	char *cure;
 
-	doctor_quote(&q, link->name);
+	doctor_quote(w, &q, link->name);
 	if (f->pref > 1) /* ours are put in front of it when they are made anew */
 		cure = doctor_text(w,
 				   "portmirror export %s > %s.yaml && portmirror rm %s && "
@@ -189,7 +190,8 @@ static void report_past(struct work *w, const struct session_state *st, const st
 		doctor_text(w,
 			    "give it a preference above %u, or let it end in continue: tc filter "
 			    "show dev %s %s",
-			    ours->pref, doctor_quote(&q, link->name), hook_text(f->parent, hook)));
+			    ours->pref, doctor_quote(w, &q, link->name),
+			    hook_text(f->parent, hook)));
 }
 
 static void look_at_leads(struct work *w, const struct session_state *st, int ifindex)
@@ -338,7 +340,7 @@ static void look_at_state(struct work *w, const struct session_state *st, const 
 		doctor_add(w, SEVERITY_ERROR, "destination-down", st, to->name,
 			   doctor_text(w, "the destination %s is down: all copies are lost",
 				       to->name),
-			   doctor_text(w, "ip link set dev %s up", doctor_quote(&q, to->name)));
+			   doctor_text(w, "ip link set dev %s up", doctor_quote(w, &q, to->name)));
 	else if (!to->carrier)
 		doctor_add(
 			w, SEVERITY_ERROR, "destination-no-carrier", st, to->name,
@@ -370,7 +372,7 @@ static void look_at_mtu(struct work *w, const struct session_state *st, const st
 			       "the destination %s has an MTU of %u, the source %s one of %u: "
 			       "copies of longer frames can get lost",
 			       to->name, to->mtu, largest->name, largest->mtu),
-		   doctor_text(w, "ip link set dev %s mtu %u", doctor_quote(&q, to->name),
+		   doctor_text(w, "ip link set dev %s mtu %u", doctor_quote(w, &q, to->name),
 			       largest->mtu));
 }
 
@@ -427,7 +429,7 @@ static void look_at_redirects(struct work *w, const struct session_state *st,
 						    f->kind, f->pref, to->name,
 						    name_of(w, f->actions[j].to_ifindex)),
 					doctor_text(w, "tc filter del dev %s %s pref %u",
-						    doctor_quote(&q, to->name),
+						    doctor_quote(w, &q, to->name),
 						    hook_text(f->parent, hook), f->pref));
 	}
 }
@@ -456,7 +458,7 @@ static void look_at_cuts(struct work *w, const struct session_state *st, const s
 					doctor_text(w,
 						    "let it end in continue: tc filter show dev %s "
 						    "%s",
-						    doctor_quote(&q, to->name),
+						    doctor_quote(w, &q, to->name),
 						    hook_text(all[j].parent, hook)));
 	}
 }
@@ -474,7 +476,7 @@ static void look_at_offloads(struct work *w, const struct session_state *st,
 			    "offloads of the destination %s are on: the sensor gets TCP frames of "
 			    "up to 64 KB as one, and checksums that aren't filled in yet",
 			    to->name),
-		doctor_text(w, "ethtool -K %s%s%s%s", doctor_quote(&q, to->name),
+		doctor_text(w, "ethtool -K %s%s%s%s", doctor_quote(w, &q, to->name),
 			    d->tso ? " tso off" : "", d->gso ? " gso off" : "",
 			    d->tx_checksum ? " tx off" : ""));
 }

@@ -29,7 +29,7 @@ void doctor_add(struct work *w, enum severity severity, const char *name,
 struct quoted {
 	char text[4 * IFNAMSIZ + 3];
 };
-const char *doctor_quote(struct quoted *quoted, const char *device);
+const char *doctor_quote(struct work *w, struct quoted *quoted, const char *device);
 
 /* The commands that make the session anew, with --isolate. */
 char *doctor_isolate(struct work *w, const struct session *s);

@@ -381,7 +381,7 @@ static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, 
 	size_t map_load;
 	int r = filter_half(&p, filter);
 
-	if (r < 0) {
+	if (r < 0 && !p.failed) {
 		insns_free(&p);
 		return err_set(e, r,
 			       "the filter asks for something that a classifier can't see "

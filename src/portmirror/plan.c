@@ -57,6 +57,14 @@ void plan_say(struct work *w, int state, enum state at_least, const char *format
 	va_end(args);
 }
 
+void plan_no_program(struct work *w, int state, const struct err *why)
+{
+	if (why->code == -ENOMEM)
+		w->failed = true;
+	else
+		plan_say(w, state, STATE_FAILED, "filter: %s", why->text);
+}
+
 void plan_stuck(struct work *w, int state, const char *format, ...)
 {
 	va_list args;

@@ -245,7 +245,7 @@ static bool can_filter(struct copies *c, int state)
 		once_free(&front);
 		return true;
 	}
-	plan_say(c->w, state, STATE_FAILED, "filter: %s", why.text);
+	plan_no_program(c->w, state, &why);
 	return false;
 }
 

@@ -402,7 +402,7 @@ static bool can_filter(struct lead *l)
 		once_free(&front);
 		return true;
 	}
-	plan_say(l->w, l->state, STATE_FAILED, "filter: %s", why.text);
+	plan_no_program(l->w, l->state, &why);
 	return false;
 }
 

@@ -182,7 +182,7 @@ static int add_program(struct work *w, int state, bool received)
 	struct err why = {0};
 
 	if (once_build(&w->in->filters[state], st->action, received, &p.program, &why) < 0) {
-		plan_say(w, state, STATE_FAILED, "filter: %s", why.text);
+		plan_no_program(w, state, &why);
 		return -1;
 	}
 	if (array_room(&w->plan->programs, &w->plan->programs_room, w->plan->nprograms,

@@ -68,6 +68,9 @@ struct op *plan_op(struct work *w, enum op_kind kind, int session, int ifindex, 
 void plan_say(struct work *w, int state, enum state at_least, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* A session's filter has no program, and why. */
+void plan_no_program(struct work *w, int state, const struct err *why);
+
 /* The same, for what can't be done on this host as it stands, and for what isn't there yet. */
 void plan_stuck(struct work *w, int state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -44,7 +44,7 @@ static int get_entry(const struct rest_call *call, json_t **resource, struct res
 			  feature(view, "clsact", false), "bpf", feature(view, "bpf", lacks.bpf),
 			  "matchall", feature(view, "matchall", lacks.matchall), "prio",
 			  feature(view, "prio", lacks.prio));
-	return *resource ? 0 : api_no_memory(fault);
+	return *resource ? 0 : rest_no_memory(fault);
 }
 
 static const struct rest_field entry_fields[] = {
@@ -105,14 +105,14 @@ void api_refresh(const struct rest_call *call)
 int api_append(struct rest_list *list, json_t *resource, struct rest_fault *fault)
 {
 	if (!resource || json_array_append_new(list->items, resource) < 0)
-		return api_no_memory(fault);
+		return rest_no_memory(fault);
 	return 0;
 }
 
 int api_give(json_t **to, json_t *resource, struct rest_fault *fault)
 {
 	*to = resource;
-	return resource ? 0 : api_no_memory(fault);
+	return resource ? 0 : rest_no_memory(fault);
 }
 
 int api_unknown(const char *what, const char *id, struct rest_fault *fault)
@@ -120,16 +120,11 @@ int api_unknown(const char *what, const char *id, struct rest_fault *fault)
 	return rest_refuse(fault, 404, "not-found", NULL, "there is no %s named %s", what, id);
 }
 
-int api_no_memory(struct rest_fault *fault)
-{
-	return rest_refuse(fault, 500, "out-of-memory", NULL, "the server is out of memory");
-}
-
 int api_refuse(const struct err *e, const char *field, struct rest_fault *fault)
 {
 	switch (-e->code) {
 	case ENOMEM:
-		return api_no_memory(fault);
+		return rest_no_memory(fault);
 	case ENOENT:
 		return rest_refuse(fault, 404, "not-found", field, "%s", e->text);
 	case EBUSY:

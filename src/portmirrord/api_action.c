@@ -192,7 +192,7 @@ static int describe(const struct action *a, struct rest_made *made, struct rest_
 	if (made->resource && asprintf(&made->id, "%" PRIu64, a->number) >= 0)
 		return 0;
 	made->id = NULL;
-	return api_no_memory(fault);
+	return rest_no_memory(fault);
 }
 
 static int check(const struct rest_call *call, const json_t *input, struct rest_made *made,
@@ -241,7 +241,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 static int done(const struct rest_call *call, json_t *told, struct rest_made *made,
 		struct rest_fault *fault)
 {
-	return told ? describe(begin(call, told), made, fault) : api_no_memory(fault);
+	return told ? describe(begin(call, told), made, fault) : rest_no_memory(fault);
 }
 
 static int suspend(const struct rest_call *call, bool suspended, const json_t *input,

@@ -154,7 +154,7 @@ int api_mirror_create(const struct rest_call *call, const json_t *input, struct 
 	if (c.edit.dry)
 		return api_give(&made->resource, tried(&c), fault);
 	made->id = strdup(c.name);
-	return made->id ? 0 : api_no_memory(fault);
+	return made->id ? 0 : rest_no_memory(fault);
 }
 
 int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
@@ -228,7 +228,7 @@ int api_source_create(const struct rest_call *call, const json_t *input, struct 
 		return -1;
 	}
 	made->id = strdup(c.source);
-	return made->id ? 0 : api_no_memory(fault);
+	return made->id ? 0 : rest_no_memory(fault);
 }
 
 int api_source_remove(const struct rest_call *call, struct rest_fault *fault)

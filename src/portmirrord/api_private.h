@@ -45,7 +45,6 @@ int api_append(struct rest_list *list, json_t *resource, struct rest_fault *faul
 /* Hands the resource over; NULL: memory is out. */
 int api_give(json_t **to, json_t *resource, struct rest_fault *fault);
 int api_unknown(const char *what, const char *id, struct rest_fault *fault); /* 404 */
-int api_no_memory(struct rest_fault *fault);
 /* A failure of the keeper, or of the kernel, in its words; field may be NULL. */
 int api_refuse(const struct err *e, const char *field, struct rest_fault *fault);
 

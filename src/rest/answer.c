@@ -60,11 +60,6 @@ unsigned methods_allowed(const struct route *route)
 	       (ops->replace && ops->get ? METHOD_PATCH : 0) | (ops->remove ? METHOD_DELETE : 0);
 }
 
-int work_out_of_memory(struct work *work)
-{
-	return rest_refuse(&work->fault, 500, "out-of-memory", NULL, "the server is out of memory");
-}
-
 int work_fetch(struct work *work, json_t **resource)
 {
 	const struct rest_type *type = work->route.type;
@@ -94,7 +89,7 @@ int work_list(struct work *work, struct rest_list *list)
 
 	list->items = json_array();
 	if (!list->items)
-		return work_out_of_memory(work);
+		return rest_no_memory(&work->fault);
 	if (route_is_placeholder(&work->route))
 		r = json_array_append(list->items, api_facts(work->api, type)->sample);
 	else
@@ -182,7 +177,7 @@ static int take_method(struct work *work)
 	unsigned method = given ? method_of(json_is_string(given) ? json_string_value(given) : "")
 				: METHOD_POST;
 
-	if (!(method & (METHOD_POST | METHOD_PUT | METHOD_PATCH | METHOD_DELETE)))
+	if (!(method & METHODS_THAT_CHANGE))
 		return rest_refuse(&work->fault, 400, "bad-method", "_method",
 				   "_method is one of POST, PUT, PATCH and DELETE");
 	(void)json_object_del(work->body, "_method");
@@ -200,7 +195,7 @@ static int read_body(struct work *work)
 	int r = rest_read(request->body, request->len, work->sent, &work->body, &e);
 
 	if (r == -ENOMEM)
-		return work_out_of_memory(work);
+		return rest_no_memory(&work->fault);
 	if (r < 0)
 		return rest_refuse(&work->fault, 400, "bad-body", NULL, "%s", e.text);
 	if (!json_is_object(work->body) &&
@@ -259,9 +254,9 @@ static int check_method(struct work *work)
 	struct buf b cleanup(buf_free) = {0};
 	char shown[TEXT_SHOWN];
 
-	methods_text(allowed, &b);
 	if (work->method & allowed)
 		return 0;
+	methods_text(allowed, &b);
 	say_header(work, "Allow", buf_text(&b));
 	return rest_refuse(&work->fault, 405, "method-not-allowed", NULL,
 			   "%s is not possible here: there is %s",
@@ -270,19 +265,18 @@ static int check_method(struct work *work)
 
 static int check_expectation(struct work *work)
 {
-	const unsigned change = METHOD_POST | METHOD_PUT | METHOD_PATCH | METHOD_DELETE;
 	const unsigned look = METHOD_GET | METHOD_HEAD;
 
 	if (expect_read(work->request->expect, &work->expect, &work->fault) < 0)
 		return -1;
-	if (work->expect.async && !(work->method & change))
+	if (work->expect.async && !(work->method & METHODS_THAT_CHANGE))
 		return rest_refuse(&work->fault, 417, "never-asynchronous", NULL,
 				   "only a change can be answered before it is done");
 	if (work->expect.nonempty &&
 	    !((work->method & look) && !work->route.is_form && route_is_collection(&work->route)))
 		return rest_refuse(&work->fault, 417, "never-empty", NULL,
 				   "only a collection can be waited for");
-	if (work->expect.sync && (work->method & change) && !work->request->ticket)
+	if (work->expect.sync && (work->method & METHODS_THAT_CHANGE) && !work->request->ticket)
 		return rest_refuse(&work->fault, 417, "no-waiting", NULL,
 				   "requests can't wait for their end here");
 	return 0;
@@ -363,7 +357,13 @@ enum rest_verdict rest_answer(struct rest_api *api, const struct rest_request *r
 	*wait = (struct rest_wait){0};
 	if (keep_find(api, request, generation, response))
 		return REST_ANSWER;
+	json_forget_lack();
 	step = answer(&work);
+	if (step == STEP_DONE && (work.lacks || json_lacked()) &&
+	    !(work.method & METHODS_THAT_CHANGE)) {
+		rest_response_free(response);
+		step = rest_no_memory(&work.fault);
+	}
 	if (step == STEP_FAILED)
 		say_fault(&work);
 	else if (step == STEP_DONE && !work.route.type->fresh)

@@ -22,6 +22,11 @@ int rest_refuse(struct rest_fault *fault, unsigned status, const char *code, con
 	return -1;
 }
 
+int rest_no_memory(struct rest_fault *fault)
+{
+	return rest_refuse(fault, 500, "out-of-memory", NULL, "the server is out of memory");
+}
+
 json_t *rest_link(const struct rest_call *call, const char *collection, const char *id,
 		  const char *sub, const char *subid)
 {

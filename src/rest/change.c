@@ -76,16 +76,16 @@ static enum step say_monitor(struct work *work, json_t *resource, const struct r
 	json_t *link, *links = json_object_get(resource, "link");
 
 	if (!url || !resource)
-		return work_out_of_memory(work);
+		return rest_no_memory(&work->fault);
 	if (is_browser(work))
 		return send_on(work, url);
 	link = json_pack("{s:s, s:s}", "rel", "resource/monitor", "href", url);
 	if (links ? json_array_append_new(links, link) < 0
 		  : json_object_set_new(resource, "link", json_pack("[o]", link)) < 0)
-		return work_out_of_memory(work);
+		return rest_no_memory(&work->fault);
 	if (!json_object_get(resource, "href") &&
 	    json_object_set_new(resource, "href", json_string(url)) < 0)
-		return work_out_of_memory(work);
+		return rest_no_memory(&work->fault);
 	say_header(work, "Location", url);
 	return say_value(work, 202, REST_RESOURCE, resource, work->route.type);
 }
@@ -196,7 +196,7 @@ static int show(struct work *work, const char *id, struct outcome *outcome)
 	outcome->hash = condition_hash(work->route.type, resource, work->request->base);
 	outcome->resource = work->route.type->plural ? dress_resource(work, resource, id)
 						     : dress_entry(work, resource);
-	return outcome->resource ? 0 : work_out_of_memory(work);
+	return outcome->resource ? 0 : rest_no_memory(&work->fault);
 }
 
 /* What was made, but is no resource that could be looked at (an action): what is known of it. */
@@ -236,7 +236,7 @@ static int made_outcome(struct work *work, const json_t *input, struct rest_made
 	} else {
 		outcome->resource = dress_made(work, known, made->id);
 	}
-	return outcome->resource ? 0 : work_out_of_memory(work);
+	return outcome->resource ? 0 : rest_no_memory(&work->fault);
 }
 
 static void made_free(struct rest_made *made)
@@ -255,6 +255,8 @@ static enum step post(struct work *work)
 	if (rest_form_check(type, REST_FORM_CREATE, work->body, work->sent == REST_FORM_BODY,
 			    &input, &work->fault) < 0)
 		return STEP_FAILED;
+	if (json_lacked()) /* what was sent may have lost a part */
+		return rest_no_memory(&work->fault);
 	if (type->ops->create(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
 	if (made_outcome(work, input, &made, &outcome) < 0)
@@ -272,6 +274,8 @@ static enum step replace(struct work *work, const json_t *body)
 	if (rest_form_check(type, REST_FORM_UPDATE, body, work->sent == REST_FORM_BODY, &input,
 			    &work->fault) < 0)
 		return STEP_FAILED;
+	if (json_lacked())
+		return rest_no_memory(&work->fault);
 	if (type->ops->replace(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
 	if (made.resource) {

@@ -26,11 +26,12 @@ static void add(struct links *links, const char *kind, const char *name, const c
 	json_t *link = json_object();
 
 	if (json_object_set_new_nocheck(link, "rel", json_sprintf("%s/%s", kind, name)) < 0 ||
-	    json_object_set_new_nocheck(link, "href", href) < 0 ||
+	    json_object_set_nocheck(link, "href", href) < 0 ||
 	    (about && json_object_set_new_nocheck(link, "type", json_string_nocheck(about)) < 0) ||
 	    json_array_append(links->array, link) < 0)
 		links->failed = true;
 	json_decref(link);
+	json_decref(href);
 }
 
 static void add_collection(struct links *links, const struct rest_type *type)

@@ -30,11 +30,6 @@ static void check_free(struct check *c)
 	json_decref(c->referenced);
 }
 
-static int no_memory(const struct check *c)
-{
-	return rest_refuse(c->fault, 500, "no-memory", NULL, "out of memory");
-}
-
 static int check_type(const struct check *c, const json_t *input)
 {
 	const json_t *value = json_object_get(input, "_type");
@@ -67,7 +62,7 @@ static int check_values(const struct check *c, const json_t *input)
 		if (form_check_value(field, given, c->text, &made, c->fault) < 0)
 			return -1;
 		if (made && json_object_set_new(c->given, name, made) < 0)
-			return no_memory(c);
+			return rest_no_memory(c->fault);
 	}
 	return 0;
 }
@@ -267,7 +262,7 @@ static int check_strays(const struct check *c, enum rest_form_kind kind, json_t 
 			continue;
 		buf_fmt(&path, "%s%s%s", prefix, *prefix ? "." : "", key);
 		if (buf_status(&path) < 0)
-			return no_memory(c);
+			return rest_no_memory(c->fault);
 		field = form_declared(c->type, buf_text(&path));
 		if (field)
 			ret = check_declared(c, field, kind, value);
@@ -320,8 +315,8 @@ int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, cons
 
 	if (!input)
 		input = nothing;
-	if (!c.form || !c.given || !c.referenced || !input)
-		return no_memory(&c);
+	if (!nothing || !c.form || !c.given || !c.referenced)
+		return rest_no_memory(fault);
 	if (!json_is_object(input))
 		return rest_refuse(fault, 400, "not-an-object", NULL,
 				   "an object of type \"%s\" is wanted", type->name);
@@ -330,7 +325,7 @@ int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, cons
 		return -1;
 	object = checked_object(&c, kind);
 	if (!object)
-		return no_memory(&c);
+		return rest_no_memory(fault);
 	*checked = object;
 	return 0;
 }

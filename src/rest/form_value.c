@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rest/form_value.h"
 
+#include <errno.h>
 #include <regex.h>
 #include <string.h>
 
@@ -29,11 +30,6 @@ static int refuse(const struct checked *c, const char *format, ...)
 	(void)err_setv(&why, -1, format, args);
 	va_end(args);
 	return rest_refuse(c->fault, 400, "bad-value", c->path, "%s %s", c->path, why.text);
-}
-
-static int no_memory(struct rest_fault *fault)
-{
-	return rest_refuse(fault, 500, "no-memory", NULL, "out of memory");
 }
 
 static const char *member(const json_t *field, const char *name)
@@ -73,7 +69,7 @@ static int check_regex(const struct checked *c, const char *value)
 	buf_fmt(&whole, "^(%s)$", pattern);
 	if (buf_status(&whole) < 0 ||
 	    regcomp(&regex, buf_text(&whole), REG_EXTENDED | REG_NOSUB) != 0)
-		return no_memory(c->fault); /* the model was checked for it */
+		return rest_no_memory(c->fault); /* the model was checked for it */
 	ret = regexec(&regex, value, 0, NULL, 0);
 	regfree(&regex);
 	return ret == 0 ? 0
@@ -99,19 +95,23 @@ static int check_string(const struct checked *c, const json_t *given, json_t **m
 	if (check_choices(c, value) < 0 || check_regex(c, value) < 0)
 		return -1;
 	*made = json_string(value);
-	return *made ? 0 : no_memory(c->fault);
+	return *made ? 0 : rest_no_memory(c->fault);
 }
 
 static int check_number(const struct checked *c, const json_t *given, json_t **made)
 {
+	const char *text = c->text ? json_string_value(given) : NULL;
 	json_t *number cleanup(json_free_at) = NULL;
 	const json_t *min = json_object_get(c->field, "min");
 	const json_t *max = json_object_get(c->field, "max");
+	int ret = 0;
 
-	if (c->text && json_is_string(given))
-		number = json_loads(json_string_value(given), JSON_DECODE_ANY, NULL);
-	else
-		number = json_copy((json_t *)(uintptr_t)given);
+	if (text)
+		ret = json_load(text, strlen(text), JSON_DECODE_ANY, &number, NULL);
+	else if (!(number = json_copy((json_t *)(uintptr_t)given)))
+		ret = -ENOMEM;
+	if (ret == -ENOMEM)
+		return rest_no_memory(c->fault);
 	if (!json_is_number(number))
 		return refuse(c, "must be a number");
 	if (min && json_number_value(number) < json_number_value(min))
@@ -192,7 +192,7 @@ static int check_several(const struct checked *c, const json_t *given, json_t **
 	size_t i;
 
 	if (!values || !right)
-		return no_memory(c->fault);
+		return rest_no_memory(c->fault);
 	if (most && json_array_size(values) > (size_t)json_integer_value(most))
 		return refuse(c, "must have at most %lld values, not %zu", json_integer_value(most),
 			      json_array_size(values));
@@ -206,7 +206,7 @@ static int check_several(const struct checked *c, const json_t *given, json_t **
 		if (check_one(&item, value, &one) < 0)
 			return -1;
 		if (json_array_append_new(right, one) < 0)
-			return no_memory(c->fault);
+			return rest_no_memory(c->fault);
 	}
 	/* Nothing typed into a form asks for the default; an empty array is a value. */
 	if (json_array_size(right) > 0 || !c->text)

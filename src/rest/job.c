@@ -189,11 +189,6 @@ static json_t *monitor(const struct rest_job *job)
 			 "body", job->resource);
 }
 
-static int out_of_memory(struct rest_fault *fault)
-{
-	return rest_refuse(fault, 500, "out-of-memory", NULL, "the server is out of memory");
-}
-
 static int list_jobs(const struct rest_call *call, struct rest_list *list, struct rest_fault *fault)
 {
 	const struct rest_api *api = call->api;
@@ -211,7 +206,7 @@ static int list_jobs(const struct rest_call *call, struct rest_list *list, struc
 		if (!next)
 			return 0;
 		if (json_array_append_new(list->items, monitor(next)) < 0)
-			return out_of_memory(fault);
+			return rest_no_memory(fault);
 		last = next->number;
 	}
 }
@@ -242,7 +237,7 @@ static int get_job(const struct rest_call *call, json_t **resource, struct rest_
 	if (!job)
 		return -1;
 	*resource = monitor(job);
-	return *resource ? 0 : out_of_memory(fault);
+	return *resource ? 0 : rest_no_memory(fault);
 }
 
 static int remove_job(const struct rest_call *call, struct rest_fault *fault)

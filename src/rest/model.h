@@ -76,6 +76,7 @@ struct rest_fault {
 /* Fills the fault in; field may be NULL. Returns -1, as the operations do that fail. */
 int rest_refuse(struct rest_fault *fault, unsigned status, const char *code, const char *field,
 		const char *format, ...) __attribute__((format(printf, 5, 6)));
+int rest_no_memory(struct rest_fault *fault);
 
 /* The request that an operation serves. Borrowed for the call. */
 struct rest_call {

@@ -9,11 +9,6 @@
 #include "rest/field.h"
 #include "rest/form_field.h"
 
-static int no_memory(struct rest_fault *fault)
-{
-	return rest_refuse(fault, 500, "no-memory", NULL, "out of memory");
-}
-
 static bool is_fixed(const struct rest_field *field)
 {
 	return !form_has(field, REST_FORM_UPDATE);
@@ -175,7 +170,7 @@ static int find_place(const struct rest_type *type, json_t *whole, const char *p
 	*place = (struct place){.several = field->multiple};
 	place->parent = parent_of(whole, field->name, &key);
 	if (!place->parent)
-		return no_memory(fault);
+		return rest_no_memory(fault);
 	if (*rest == '\0') {
 		place->key = key;
 		return 0;
@@ -183,7 +178,7 @@ static int find_place(const struct rest_type *type, json_t *whole, const char *p
 	if (field->kind == REST_LINK && strcmp(rest, ".href") == 0) {
 		place->key = "href";
 		place->parent = object_at(place->parent, key, strlen(key));
-		return place->parent ? 0 : no_memory(fault);
+		return place->parent ? 0 : rest_no_memory(fault);
 	}
 	place->parent = json_object_get(place->parent, key);
 	return read_index(rest, &place->index) && json_is_array(place->parent)
@@ -215,7 +210,7 @@ static int add(const struct place *at, const struct change *change, struct rest_
 	int ret;
 
 	if (!value)
-		return no_memory(fault);
+		return rest_no_memory(fault);
 	if (!at->key) {
 		if (at->index > json_array_size(at->parent)) {
 			json_decref(value);
@@ -231,7 +226,7 @@ static int add(const struct place *at, const struct change *change, struct rest_
 	} else {
 		ret = json_object_set_new(at->parent, at->key, value);
 	}
-	return ret < 0 ? no_memory(fault) : 0;
+	return ret < 0 ? rest_no_memory(fault) : 0;
 }
 
 /* Removes the one that equals the value. */
@@ -259,7 +254,8 @@ static int remove_place(const struct place *at, const struct change *change,
 		return json_array_remove(at->parent, at->index) == 0
 			       ? 0
 			       : refuse_path(change->path, fault);
-	return json_object_set_new(at->parent, at->key, json_null()) < 0 ? no_memory(fault) : 0;
+	return json_object_set_new(at->parent, at->key, json_null()) < 0 ? rest_no_memory(fault)
+									 : 0;
 }
 
 static int replace(const struct place *at, const struct change *change, struct rest_fault *fault)
@@ -271,7 +267,7 @@ static int replace(const struct place *at, const struct change *change, struct r
 	value = json_deep_copy(change->value);
 	if (at->key ? json_object_set_new(at->parent, at->key, value) < 0
 		    : json_array_set_new(at->parent, at->index, value) < 0)
-		return no_memory(fault);
+		return rest_no_memory(fault);
 	return 0;
 }
 
@@ -353,7 +349,7 @@ int rest_patch(const struct rest_type *type, const json_t *resource, const json_
 	json_t *changed cleanup(json_free_at) = json_deep_copy(resource);
 
 	if (!changed)
-		return no_memory(fault);
+		return rest_no_memory(fault);
 	if (json_is_array(patch)) {
 		if (apply_list(type, changed, patch, fault) < 0)
 			return -1;
@@ -363,7 +359,7 @@ int rest_patch(const struct rest_type *type, const json_t *resource, const json_
 		if (check_given(type, resource, patch, fault) < 0)
 			return -1;
 		if (!copy || merge(changed, copy) < 0)
-			return no_memory(fault);
+			return rest_no_memory(fault);
 	} else {
 		return rest_refuse(fault, 400, "bad-patch", NULL,
 				   "a partial object or an array of changes is wanted");

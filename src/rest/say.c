@@ -55,7 +55,6 @@ const char *say_phrase(unsigned status)
 	return status < 400 ? "OK" : "Failed";
 }
 
-/* A header that memory is too short for is left out: the body still tells what matters. */
 void say_header(struct work *work, const char *name, const char *value)
 {
 	struct rest_response *response = work->response;
@@ -67,6 +66,8 @@ void say_header(struct work *work, const char *name, const char *value)
 	header->value = strdup(value);
 	if (header->value)
 		response->nheaders++;
+	else
+		work->lacks = true;
 }
 
 void say_tag(struct work *work, uint64_t hash)
@@ -205,7 +206,7 @@ static json_t *form_again(const struct work *work)
 
 #define CRUMBS_MAX 5
 
-/* The paths from /api to what the route names. They are to be freed. */
+/* The paths from /api to what the route names, to be freed. 0: out of memory. */
 static size_t make_crumbs(const struct work *work, char *crumbs[CRUMBS_MAX])
 {
 	const struct route *route = &work->route;
@@ -215,15 +216,13 @@ static size_t make_crumbs(const struct work *work, char *crumbs[CRUMBS_MAX])
 
 	buf_str(&b, "/api");
 	crumbs[count++] = buf_take(&b);
-	if (!route->type)
-		return count;
 	if (route->above) {
 		route_collection_url(&b, "", &above);
 		crumbs[count++] = buf_take(&b);
 		route_resource_url(&b, "", &above, route->parent);
 		crumbs[count++] = buf_take(&b);
 	}
-	if (route->type->plural) {
+	if (route->type && route->type->plural) {
 		route_collection_url(&b, "", route);
 		crumbs[count++] = buf_take(&b);
 	}
@@ -233,8 +232,9 @@ static size_t make_crumbs(const struct work *work, char *crumbs[CRUMBS_MAX])
 			buf_fmt(&b, ";%s", route->variant);
 		crumbs[count++] = buf_take(&b);
 	}
-	while (count > 0 && !crumbs[count - 1]) /* out of memory: as far as they go */
-		count--;
+	for (size_t i = 0; i < count; i++)
+		if (!crumbs[i])
+			return 0;
 	return count;
 }
 
@@ -261,7 +261,10 @@ static int represent(struct work *work, enum rest_shape shape, const json_t *val
 		page.ncrumbs = make_crumbs(work, crumbs);
 		page.crumbs = (const char *const *)crumbs;
 	}
-	r = rest_represent(&page, work->format, &work->response->body, e);
+	if (work->format == REST_HTML && page.ncrumbs == 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	else
+		r = rest_represent(&page, work->format, &work->response->body, e);
 	for (size_t i = 0; i < CRUMBS_MAX; i++)
 		free(crumbs[i]);
 	return r;
@@ -271,12 +274,13 @@ enum step say_value(struct work *work, unsigned status, enum rest_shape shape, c
 		    const struct rest_type *type)
 {
 	struct err e = {0};
+	int r = value ? represent(work, shape, value, type, &e) : -ENOMEM;
 
-	if (!value)
-		return work_out_of_memory(work);
-	if (represent(work, shape, value, type, &e) < 0) {
+	if (r < 0) {
 		buf_free(&work->response->body);
-		return rest_refuse(&work->fault, 500, "internal", NULL, "%s", e.text);
+		return r == -ENOMEM
+			       ? rest_no_memory(&work->fault)
+			       : rest_refuse(&work->fault, 500, "internal", NULL, "%s", e.text);
 	}
 	work->response->status = status;
 	work->response->content_type = rest_content_type(work->format, shape);

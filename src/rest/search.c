@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* NAME=VALUE in the query of a collection: only the items that have these values. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -12,8 +13,11 @@ static int read_query(struct work *work, json_t **input)
 {
 	const char *query = work->route.query;
 	struct err e = {0};
+	int r = rest_read(query, strlen(query), REST_FORM_BODY, input, &e);
 
-	if (rest_read(query, strlen(query), REST_FORM_BODY, input, &e) < 0)
+	if (r == -ENOMEM)
+		return rest_no_memory(&work->fault);
+	if (r < 0)
 		return rest_refuse(&work->fault, 400, "bad-query", NULL, "the query: %s", e.text);
 	return 0;
 }
@@ -77,6 +81,8 @@ int search_items(struct work *work, json_t **items)
 	json_t *item;
 	size_t i;
 
+	if (!found)
+		return rest_no_memory(&work->fault);
 	if (read_query(work, &input) < 0)
 		return -1;
 	if (rest_form_check(type, REST_FORM_SEARCH, input, true, &wanted, &work->fault) < 0)
@@ -84,7 +90,7 @@ int search_items(struct work *work, json_t **items)
 	json_array_foreach(*items, i, item)
 	{
 		if (is_wanted(type, item, wanted) && json_array_append(found, item) < 0)
-			return work_out_of_memory(work);
+			return rest_no_memory(&work->fault);
 	}
 	json_decref(*items);
 	*items = take(found);

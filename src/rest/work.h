@@ -51,6 +51,7 @@ enum method {
 	METHOD_PATCH = 1 << 5,
 	METHOD_DELETE = 1 << 6,
 };
+#define METHODS_THAT_CHANGE (METHOD_POST | METHOD_PUT | METHOD_PATCH | METHOD_DELETE)
 unsigned method_of(const char *name); /* 0: unknown */
 unsigned methods_allowed(const struct route *route);
 void methods_text(unsigned methods, struct buf *b); /* "GET, HEAD" */
@@ -71,6 +72,7 @@ struct work {
 	json_t *body;		   /* owned; NULL: none */
 	json_t *etag;		   /* a form's, instead of If-Match. Owned; NULL: none */
 	struct rest_job *reserved; /* for Expect: 202-accepted */
+	bool lacks;		   /* for want of memory, a header; see say_header() */
 	struct rest_fault fault;
 };
 
@@ -84,8 +86,6 @@ enum step {
 enum step work_get(struct work *work);	  /* get.c: GET and HEAD */
 enum step work_change(struct work *work); /* change.c: POST, PUT, PATCH, DELETE */
 enum step work_resume(struct work *work); /* change.c: a held change is asked again */
-
-int work_out_of_memory(struct work *work); /* -1 and the fault */
 
 /* The resource as the application has it (a new reference). -1 and the fault. */
 int work_fetch(struct work *work, json_t **resource);
@@ -104,7 +104,8 @@ int search_items(struct work *work, json_t **items);
 json_t *dress_resource(const struct work *work, const json_t *resource, const char *id);
 json_t *dress_entry(const struct work *work, const json_t *resource);
 
-/* say.c: the answer. Headers: the value is copied. */
+/* say.c: the answer. Headers: the value is copied. Where there is no memory for one, a request that
+ * changes nothing fails; the answer to a change goes without it. */
 void say_header(struct work *work, const char *name, const char *value);
 void say_tag(struct work *work, uint64_t hash);
 enum step say_value(struct work *work, unsigned status, enum rest_shape shape, const json_t *value,

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "memory/memory.h"
 
 static void values_are_read(void **state)
 {
@@ -19,7 +20,7 @@ static void values_are_read(void **state)
 	json_t *value cleanup(json_free_at) = NULL;
 
 	(void)state;
-	assert_int_equal(json_read(text, strlen(text), "f", &value, NULL), 0);
+	assert_int_equal(scarce(json_read(text, strlen(text), "f", &value, NULL)), 0);
 	assert_int_equal(json_array_size(json_object_get(value, "a")), 5);
 }
 
@@ -44,8 +45,9 @@ static void what_is_no_json_is_refused(void **state)
 		json_t *untouched = json_null(), *value = untouched;
 		struct err e = {0};
 
-		assert_int_equal(json_read(cases[i].text, strlen(cases[i].text), "f", &value, &e),
-				 -EBADMSG);
+		assert_int_equal(
+			scarce(json_read(cases[i].text, strlen(cases[i].text), "f", &value, &e)),
+			-EBADMSG);
 		assert_ptr_equal(value, untouched);
 		if (strncmp(e.text, cases[i].sentence, strlen(cases[i].sentence)) != 0)
 			fail_msg("'%s' gives '%s'", cases[i].text, e.text);
@@ -95,11 +97,12 @@ static void a_failing_write_is_reported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: where memory was lacking before, nothing is printed. */
+		cmocka_unit_test(values_are_printed),
+		cmocka_unit_test(a_failing_write_is_reported),
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(what_is_no_json_is_refused),
 		cmocka_unit_test(text_is_taken_if_it_is_utf8),
-		cmocka_unit_test(values_are_printed),
-		cmocka_unit_test(a_failing_write_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

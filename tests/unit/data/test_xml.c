@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "data/xml.h"
+#include "memory/memory.h"
 
 static json_t *json_of(const char *text)
 {
@@ -71,7 +72,7 @@ static void documents_become_json(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		json_t *value cleanup(json_free_at) = NULL;
 		struct err e = {0};
-		int ret = xml_read(cases[i].text, strlen(cases[i].text), "f", &value, &e);
+		int ret = scarce(xml_read(cases[i].text, strlen(cases[i].text), "f", &value, &e));
 
 		if (!cases[i].json) {
 			assert_int_equal(ret, -EBADMSG);
@@ -124,8 +125,9 @@ static void what_is_wrong_is_refused_with_its_line(void **state)
 		json_t *untouched = json_null(), *value = untouched;
 		struct err e = {0};
 
-		assert_int_equal(xml_read(cases[i].text, strlen(cases[i].text), "f", &value, &e),
-				 -EBADMSG);
+		assert_int_equal(
+			scarce(xml_read(cases[i].text, strlen(cases[i].text), "f", &value, &e)),
+			-EBADMSG);
 		assert_ptr_equal(value, untouched);
 		if (strncmp(e.text, cases[i].sentence, strlen(cases[i].sentence)) != 0)
 			fail_msg("'%s' gives '%s'", cases[i].text, e.text);
@@ -165,13 +167,20 @@ static void depth_and_size_have_limits(void **state)
 	assert_string_equal(e.text, "f:1: more than 100000 values");
 }
 
+/* It is added to what there is. */
+static int write_anew(const json_t *value, const char *root, struct buf *text)
+{
+	buf_free(text);
+	return xml_write(value, root, text, NULL);
+}
+
 static void assert_xml(const char *json, const char *root, const char *wanted)
 {
 	json_t *value cleanup(json_free_at) = json_of(json);
 	struct buf text cleanup(buf_free) = {0};
 	const char *body;
 
-	assert_int_equal(xml_write(value, root, &text, NULL), 0);
+	assert_int_equal(scarce(write_anew(value, root, &text)), 0);
 	body = strchr(buf_text(&text), '\n') + 1;
 	if (strcmp(body, wanted) != 0)
 		fail_msg("%s gives\n%s", json, body);
@@ -239,8 +248,8 @@ static void what_is_written_is_read_again(void **state)
 		struct buf text cleanup(buf_free) = {0};
 		struct err e = {0};
 
-		assert_int_equal(xml_write(value, "root", &text, NULL), 0);
-		if (xml_read(buf_text(&text), text.len, "f", &again, &e) < 0)
+		assert_int_equal(scarce(write_anew(value, "root", &text)), 0);
+		if (scarce(xml_read(buf_text(&text), text.len, "f", &again, &e)) < 0)
 			fail_msg("%s: %s", buf_text(&text), e.text);
 		assert_json(again, cases[i]);
 	}

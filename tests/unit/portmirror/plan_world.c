@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/tc_act/tc_mirred.h>
@@ -18,6 +19,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/yaml.h"
+#include "memory/memory.h"
 #include "portmirror/copier.h"
 #include "portmirror/op.h"
 
@@ -589,9 +591,16 @@ void world_plan(struct world *w)
 				.preferred = w->preferred};
 	struct err e = {0};
 
-	plan_free(&w->plan);
-	if (plan_make(&in, &w->plan, &e) < 0)
-		fail_msg("%s", e.text);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		int r;
+
+		plan_free(&w->plan);
+		r = plan_make(&in, &w->plan, &e);
+		if (memory_refused())
+			assert_int_equal(r, -ENOMEM);
+		else if (r < 0)
+			fail_msg("%s", e.text);
+	}
 	for (size_t i = 1; i < w->plan.nops; i++)
 		assert_true(w->plan.ops[i - 1].kind <= w->plan.ops[i].kind ||
 			    (w->plan.ops[i].cuts && w->plan.ops[i].kind == OP_FILTER_DEL));

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "portmirror/direct.h"
 #include "portmirror/facts.h"
 #include "portmirror/facts_nm.h"
@@ -114,7 +115,7 @@ static struct findings look(const struct world *w)
 				  .house = HOUSE};
 	struct findings findings = {0};
 
-	assert_int_equal(doctor_look(&in, &findings, NULL), 0);
+	assert_int_equal(scarce(doctor_look(&in, &findings, NULL)), 0);
 	return findings;
 }
 

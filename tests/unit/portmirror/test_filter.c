@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "portmirror/filter.h"
 
 static void no_filter_is_every_frame(void **state)
@@ -19,7 +20,7 @@ static void no_filter_is_every_frame(void **state)
 	struct buf text cleanup(buf_free) = {0};
 
 	(void)state;
-	assert_int_equal(filter_compile(NULL, &code, NULL), 0);
+	assert_int_equal(scarce(filter_compile(NULL, &code, NULL)), 0);
 	bytecode_text(code.code, code.count, &text);
 	assert_string_equal(buf_text(&text), "1,6 0 0 4294967295");
 }
@@ -30,7 +31,7 @@ static void a_match_has_the_value_that_the_classifier_wants(void **state)
 	unsigned matches = 0;
 
 	(void)state;
-	assert_int_equal(filter_compile("arp", &code, NULL), 0);
+	assert_int_equal(scarce(filter_compile("arp", &code, NULL)), 0);
 	for (size_t i = 0; i < code.count; i++) {
 		if (code.code[i].code != (BPF_RET | BPF_K))
 			continue;
@@ -46,7 +47,7 @@ static void a_tag_is_looked_for_beside_the_frame(void **state)
 	bool beside = false;
 
 	(void)state;
-	assert_int_equal(filter_compile("vlan 5", &code, NULL), 0);
+	assert_int_equal(scarce(filter_compile("vlan 5", &code, NULL)), 0);
 	for (size_t i = 0; i < code.count; i++)
 		beside |= code.code[i].k == (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT);
 	assert_true(beside);
@@ -58,7 +59,7 @@ static void a_wrong_one_is_refused_in_libpcaps_words(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(filter_compile("tcp prt 80", &code, &e), -EINVAL);
+	assert_int_equal(scarce(filter_compile("tcp prt 80", &code, &e)), -EINVAL);
 	assert_non_null(strstr(e.text, "\"tcp prt 80\""));
 	assert_non_null(strstr(e.text, "syntax error"));
 	assert_int_equal(code.count, 7);
@@ -70,7 +71,7 @@ static void a_loop_is_refused(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(filter_compile("ip6 protochain 6", &code, &e), -EINVAL);
+	assert_int_equal(scarce(filter_compile("ip6 protochain 6", &code, &e)), -EINVAL);
 	assert_non_null(strstr(e.text, "protochain"));
 }
 
@@ -80,9 +81,9 @@ static void equal_code_has_an_equal_hash(void **state)
 	struct bytecode c cleanup(bytecode_free) = {0};
 
 	(void)state;
-	assert_int_equal(filter_compile("tcp port 80", &a, NULL), 0);
-	assert_int_equal(filter_compile("tcp port  80", &b, NULL), 0);
-	assert_int_equal(filter_compile("tcp port 81", &c, NULL), 0);
+	assert_int_equal(scarce(filter_compile("tcp port 80", &a, NULL)), 0);
+	assert_int_equal(scarce(filter_compile("tcp port  80", &b, NULL)), 0);
+	assert_int_equal(scarce(filter_compile("tcp port 81", &c, NULL)), 0);
 	assert_true(bytecode_hash(a.code, a.count) == bytecode_hash(b.code, b.count));
 	assert_true(bytecode_hash(a.code, a.count) != bytecode_hash(c.code, c.count));
 }

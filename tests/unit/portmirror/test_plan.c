@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/yaml.h"
+#include "memory/memory.h"
 #include "portmirror/host.h"
 #include "portmirror/ours.h"
 #include "portmirror/plan.h"
@@ -113,7 +114,7 @@ static void plan_it(struct world *w)
 	struct err e = {0};
 
 	plan_free(&w->plan);
-	if (plan_make(&in, &w->plan, &e) < 0)
+	if (scarce(plan_make(&in, &w->plan, &e)) < 0)
 		fail_msg("%s", e.text);
 }
 

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/yaml.h"
+#include "memory/memory.h"
 #include "portmirror/engine.h"
 #include "portmirror/ours.h"
 #include "portmirror/script.h"
@@ -252,7 +253,7 @@ static char *commands(const struct plan *plan)
 	struct script script cleanup(script_free) = {0};
 	struct buf text = {0};
 
-	assert_int_equal(script_make(plan, &script, NULL), 0);
+	assert_int_equal(scarce(script_make(plan, &script, NULL)), 0);
 	for (size_t i = 0; i < script.count; i++)
 		if (!script.lines[i].comment)
 			buf_fmt(&text, "%s\n", script.lines[i].text);
@@ -319,7 +320,7 @@ static void the_action_keeps_its_number(void **state)
 	add_filter(w, V1, 3, 9005, "bpf", true);
 	add_isolation(w);
 	w->view.plan = plan_with(w, (struct lacks){0});
-	assert_int_equal(script_plan(&w->view, "a", HOUSE, &plan, NULL), 0);
+	assert_int_equal(scarce(script_plan(&w->view, "a", HOUSE, &plan, NULL)), 0);
 	text = commands(&plan);
 	assert_non_null(strstr(text, "continue index 9005 cookie"));
 	assert_non_null(strstr(text, "bridge link set dev s0 flood off mcast_flood off "

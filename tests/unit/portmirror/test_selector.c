@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "netlink/link.h"
 #include "portmirror/selector.h"
 #include "portmirror/vm.h"
@@ -19,7 +20,7 @@ static void parse(const char *text, struct selector *s)
 {
 	struct err e = {0};
 
-	if (selector_parse(text, s, &e) < 0)
+	if (scarce(selector_parse(text, s, &e)) < 0)
 		fail_msg("'%s' gives '%s'", text, e.text);
 	assert_string_equal(s->text, text);
 }
@@ -122,7 +123,7 @@ static void what_is_no_selector_is_refused(void **state)
 		struct selector s = {.nic = 42};
 		struct err e = {0};
 
-		assert_int_equal(selector_parse(cases[i].text, &s, &e), -EINVAL);
+		assert_int_equal(scarce(selector_parse(cases[i].text, &s, &e)), -EINVAL);
 		assert_string_equal(e.text, cases[i].sentence);
 		assert_int_equal(s.nic, 42);
 		assert_null(s.text);
@@ -138,7 +139,7 @@ static void the_length_is_bounded(void **state)
 	memset(text + 3, 'x', SELECTOR_MAX - 3);
 	parse(text, &s);
 	text[SELECTOR_MAX] = 'x';
-	assert_int_equal(selector_parse(text, &s, NULL), -EINVAL);
+	assert_int_equal(scarce(selector_parse(text, &s, NULL)), -EINVAL);
 }
 
 static void equal_means_the_same(void **state)
@@ -249,7 +250,7 @@ static void selectors_are_resolved(void **state)
 		size_t count = 0;
 
 		parse(cases[i].text, &s);
-		assert_int_equal(selector_resolve(&s, &links, &vms, &found, &e), 0);
+		assert_int_equal(scarce(selector_resolve(&s, &links, &vms, &found, &e)), 0);
 		while (cases[i].found[count])
 			count++;
 		if (found.count != count ||
@@ -285,7 +286,8 @@ static void what_is_ambiguous_is_refused(void **state)
 
 		parse(cases[i].text, &s);
 		assert_int_equal(ifindexes_add(&found, 77), 0);
-		assert_int_equal(selector_resolve(&s, &links, &vms, &found, &e), cases[i].code);
+		assert_int_equal(scarce(selector_resolve(&s, &links, &vms, &found, &e)),
+				 cases[i].code);
 		assert_string_equal(e.text, cases[i].sentence);
 		assert_int_equal(found.count, 1);
 	}
@@ -302,8 +304,8 @@ static void results_are_added_in_order(void **state)
 	parse("bridge:br0", &bridge);
 	parse("port:vnet*", &ports);
 	assert_int_equal(ifindexes_add(&found, 77), 0);
-	assert_int_equal(selector_resolve(&ports, &links, &vms, &found, NULL), 0);
-	assert_int_equal(selector_resolve(&bridge, &links, &vms, &found, NULL), 0);
+	assert_int_equal(scarce(selector_resolve(&ports, &links, &vms, &found, NULL)), 0);
+	assert_int_equal(scarce(selector_resolve(&bridge, &links, &vms, &found, NULL)), 0);
 	assert_int_equal(found.count, COUNT(wanted));
 	assert_memory_equal(found.items, wanted, sizeof(wanted));
 	assert_true(ifindexes_have(&found, 77));

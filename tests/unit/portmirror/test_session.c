@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "data/yaml.h"
+#include "memory/memory.h"
 #include "portmirror/session.h"
 
 static json_t *json(const char *text)
@@ -32,7 +33,7 @@ static void read_session(const char *text, const char *fallback, struct session 
 	char field[SESSION_FIELD] = "";
 	struct err e = {0};
 
-	if (session_read(value, fallback, s, field, &e) < 0)
+	if (scarce(session_read(value, fallback, s, field, &e)) < 0)
 		fail_msg("%s gives '%s'", text, e.text);
 }
 
@@ -159,7 +160,7 @@ static void errors_name_their_field(void **state)
 		char field[SESSION_FIELD] = "untouched";
 		struct err e = {0};
 
-		assert_true(session_read(value, NULL, &s, field, &e) < 0);
+		assert_true(scarce(session_read(value, NULL, &s, field, &e)) < 0);
 		assert_string_equal(e.text, cases[i].sentence);
 		assert_string_equal(field, cases[i].field);
 		assert_int_equal(s.nfrom, 99);
@@ -175,11 +176,11 @@ static void the_name_must_be_the_place_s(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(session_read(value, "b", &s, field, &e), -EINVAL);
+	assert_int_equal(scarce(session_read(value, "b", &s, field, &e)), -EINVAL);
 	assert_string_equal(e.text, "name: \"a\" where the session is called \"b\"");
 	assert_string_equal(field, "name");
-	assert_int_equal(session_read(value, "../b", &s, field, &e), -EINVAL);
-	assert_int_equal(session_read(value, "../b", &s, field, NULL), -EINVAL);
+	assert_int_equal(scarce(session_read(value, "../b", &s, field, &e)), -EINVAL);
+	assert_int_equal(scarce(session_read(value, "../b", &s, field, NULL)), -EINVAL);
 }
 
 static void names_are_checked(void **state)
@@ -217,15 +218,15 @@ static void sizes_are_bounded(void **state)
 	memset(filter, ' ', sizeof(filter));
 	filter[SESSION_FILTER_MAX] = '\0';
 	json_object_set_new(value, "filter", json_string(filter));
-	assert_int_equal(session_read(value, NULL, &s, field, &e), 0);
+	assert_int_equal(scarce(session_read(value, NULL, &s, field, &e)), 0);
 	filter[SESSION_FILTER_MAX] = ' ';
 	filter[SESSION_FILTER_MAX + 1] = '\0';
 	json_object_set_new(value, "filter", json_string(filter));
-	assert_int_equal(session_read(value, NULL, &s, field, &e), -E2BIG);
+	assert_int_equal(scarce(session_read(value, NULL, &s, field, &e)), -E2BIG);
 	assert_string_equal(e.text, "filter: 4097 bytes, more than a filter may have (4096)");
 	json_object_del(value, "filter");
 	json_array_append_new(from, json_string("vm:more"));
-	assert_int_equal(session_read(value, NULL, &s, field, &e), -E2BIG);
+	assert_int_equal(scarce(session_read(value, NULL, &s, field, &e)), -E2BIG);
 	assert_string_equal(e.text, "from: 257 sources, more than a session may have (256)");
 }
 
@@ -280,7 +281,8 @@ static void what_is_written_is_read_back(void **state)
 
 		assert_int_equal(yaml_write(object, &out, NULL), 0);
 		assert_int_equal(yaml_read(out.data, out.len, "f", &docs, NULL), 0);
-		assert_int_equal(session_read(docs.items[0].value, NULL, &back, field, NULL), 0);
+		assert_int_equal(
+			scarce(session_read(docs.items[0].value, NULL, &back, field, NULL)), 0);
 		back.runtime = true;
 		assert_true(session_equal(&s, &back));
 	}
@@ -355,7 +357,7 @@ static void the_other_mode_s_defaults_do_no_harm(void **state)
 		     "\"attach\":\"auto\",\"engine\":\"auto\",\"isolate\":false,"
 		     "\"balance\":false,\"snap\":null}",
 		     "ips", &s);
-	assert_int_equal(session_copy(&s, &copy, NULL), 0);
+	assert_int_equal(scarce(session_copy(&s, &copy, NULL)), 0);
 	assert_true(session_equal(&s, &copy));
 	read_session("{\"from\":\"vm:a\",\"to\":\"port:x\",\"guard\":null,\"through\":null,"
 		     "\"on-failure\":null,\"appliance\":\"wire\",\"probe-interval\":100}",
@@ -400,7 +402,7 @@ static void what_an_in_line_session_can_not_be(void **state)
 		snprintf(text, sizeof(text), "{%s}", wrong[i].more);
 		more = json(text);
 		json_object_update(object, more);
-		if (session_read(object, "ips", &s, field, &e) == 0)
+		if (scarce(session_read(object, "ips", &s, field, &e)) == 0)
 			fail_msg("%s is taken", wrong[i].more);
 		if (strcmp(field, wrong[i].field) != 0 || !strstr(e.text, wrong[i].words))
 			fail_msg("%s gives, at '%s': %s", wrong[i].more, field, e.text);

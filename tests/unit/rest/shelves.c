@@ -137,11 +137,6 @@ static int missing(struct rest_fault *fault, const char *id)
 	return rest_refuse(fault, 404, "no-such-thing", NULL, "there is no \"%s\"", id);
 }
 
-static int memory(struct rest_fault *fault)
-{
-	return rest_refuse(fault, 500, "out-of-memory", NULL, "out of memory");
-}
-
 static json_t *find(const json_t *array, const char *id, size_t *at)
 {
 	for (*at = 0; *at < json_array_size(array); ++*at) {
@@ -159,7 +154,7 @@ static int get_library(const struct rest_call *call, json_t **resource, struct r
 {
 	(void)call;
 	*resource = json_pack("{s:s, s:[s]}", "version", "1.0", "features", "loans");
-	return *resource ? 0 : memory(fault);
+	return *resource ? 0 : rest_no_memory(fault);
 }
 
 /* Shelves. */
@@ -188,7 +183,7 @@ static int list_shelves(const struct rest_call *call, struct rest_list *list,
 	json_array_foreach(of(call)->shelves, i, shelf)
 	{
 		if (json_array_append_new(list->items, show_shelf(call, shelf)) < 0)
-			return memory(fault);
+			return rest_no_memory(fault);
 	}
 	return 0;
 }
@@ -196,16 +191,17 @@ static int list_shelves(const struct rest_call *call, struct rest_list *list,
 static int get_shelf(const struct rest_call *call, json_t **resource, struct rest_fault *fault)
 {
 	size_t at;
-	json_t *shelf = find(of(call)->shelves, call->id, &at);
+	json_t *shelf = find(of(call)->shelves, call->id, &at), *shown;
 
 	if (!shelf)
 		return missing(fault, call->id);
-	*resource = show_shelf(call, shelf);
-	if (!*resource)
-		return memory(fault);
-	if (call->variant && strcmp(call->variant, "current") == 0 &&
-	    json_object_set_new(*resource, "places", json_integer(1)) < 0)
-		return memory(fault);
+	shown = show_shelf(call, shelf);
+	if (!shown || (call->variant && strcmp(call->variant, "current") == 0 &&
+		       json_object_set_new(shown, "places", json_integer(1)) < 0)) {
+		json_decref(shown);
+		return rest_no_memory(fault);
+	}
+	*resource = shown;
 	return 0;
 }
 
@@ -235,7 +231,7 @@ static int create_shelf(const struct rest_call *call, const json_t *input, struc
 	    json_object_set_new(shelf, "books", json_array()) < 0 ||
 	    json_array_append(of(call)->shelves, shelf) < 0) {
 		json_decref(shelf);
-		return memory(fault);
+		return rest_no_memory(fault);
 	}
 	json_decref(shelf);
 	made->id = strdup(name);
@@ -255,7 +251,8 @@ static int replace_shelf(const struct rest_call *call, const json_t *input, stru
 		made->resource = json_deep_copy(input);
 		return 0;
 	}
-	return json_object_update(shelf, (json_t *)(uintptr_t)input) < 0 ? memory(fault) : 0;
+	return json_object_update(shelf, (json_t *)(uintptr_t)input) < 0 ? rest_no_memory(fault)
+									 : 0;
 }
 
 static int remove_shelf(const struct rest_call *call, struct rest_fault *fault)
@@ -286,7 +283,7 @@ static int list_books(const struct rest_call *call, struct rest_list *list,
 {
 	json_t *books = books_of(call, fault);
 
-	return !books ? -1 : json_array_extend(list->items, books) < 0 ? memory(fault) : 0;
+	return !books ? -1 : json_array_extend(list->items, books) < 0 ? rest_no_memory(fault) : 0;
 }
 
 static int get_book(const struct rest_call *call, json_t **resource, struct rest_fault *fault)
@@ -313,7 +310,7 @@ static int create_book(const struct rest_call *call, const json_t *input, struct
 	if (json_object_set_new(book, "id", json_sprintf("%zu", json_array_size(books) + 1)) < 0 ||
 	    json_array_append(books, book) < 0) {
 		json_decref(book);
-		return memory(fault);
+		return rest_no_memory(fault);
 	}
 	made->id = strdup(json_string_value(json_object_get(book, "id")));
 	made->resource = book;
@@ -326,7 +323,7 @@ static int list_events(const struct rest_call *call, struct rest_list *list,
 		       struct rest_fault *fault)
 {
 	list->first = of(call)->first_event;
-	return json_array_extend(list->items, of(call)->events) < 0 ? memory(fault) : 0;
+	return json_array_extend(list->items, of(call)->events) < 0 ? rest_no_memory(fault) : 0;
 }
 
 static int get_event(const struct rest_call *call, json_t **resource, struct rest_fault *fault)

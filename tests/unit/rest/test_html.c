@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "memory/memory.h"
 #include "rest/form.h"
 #include "rest/html.h"
 #include "rest/represent.h"
@@ -127,12 +128,23 @@ static void parse(const struct buf *page, struct told *told)
 		fail_msg("unsafe: %s", buf_text(page));
 }
 
+/* It is added to what there is. */
+static int represent_anew(const struct rest_page *page, struct buf *out, struct err *e)
+{
+	int r;
+
+	buf_free(out);
+	json_forget_lack();
+	r = rest_represent(page, REST_HTML, out, e);
+	return r == 0 && json_lacked() ? -ENOMEM : r;
+}
+
 static void show(const struct rest_page *page, struct told *told)
 {
 	struct buf out cleanup(buf_free) = {0};
 	struct err e = {0};
 
-	if (rest_represent(page, REST_HTML, &out, &e) < 0)
+	if (scarce(represent_anew(page, &out, &e)) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(strncmp(buf_text(&out), "<!DOCTYPE html>\n", 16), 0);
 	parse(&out, told);
