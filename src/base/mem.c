@@ -1,8 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+
+char *string_fmt(const char *format, ...)
+{
+	char *text;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vasprintf(&text, format, args);
+	va_end(args);
+	return len < 0 ? NULL : text;
+}
 
 int array_room(void *array, size_t *room, size_t count, size_t size)
 {

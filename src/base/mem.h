@@ -61,6 +61,10 @@ static inline char *string_from(const char *bytes, size_t len)
 	return string;
 }
 
+/* What printf() would print, as a string, the caller's; NULL: out of memory. (asprintf() leaves its
+ * pointer undefined then, and cleanup() would free that.) */
+char *string_fmt(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /*
  * Makes room for one more element behind the count that *array holds: *array is a pointer to
  * elements of size bytes, *room how many it can hold. Returns 0, or -ENOMEM with nothing changed.

@@ -89,33 +89,44 @@ static void keep(struct events *events, struct event *event)
 		events->count++;
 }
 
-static struct event *event_of(const json_t *object)
+/* -EBADMSG: it is no event's. */
+static int event_of(const json_t *object, struct event **made)
 {
 	struct event *event cleanup(event_free_at) = calloc(1, sizeof(*event));
 	const char *kind, *session = "", *text;
 	json_int_t number, time;
 
-	if (!event ||
-	    json_unpack((json_t *)(uintptr_t)object, "{s:I, s:I, s:s, s?s, s:s}", "number", &number,
-			"time", &time, "kind", &kind, "session", &session, "text", &text) < 0 ||
-	    number < 1 || strlen(session) > SESSION_NAME_MAX)
-		return NULL;
+	if (!event)
+		return -ENOMEM;
+	errno = 0;
+	if (json_unpack((json_t *)(uintptr_t)object, "{s:I, s:I, s:s, s?s, s:s}", "number", &number,
+			"time", &time, "kind", &kind, "session", &session, "text", &text) < 0)
+		return errno == ENOMEM ? -ENOMEM : -EBADMSG;
+	if (number < 1 || strlen(session) > SESSION_NAME_MAX)
+		return -EBADMSG;
 	event->number = (uint64_t)number;
 	event->time = time;
 	event->kind = kind_of(kind);
 	snprintf(event->session, sizeof(event->session), "%s", session);
 	event->text = strdup(text);
-	return event->text ? take(event) : NULL;
+	if (!event->text)
+		return -ENOMEM;
+	*made = take(event);
+	return 0;
 }
 
 /* A damaged line is left out. */
-static void read_line(struct events *events, const char *line, size_t len)
+static int read_line(struct events *events, const char *line, size_t len)
 {
-	json_t *object cleanup(json_free_at) = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	struct event *event = object ? event_of(object) : NULL;
+	json_t *object cleanup(json_free_at) = NULL;
+	struct event *event;
+	int r = json_load(line, len, JSON_REJECT_DUPLICATES, &object, NULL);
 
-	if (event)
+	if (r == 0)
+		r = event_of(object, &event);
+	if (r == 0)
 		keep(events, event);
+	return r == -ENOMEM ? r : 0;
 }
 
 static int read_more(struct events *events, int fd, struct err *e)
@@ -124,6 +135,7 @@ static int read_more(struct events *events, int fd, struct err *e)
 	char part[65536];
 	const char *line, *end;
 	ssize_t got = 0;
+	int r = 0;
 
 	while (buf_status(&b) == 0 &&
 	       (got = pread(fd, part, sizeof(part), events->at + (off_t)b.len)) > 0) {
@@ -138,12 +150,14 @@ static int read_more(struct events *events, int fd, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	line = buf_text(&b);
 	for (; (end = memchr(line, '\n', b.len - (size_t)(line - buf_text(&b)))); line = end + 1) {
-		read_line(events, line, (size_t)(end - line));
+		r = read_line(events, line, (size_t)(end - line));
+		if (r < 0)
+			break;
 		events->lines++;
 	}
 	events->at += line - buf_text(&b);
 	events->torn = line != buf_text(&b) + b.len;
-	return 0;
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
 }
 
 /* Reads what has been appended; all, where the file is another one by now. */

@@ -47,14 +47,12 @@ static int add(struct facts *facts, const struct event *event)
 int facts_gather_fights(const char *root, struct facts *facts, struct err *e)
 {
 	struct events *events cleanup(events_close_at) = NULL;
-	char *path cleanup(free_at) = NULL;
+	char *path cleanup(free_at) = string_fmt("%s/run/portmirror/events", root);
 	int64_t since = ((int64_t)time(NULL)) * 1000 - RECENT_MS;
 	int r;
 
-	if (asprintf(&path, "%s/run/portmirror/events", root) < 0) {
-		path = NULL;
+	if (!path)
 		return err_set(e, -ENOMEM, "out of memory");
-	}
 	r = events_open(path, &events, e);
 	for (size_t i = 0; r == 0 && i < events_count(events); i++) {
 		const struct event *event = events_nth(events, i);

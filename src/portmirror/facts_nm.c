@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -92,14 +93,15 @@ bool nm_connection_read(const char *text, struct nm_connection *connection)
 /* The process is NetworkManager, and its devices are ours. */
 static bool is_manager(int proc, const char *pid)
 {
-	char path[64];
-	char *comm cleanup(free_at) = NULL;
+	static const char name[] = "NetworkManager\n";
+	char path[64], comm[sizeof(name)];
 	struct stat theirs, ours;
-	size_t len;
+	int fd cleanup(fd_close_at) = -1;
 
 	snprintf(path, sizeof(path), "%.20s/comm", pid);
-	if (file_read_at(proc, path, 64, &comm, &len, NULL) < 0 ||
-	    strcmp(comm, "NetworkManager\n") != 0)
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, comm, sizeof(comm)) != (ssize_t)strlen(name) ||
+	    memcmp(comm, name, strlen(name)) != 0)
 		return false;
 	snprintf(path, sizeof(path), "%.20s/ns/net", pid);
 	return fstatat(proc, path, &theirs, 0) == 0 &&
@@ -121,26 +123,28 @@ static bool manager_runs(void)
 	return found;
 }
 
-/* The connection that is active on the device, as NetworkManager notes it for its own restart. */
-static void active_uuid(const char *root, int ifindex, char uuid[40])
+/* The connection that is active on the device, as NetworkManager notes it for its own restart; "":
+ * it notes none. */
+static int active_uuid(const char *root, int ifindex, char uuid[40])
 {
-	char *path cleanup(free_at) = NULL;
+	char *path cleanup(free_at) = string_fmt("%s/run/NetworkManager/devices/%d", root, ifindex);
 	char *text cleanup(free_at) = NULL;
 	struct keyfile k = {0};
 	size_t len;
+	int r;
 
 	uuid[0] = '\0';
-	if (asprintf(&path, "%s/run/NetworkManager/devices/%d", root, ifindex) < 0) {
-		path = NULL;
-		return;
-	}
-	if (file_read(path, KEYFILE_MAX, &text, &len, NULL) < 0)
-		return;
+	if (!path)
+		return -ENOMEM;
+	r = file_read(path, KEYFILE_MAX, &text, &len, NULL);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
 	k.at = text;
 	while (keyfile_next(&k))
 		if (k.key && strcmp(k.group, "device") == 0 &&
 		    strcmp(k.key, "connection-uuid") == 0)
 			keep(uuid, 40, k.value);
+	return 0;
 }
 
 /* Gives the connection to the devices that it is for. */
@@ -154,7 +158,8 @@ static int give(const struct nm_connection *c, const struct host *host, const ch
 
 		if (!link || d->connection)
 			continue;
-		active_uuid(root, d->ifindex, active);
+		if (active_uuid(root, d->ifindex, active) < 0)
+			return -ENOMEM;
 		if (active[0] ? strcmp(active, c->uuid) != 0
 			      : strcmp(link->name, c->interface) != 0)
 			continue;
@@ -177,11 +182,13 @@ static int read_folder(const char *path, const struct host *host, const char *ro
 		char *text cleanup(free_at) = NULL;
 		size_t len;
 
-		if (entry->d_name[0] != '.' &&
-		    file_read_at(dirfd(folder), entry->d_name, KEYFILE_MAX, &text, &len, NULL) ==
-			    0 &&
-		    nm_connection_read(text, &connection))
+		if (entry->d_name[0] == '.')
+			continue;
+		r = file_read_at(dirfd(folder), entry->d_name, KEYFILE_MAX, &text, &len, NULL);
+		if (r == 0 && nm_connection_read(text, &connection))
 			r = give(&connection, host, root, facts);
+		else if (r != -ENOMEM) /* what can't be read says nothing */
+			r = 0;
 	}
 	if (folder)
 		closedir(folder);
@@ -195,14 +202,10 @@ int facts_gather_nm(const struct host *host, const char *root, struct facts *fac
 	if (!manager_runs())
 		return 0;
 	for (size_t i = 0; i < COUNT(folders); i++) {
-		char *path cleanup(free_at) = NULL;
+		char *path cleanup(free_at) =
+			string_fmt("%s/%s/NetworkManager/system-connections", root, folders[i]);
 
-		if (asprintf(&path, "%s/%s/NetworkManager/system-connections", root, folders[i]) <
-		    0) {
-			path = NULL;
-			return err_set(e, -ENOMEM, "out of memory");
-		}
-		if (read_folder(path, host, root, facts) < 0)
+		if (!path || read_folder(path, host, root, facts) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 	}
 	return 0;

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "data/text.h"
 
 #define MATCH 0xffffffffu
 
@@ -91,6 +92,7 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 {
 	pcap_t *handle cleanup(pcap_close_at) = NULL;
 	struct bpf_program program;
+	char shown[TEXT_SHOWN]; /* what is long must not push the reason out of the sentence */
 	bool live = true;
 	int r;
 
@@ -105,20 +107,21 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	errno = 0;
 	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return errno == ENOMEM ? err_set(e, -ENOMEM, "out of memory")
-				       : err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s",
-						 expression, pcap_geterr(handle));
+		return errno == ENOMEM
+			       ? err_set(e, -ENOMEM, "out of memory")
+			       : err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s",
+					 text_shown(shown, expression), pcap_geterr(handle));
 	if (!live && looks_for_tag(&program))
 		r = err_set(e, -ENETDOWN,
 			    "\"%s\" needs the device lo to be up while it is compiled: "
 			    "ip link set lo up",
-			    expression);
+			    text_shown(shown, expression));
 	else if (loops(&program))
 		r = err_set(e, -EINVAL, "\"%s\" loops (protochain), which the kernel can't run",
-			    expression);
+			    text_shown(shown, expression));
 	else if (program.bf_len > BPF_MAXINSNS)
 		r = err_set(e, -E2BIG, "\"%s\" makes a filter of %u steps; the kernel takes %d",
-			    expression, program.bf_len, BPF_MAXINSNS);
+			    text_shown(shown, expression), program.bf_len, BPF_MAXINSNS);
 	else if (copy_code(&program, out) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	else

@@ -74,19 +74,21 @@ static int destination(const struct session_state *st, int ifindex)
 	return -1;
 }
 
-/* Adds what a source means now; a device that can't be mirrored is left out, with a reason. */
-static void add_source(struct work *w, int state, const struct selector *source,
-		       const struct ifindexes *found)
+/* Adds what a source means now; a device that can't be mirrored is left out, with a reason. Returns
+ * how many were left out for being destinations, among others. */
+static size_t add_source(struct work *w, int state, const struct selector *source,
+			 const struct ifindexes *found)
 {
 	struct session_state *st = &w->plan->states[state];
+	size_t left_out = 0;
 
 	for (size_t i = 0; i < found->count; i++) {
 		const struct nl_link *link = nl_link_by_index(&w->in->host->links, found->items[i]);
 		int to = destination(st, found->items[i]);
 
 		if (to >= 0) {
-			/* Left out of what names many; a loop where it is all that is named. */
-			if (found->count == 1)
+			left_out++;
+			if (found->count == 1) /* all that is named */
 				plan_say(w, state, STATE_FAILED,
 					 "a loop: %s is the source %s and the destination %s at "
 					 "once",
@@ -99,11 +101,12 @@ static void add_source(struct work *w, int state, const struct selector *source,
 			w->failed = true;
 		}
 	}
+	return left_out;
 }
 
 static void resolve_from(struct work *w, int state, const struct session *s)
 {
-	size_t waiting = 0;
+	size_t left_out = 0;
 
 	for (size_t i = 0; i < s->nfrom; i++) {
 		struct ifindexes found cleanup(ifindexes_free) = {0};
@@ -116,17 +119,17 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 		else if (r < 0)
 			plan_say(w, state, STATE_FAILED, "%s: %s",
 				 s->mode == MODE_INLINE ? "guard" : "from", why.text);
-		else if (found.count == 0 && ++waiting)
+		else if (found.count == 0)
 			plan_wait(w, state, STATE_PARTIAL, "waiting for the %s %s",
 				  s->mode == MODE_INLINE ? "guarded" : "source", s->from[i].text);
 		else
-			add_source(w, state, &s->from[i], &found);
+			left_out += add_source(w, state, &s->from[i], &found);
 	}
 	if (w->plan->states[state].from.count == 0 &&
 	    w->plan->states[state].state != STATE_FAILED) {
-		if (waiting < s->nfrom && s->mode == MODE_MIRROR)
+		if (left_out > 0)
 			plan_say(w, state, STATE_WAITING,
-				 "waiting: all that the sources name now is the destination");
+				 "waiting: all that the sources name now are destinations");
 		else if (w->plan->states[state].state < STATE_WAITING)
 			w->plan->states[state].state = STATE_WAITING;
 	}

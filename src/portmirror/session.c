@@ -187,15 +187,6 @@ static void put(json_t **object, const char *key, json_t *value)
 	}
 }
 
-/* Only where it is wanted. */
-static void put_if(json_t **object, bool wanted, const char *key, json_t *value)
-{
-	if (wanted)
-		put(object, key, value);
-	else
-		json_decref(value);
-}
-
 /* 0: not set. */
 static void put_number(json_t **object, const char *key, unsigned number, bool all)
 {
@@ -206,32 +197,35 @@ static void put_number(json_t **object, const char *key, unsigned number, bool a
 /* How it copies. */
 static void put_engine(json_t **object, const struct session *s, bool all)
 {
-	put_if(object, all || s->attach != ATTACH_AUTO, "attach",
-	       json_string(attach_name(s->attach)));
-	put_if(object, all || s->engine != ENGINE_AUTO, "engine",
-	       json_string(engine_kind_name(s->engine)));
+	if (all || s->attach != ATTACH_AUTO)
+		put(object, "attach", json_string(attach_name(s->attach)));
+	if (all || s->engine != ENGINE_AUTO)
+		put(object, "engine", json_string(engine_kind_name(s->engine)));
 	put_number(object, "snap", s->snap, all);
 	put_number(object, "sample", s->sample, all);
-	put_if(object, all || s->sample_flows, "sample-flows", json_boolean(s->sample_flows));
+	if (all || s->sample_flows)
+		put(object, "sample-flows", json_boolean(s->sample_flows));
 	put_number(object, "rate", s->rate, all);
-	put_if(object, all || s->balance, "balance", json_boolean(s->balance));
+	if (all || s->balance)
+		put(object, "balance", json_boolean(s->balance));
 }
 
 static void put_filter(json_t **object, const struct session *s, bool all)
 {
-	put_if(object, all || s->filter, "filter",
-	       s->filter ? json_string(s->filter) : json_null());
+	if (all || s->filter)
+		put(object, "filter", s->filter ? json_string(s->filter) : json_null());
 }
 
 static void put_mirror(json_t **object, const struct session *s, bool all)
 {
 	put(object, "from", array_of(s->from, s->nfrom));
 	put(object, "to", s->nto > 1 ? array_of(s->to, s->nto) : json_string(s->to[0].text));
-	put_if(object, all || s->direction != DIRECTION_BOTH, "direction",
-	       json_string(direction_name(s->direction)));
+	if (all || s->direction != DIRECTION_BOTH)
+		put(object, "direction", json_string(direction_name(s->direction)));
 	put_filter(object, s, all);
 	put_engine(object, s, all);
-	put_if(object, all || s->isolate, "isolate", json_boolean(s->isolate));
+	if (all || s->isolate)
+		put(object, "isolate", json_boolean(s->isolate));
 }
 
 static void put_inline(json_t **object, const struct session *s, bool all)
@@ -239,26 +233,30 @@ static void put_inline(json_t **object, const struct session *s, bool all)
 	put(object, "guard", array_of(s->from, s->nfrom));
 	put(object, "through", array_of(s->through, SIDES));
 	put(object, "on-failure", json_string(on_failure_name(s->on_failure)));
-	put_if(object, all || s->appliance != APPLIANCE_WIRE, "appliance",
-	       json_string(appliance_name(s->appliance)));
+	if (all || s->appliance != APPLIANCE_WIRE)
+		put(object, "appliance", json_string(appliance_name(s->appliance)));
 	put_filter(object, s, all);
-	put_if(object, all || s->probe_interval != PROBE_INTERVAL, "probe-interval",
-	       json_integer(s->probe_interval));
+	if (all || s->probe_interval != PROBE_INTERVAL)
+		put(object, "probe-interval", json_integer(s->probe_interval));
 }
 
 json_t *session_object(const struct session *s, bool all)
 {
 	json_t *object = json_object();
 
-	put_if(&object, all, "_type", json_string("mirror"));
+	if (all)
+		put(&object, "_type", json_string("mirror"));
 	put(&object, "name", json_string(s->name));
-	put_if(&object, all || s->mode != MODE_MIRROR, "mode", json_string(mode_name(s->mode)));
+	if (all || s->mode != MODE_MIRROR)
+		put(&object, "mode", json_string(mode_name(s->mode)));
 	if (s->mode == MODE_INLINE)
 		put_inline(&object, s, all);
 	else
 		put_mirror(&object, s, all);
-	put_if(&object, all || s->suspended, "suspended", json_boolean(s->suspended));
-	put_if(&object, all, "runtime", json_boolean(s->runtime));
+	if (all || s->suspended)
+		put(&object, "suspended", json_boolean(s->suspended));
+	if (all)
+		put(&object, "runtime", json_boolean(s->runtime));
 	return object;
 }
 

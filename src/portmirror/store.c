@@ -20,24 +20,21 @@
 #define FILE_MAX ((size_t)1 << 20)
 #define SUFFIX	 ".yaml"
 
-static char *path_of(const char *root, const char *rest)
-{
-	char *path = NULL;
-
-	return asprintf(&path, "%s%s", root, rest) < 0 ? NULL : path;
-}
-
 /* The same root, however it is spelled, has the same kernel state. */
-static uint32_t house_of(const char *root)
+static int house_of(const char *root, uint32_t *house)
 {
 	char *real cleanup(free_at) = *root ? realpath(root, NULL) : NULL;
 	const char *name = real ? real : root;
 	uint64_t hash;
 
+	if (*root && !real && errno == ENOMEM)
+		return -ENOMEM;
+	*house = 0;
 	if (strcmp(name, "") == 0 || strcmp(name, "/") == 0)
 		return 0;
 	hash = hash_bytes(HASH_START, name, strlen(name));
-	return (uint32_t)(hash ^ hash >> 32) | 1;
+	*house = (uint32_t)(hash ^ hash >> 32) | 1;
+	return 0;
 }
 
 int store_open(const char *root, struct store *store, struct err *e)
@@ -46,12 +43,11 @@ int store_open(const char *root, struct store *store, struct err *e)
 
 	if (!root || strcmp(root, "/") == 0)
 		root = "";
-	s.saved = path_of(root, "/etc/portmirror/sessions.d");
-	s.runtime = path_of(root, "/run/portmirror/sessions.d");
-	s.notes = path_of(root, "/run/portmirror/undo.json");
-	s.lock = path_of(root, "/run/portmirror/lock");
-	s.house = house_of(root);
-	if (!s.saved || !s.runtime || !s.notes || !s.lock) {
+	s.saved = string_fmt("%s/etc/portmirror/sessions.d", root);
+	s.runtime = string_fmt("%s/run/portmirror/sessions.d", root);
+	s.notes = string_fmt("%s/run/portmirror/undo.json", root);
+	s.lock = string_fmt("%s/run/portmirror/lock", root);
+	if (!s.saved || !s.runtime || !s.notes || !s.lock || house_of(root, &s.house) < 0) {
 		store_close(&s);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
@@ -183,7 +179,8 @@ static int load_file(const char *folder, const char *file, bool runtime, struct 
 
 	if (!name_of(file, name))
 		return 0;
-	if (asprintf(&path, "%s/%s", folder, file) < 0)
+	path = string_fmt("%s/%s", folder, file);
+	if (!path)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (read_one(path, name, &session, &why) < 0) {
 		if (why.code == -ENOMEM)
@@ -319,9 +316,9 @@ static int read_folder(const char *folder, struct sessions *sessions, struct err
 	int r = count < 0 ? err_sys(e, -errno, "%s", folder) : 0;
 
 	for (int i = 0; i < count; i++) {
-		char *path cleanup(free_at) = NULL;
+		char *path cleanup(free_at) = string_fmt("%s/%s", folder, entries[i]->d_name);
 
-		if (r == 0 && asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0)
+		if (r == 0 && !path)
 			r = err_set(e, -ENOMEM, "out of memory");
 		if (r == 0)
 			r = read_file(path, sessions, e);
@@ -357,12 +354,8 @@ int store_read_path(const char *path, struct sessions *sessions, struct err *e)
 
 char *store_path(const struct store *store, const struct session *session)
 {
-	char *path = NULL;
-
-	if (asprintf(&path, "%s/%s" SUFFIX, session->runtime ? store->runtime : store->saved,
-		     session->name) < 0)
-		return NULL;
-	return path;
+	return string_fmt("%s/%s" SUFFIX, session->runtime ? store->runtime : store->saved,
+			  session->name);
 }
 
 int store_save(const struct store *store, const struct session *session, struct err *e)

@@ -148,10 +148,12 @@ static int add_tap(struct process *p, int fd)
 	char *fdinfo cleanup(free_at) = NULL;
 	char path[48];
 	size_t len;
+	int r;
 
 	snprintf(path, sizeof(path), "%d/fdinfo/%d", (int)p->pid, fd);
-	if (file_read_at(dirfd(p->search->proc), path, FDINFO_MAX, &fdinfo, &len, NULL) < 0)
-		return 0;
+	r = file_read_at(dirfd(p->search->proc), path, FDINFO_MAX, &fdinfo, &len, NULL);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
 	if (!read_port(fdinfo, tap.port) || !is_in_our_net(p, fd))
 		return 0;
 	if (array_room(&p->taps.items, &p->taps.room, p->taps.count, sizeof(tap)) < 0)
@@ -320,10 +322,14 @@ static int describe(struct process *p, struct vm *vm)
 	int ret;
 
 	snprintf(path, sizeof(path), "%d/cmdline", (int)p->pid);
-	if (file_read_at(dirfd(p->search->proc), path, CMDLINE_MAX, &cmdline, &len, NULL) < 0)
-		len = 0;
+	ret = file_read_at(dirfd(p->search->proc), path, CMDLINE_MAX, &cmdline, &len, NULL);
+	if (ret == -ENOMEM)
+		return ret;
 	snprintf(path, sizeof(path), "%d/comm", (int)p->pid);
-	if (file_read_at(dirfd(p->search->proc), path, 64, &comm, &comm_len, NULL) == 0)
+	ret = file_read_at(dirfd(p->search->proc), path, 64, &comm, &comm_len, NULL);
+	if (ret == -ENOMEM)
+		return ret;
+	if (comm)
 		comm[strcspn(comm, "\n")] = '\0';
 	ret = vm_read_cmdline(cmdline ? cmdline : "", len, comm ? comm : "", vm, &hints);
 	if (ret < 0)

@@ -105,5 +105,6 @@ int main(void)
 		cmocka_unit_test(text_is_taken_if_it_is_utf8),
 	};
 
+	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "portmirror/facts.h"
 #include "portmirror/facts_nm.h"
 #include "portmirror/host.h"
+#include "portmirror/inliner.h"
 #include "portmirror/ours.h"
 #include "portmirror/plan.h"
 #include "portmirror/store.h"
@@ -567,6 +568,34 @@ static void connections_of_networkmanager(void **state)
 	assert_string_equal(c.uuid, "");
 }
 
+static void an_appliance_that_failed_while_nobody_watched(void **state)
+{
+	struct inliner ips = {.session = "ids", .health = {.failure = INLINE_DOWN}};
+	struct findings findings cleanup(findings_free) = {0};
+	struct world w;
+
+	(void)state;
+	make_inline(&w);
+	w.host.inliners = &ips;
+	w.host.ninliners = 1;
+	findings = look(&w);
+	assert_string_equal(findings.items[0].name, "appliance-failed");
+	assert_non_null(
+		strstr(findings.items[0].cure, "portmirror bypass ids && portmirror restore ids"));
+	assert_string_equal(findings.items[findings.count - 1].name, "appliance-unwatched");
+}
+
+static void a_source_that_is_gone_by_now(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.states[0].from.items[0] = 99;
+	w.host.filters.count = 0;
+	assert_nothing(&w);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -579,6 +608,8 @@ int main(void)
 		cmocka_unit_test(filters_in_front),
 		cmocka_unit_test(filters_in_front_of_programs),
 		cmocka_unit_test(filters_that_let_frames_past_an_appliance),
+		cmocka_unit_test(an_appliance_that_failed_while_nobody_watched),
+		cmocka_unit_test(a_source_that_is_gone_by_now),
 		cmocka_unit_test(filters_of_ours_let_nothing_past),
 		cmocka_unit_test(a_redirect_at_the_destination),
 		cmocka_unit_test(sessions_by_their_states),

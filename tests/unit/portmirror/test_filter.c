@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -88,6 +89,35 @@ static void equal_code_has_an_equal_hash(void **state)
 	assert_true(bytecode_hash(a.code, a.count) != bytecode_hash(c.code, c.count));
 }
 
+static void a_long_one_is_refused(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	struct buf text cleanup(buf_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	buf_str(&text, "host ::1");
+	for (unsigned i = 2; i < 400; i++)
+		buf_fmt(&text, "||host %x:%x::%x", i, i + 1, i + 2);
+	assert_int_equal(filter_compile(buf_text(&text), &code, &e), -E2BIG);
+	if (!strstr(e.text, "; the kernel takes 4096"))
+		fail_msg("%s", e.text);
+}
+
+/* What a tag looks like depends on the device, and there lo stands for all. */
+static void a_tag_needs_lo(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0)
+		skip();
+	assert_int_equal(filter_compile("vlan 5", &code, &e), -ENETDOWN);
+	assert_non_null(strstr(e.text, "ip link set lo up"));
+	assert_int_equal(filter_compile("arp", &code, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -97,6 +127,8 @@ int main(void)
 		cmocka_unit_test(a_wrong_one_is_refused_in_libpcaps_words),
 		cmocka_unit_test(a_loop_is_refused),
 		cmocka_unit_test(equal_code_has_an_equal_hash),
+		cmocka_unit_test(a_long_one_is_refused),
+		cmocka_unit_test(a_tag_needs_lo), /* last: lo is down from then on */
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <linux/if_ether.h>
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -333,6 +334,25 @@ static void so_are_instructions_that_are_rare(void **state)
 	}
 }
 
+/* The context has it in the network's byte order, a filter's accumulator in the host's. */
+static void the_protocol_is_the_frames(void **state)
+{
+	struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0,
+				      (uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL)},
+				     {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, ETH_P_ARP},
+				     {BPF_RET | BPF_K, 0, 0, UINT32_MAX},
+				     {BPF_RET | BPF_K, 0, 0, 0}};
+	struct bytecode filter = {.code = code, .count = COUNT(code)};
+	int map cleanup(fd_close_at) = once_map_create(NULL);
+	int program cleanup(fd_close_at) = load_code(&filter, 9001, false, map);
+	uint8_t frame[60] = {[12] = 8, [13] = 6};
+
+	(void)state;
+	assert_true(copies(program, frame, sizeof(frame), A, A));
+	frame[13] = 0;
+	assert_false(copies(program, frame, sizeof(frame), A, A));
+}
+
 static void what_only_a_socket_has_is_refused(void **state)
 {
 	struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0,
@@ -378,6 +398,7 @@ int main(void)
 		cmocka_unit_test(the_map_of_a_loaded_program_is_found),
 		cmocka_unit_test(the_filter_is_the_same_in_the_program),
 		cmocka_unit_test(so_are_instructions_that_are_rare),
+		cmocka_unit_test(the_protocol_is_the_frames),
 		cmocka_unit_test(what_only_a_socket_has_is_refused),
 		cmocka_unit_test(names_tell_contents_apart),
 	};

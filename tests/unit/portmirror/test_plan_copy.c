@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "plan_world.h"
 #include "portmirror/copier.h"
 
@@ -977,6 +978,56 @@ static void without_tcx_and_cls_bpf_nothing_can_be_had(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
 
+static void a_destination_is_one_device(void **state)
+{
+	struct world *w = *state;
+
+	for (size_t i = 0; i < w->host.links.count; i++)
+		if (w->links[i].index == S1)
+			w->links[i].mac[5] = S0;
+	world_want(w, "name: one\nfrom: port:v1\nto: mac:02:00:00:00:00:06\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_FAILED,
+		     "to: mac:02:00:00:00:00:06 is the address of both s0 and s1");
+}
+
+static void sources_that_name_only_destinations(void **state)
+{
+	struct world *w = *state;
+
+	world_port_comes(w, NEXT_PORT, "w2", BR1);
+	world_want(w, "name: one\nfrom: bridge:br1\nto: [port:w1, port:w2]\n");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "one", STATE_WAITING, "all that the sources name now are destinations");
+}
+
+static void sessions_of_a_port_attach_in_one_way(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\nfrom: port:v1\nto: port:s0\nengine: tc\nattach: classic\n");
+	world_want(w, "name: two\nfrom: port:v1\nto: port:s1\nengine: tc\nattach: clsact\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+	assert_state(w, "two", STATE_PARTIAL, "attached as classic, because another session is");
+}
+
+static void a_host_is_copied_whole(void **state)
+{
+	struct host copy cleanup(host_free) = {0};
+	struct world *w = *state;
+
+	world_want(w, "name: one\nfrom: bridge:br0\nto: [port:s0, port:s1]\nsnap: 100\n");
+	world_settle(w);
+	assert_int_equal(scarce(host_copy(&w->host, &copy, NULL)), 0);
+	assert_int_equal(copy.links.count, w->host.links.count);
+	assert_int_equal(copy.pins.count, w->host.pins.count);
+	assert_memory_equal(copy.pins.items, w->host.pins.items,
+			    copy.pins.count * sizeof(*copy.pins.items));
+	assert_int_equal(copy.ncopiers, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1021,6 +1072,10 @@ int main(void)
 		TEST(from_filters_to_links_and_back),
 		TEST(without_tcx_and_cls_bpf_nothing_can_be_had),
 		TEST(what_can_not_be_is_refused),
+		TEST(a_host_is_copied_whole),
+		TEST(a_destination_is_one_device),
+		TEST(sources_that_name_only_destinations),
+		TEST(sessions_of_a_port_attach_in_one_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

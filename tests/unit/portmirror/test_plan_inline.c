@@ -588,6 +588,11 @@ static void a_device_takes_part_in_one_session(void **state)
 		w->newest = NULL;
 		world_plan(w);
 		assert_state(w, "ips", STATE_FAILED, "takes part in the in-line session a already");
+		w->newest = "ips";
+		world_plan(w);
+		assert_state(w, "ips", STATE_FAILED, "takes part in the in-line session a already");
+		assert_state(w, "a", STATE_WHOLE, NULL);
+		w->newest = NULL;
 	}
 	world_want(w,
 		   "name: a\n" INLINE_MODE CLOSED "guard: port:v3\nthrough: [port:s0, port:s1]\n");

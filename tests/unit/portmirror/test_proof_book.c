@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "memory/memory.h"
 #include "portmirror/proof.h"
 #include "portmirror/proof_book.h"
 #include "portmirror/proof_frame.h"
@@ -19,7 +20,7 @@ static struct book *book;
 static int set_up(void **state)
 {
 	(void)state;
-	book = book_new(1 << 14, BOOK_FULL);
+	book = scarce_made(book_new(1 << 14, BOOK_FULL));
 	return book ? 0 : -1;
 }
 

@@ -120,6 +120,38 @@ static void test_ipv6_extensions(void **state)
 	assert_int_not_equal(mark(&a).key, mark(&b).key);
 }
 
+/* Only the first fragment has a transport header; what follows is told apart by all its bytes. */
+static void test_ipv6_fragments(void **state)
+{
+	struct bytes a = build(&kinds[1]);
+	struct bytes b = {.len = 0};
+
+	(void)state;
+	a.at[20] = 44;
+	put(&b, a.at, 54);
+	put(&b, "\x06\0\0\x01\0\0\0\x07", 8); /* more of them follow */
+	put(&b, a.at + 54, a.len - 54);
+	a = b;
+	a.at[54 + 8 + 16] ^= 0xff; /* its checksum */
+	assert_int_equal(mark(&a).key, mark(&b).key);
+	b.at[57] = a.at[57] = 0x09; /* at byte 8 of the packet */
+	assert_int_not_equal(mark(&a).key, mark(&b).key);
+	assert_int_equal(mark(&a).loose, mark(&a).loose);
+}
+
+static void test_sctp(void **state)
+{
+	struct bytes a = build(&kinds[1]), b;
+
+	(void)state;
+	a.at[20] = 132;
+	b = a;
+	b.at[54 + 8] ^= 0xff; /* its checksum */
+	assert_int_equal(mark(&a).key, mark(&b).key);
+	b.at[54 + 12] ^= 0xff;
+	assert_int_not_equal(mark(&a).key, mark(&b).key);
+}
+
 static void cut_and_compare(struct segment whole, uint8_t gso_type, uint16_t size,
 			    enum frame_blur blur, uint32_t tag)
 {
@@ -248,6 +280,8 @@ int main(void)
 		cmocka_unit_test(test_tags),
 		cmocka_unit_test(test_ipv6_extensions),
 		cmocka_unit_test(test_ipv6_authentication),
+		cmocka_unit_test(test_ipv6_fragments),
+		cmocka_unit_test(test_sctp),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_blur),
 		cmocka_unit_test(test_malformed),

@@ -8,7 +8,11 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
+#include "base/mem.h"
+#include "netlink/link.h"
 #include "portmirror/proof.h"
+#include "portmirror/proof_check.h"
 
 /* A hundred frames from one source to three destinations, as they should be. */
 static struct proof_source source;
@@ -174,6 +178,40 @@ static void test_an_idle_destination(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
+static void told(const struct proof_check *c, const char *verdict, const char *advice)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	proof_check_judge(c, &b);
+	assert_non_null(strstr(buf_text(&b), verdict));
+	buf_clear(&b);
+	proof_check_advise(c, &b);
+	if (strcmp(buf_text(&b), advice) != 0)
+		fail_msg("%s", buf_text(&b));
+}
+
+static void test_what_is_said(void **state)
+{
+	const struct nl_link to = {.index = 5, .name = "ids0", .tx_queue_len = 1000};
+	struct proof_check c = {.to = {&to}, .nto = 1};
+
+	(void)state;
+	request.nto = result.ndestinations = 1;
+	result.counts = at[0].counts = (struct proof_counts){.expected = 1, .copied = 1};
+	judged(PROOF_WHOLE, "");
+	c.result = result;
+	told(&c, "the one frame was copied once",
+	     "that is little traffic to prove anything; --seconds N looks longer, --probe sends "
+	     "frames of its own");
+	result.counts = at[0].counts = (struct proof_counts){.expected = 100, .lost = 100};
+	at[0].dropped = 7;
+	judged(PROOF_BROKEN, "100 were lost");
+	c.result = result;
+	told(&c, "100 were lost",
+	     "its reader is too slow, or its queue too short: ip link set dev ids0 txqueuelen "
+	     "10000");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +224,7 @@ int main(void)
 		TEST(test_a_part),
 		TEST(test_the_same_part),
 		TEST(test_an_idle_destination),
+		TEST(test_what_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include "memory/memory.h"
 #include "portmirror/proof.h"
 #include "portmirror/proof_book.h"
+#include "portmirror/proof_flows.h"
 #include "portmirror/proof_frame.h"
 #include "portmirror/proof_strays.h"
 
@@ -136,7 +138,7 @@ static void test_partial_many(void **state)
 static void test_strays_of_two_generations(void **state)
 {
 	enum { MANY = 250 * 1000 };
-	struct strays *strays = strays_new();
+	struct strays *strays = scarce_made(strays_new());
 	struct stray_sums sums;
 
 	(void)state;
@@ -237,6 +239,23 @@ static void test_whole_flows(void **state)
 	assert_int_equal(c.left_out, 71);
 }
 
+/* Two flows that would stand in the same slot, and one more at two places. */
+static void test_flows_that_meet(void **state)
+{
+	const uint64_t one = UINT64_C(1) << FLOWS_LOST_BITS, far = UINT64_C(1) << 62;
+	struct flows *flows = scarce_made(flows_new());
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		flows_add(flows, one, 1);
+		flows_add(flows, one | far, 2);
+		flows_add(flows, 2 * one, (unsigned)i);
+	}
+	assert_int_equal(flows_count(flows), 3);
+	assert_int_equal(flows_split(flows), 1);
+	flows_free(flows);
+}
+
 #define KIND(name, kind) cmocka_unit_test_setup_teardown(name, kind, tear_down)
 
 int main(void)
@@ -249,6 +268,7 @@ int main(void)
 		KIND(test_flows_split, set_up_flows),
 		KIND(test_flows_altered, set_up_flows),
 		KIND(test_whole_flows, set_up_whole_flows),
+		cmocka_unit_test(test_flows_that_meet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "portmirror/vm.h"
 
 #define MAX_HOLDERS 4
@@ -227,6 +228,7 @@ static void a_search_in_portions_finds_the_same(void **state)
 {
 	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
 	struct vms whole cleanup(vms_free) = {0}, portions cleanup(vms_free) = {0};
+	struct vms copy cleanup(vms_free) = {0};
 	struct vms_search *search = NULL;
 	struct err e = {0};
 	int r, rounds = 0;
@@ -241,6 +243,11 @@ static void a_search_in_portions_finds_the_same(void **state)
 	vms_search_free(search);
 	assert_true(rounds > 1);
 	assert_true(vms_equal(&whole, &portions));
+	assert_int_equal(scarce(vms_copy(&whole, &copy)), 0);
+	assert_true(vms_equal(&whole, &copy));
+	vms_free(&copy);
+	assert_int_equal(scarce(vms_find("/proc", &copy, &e)), 0);
+	assert_true(vms_equal(&whole, &copy));
 }
 
 int main(int argc, char **argv)
