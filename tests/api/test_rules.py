@@ -7,6 +7,7 @@ import os
 import random
 import re
 import types
+import urllib.parse
 import xml.etree.ElementTree
 
 import pytest
@@ -163,6 +164,11 @@ def test_rule_5_relations(api):
     daemon = api.daemon
     port = daemon.get('/api/ports/tap0').value
     assert daemon.get(port['bridge']['href']).value['_type'] == 'bridge'
+    on_bridge = daemon.get('/api/ports?bridge.href=br0').value
+    assert port['bridge'] and all(each['bridge'] == port['bridge'] for each in on_bridge)
+    assert len(on_bridge) == sum(each['bridge'] == port['bridge'] for each in daemon.get('/api/ports').value) > 1
+    of_vm = daemon.get('/api/ports?vm.href=' + urllib.parse.quote(port['vm']['href'], '')).value
+    assert [each['name'] for each in of_vm] == ['tap0']
     vm = daemon.get(port['vm']['href']).value
     nic = daemon.get(daemon.follow(vm, 'collection/nics')).value[0]
     assert nic['port'] == {'href': port['href']}

@@ -52,6 +52,7 @@ static const struct rest_field shelf_fields[] = {
 	 .help = "Whether it has a door that is locked."},
 	{.name = "room",
 	 .kind = REST_LINK,
+	 .use = REST_SEARCH,
 	 .sample = "{\"href\": \"http://localhost/api/shelves/_\"}",
 	 .help = "The shelf that it stands on."},
 	{.name = "visits",
