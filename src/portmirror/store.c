@@ -286,7 +286,7 @@ static int read_stream(struct sessions *sessions, struct err *e)
 			return err_set(e, -EFBIG, "standard input: more than %zu bytes", FILE_MAX);
 	}
 	if (ferror(stdin))
-		return err_sys(e, -EIO, "standard input");
+		return err_sys(e, errno ? -errno : -EIO, "standard input");
 	if (buf_status(&b) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	return read_text(buf_text(&b), b.len, "standard input", sessions, e);

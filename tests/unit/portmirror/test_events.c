@@ -10,9 +10,11 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,12 +140,33 @@ static void what_cannot_be_read_is_told(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+static void what_cannot_be_written_is_told(void **state)
+{
+	struct rlimit none = {.rlim_cur = 0}, before;
+	struct events *events = opened();
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 1), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_non_null(strstr(e.text, path));
+	(void)unlink(path);
+	assert_int_equal(symlink("/nowhere", path), 0);
+	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 2), -ELOOP);
+	events_close(events);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
 		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_read_is_told, remove_file),
+		cmocka_unit_test_teardown(what_cannot_be_written_is_told, remove_file),
 	};
 
 	json_set_alloc_funcs(memory_given, free);

@@ -143,6 +143,32 @@ static void folders_and_files_are_read(void **state)
 	assert_non_null(strstr(e.text, "d.yaml:1: a second session named a"));
 }
 
+static int stdin_anew(struct sessions *sessions, struct err *e)
+{
+	rewind(stdin);
+	return store_read_path("-", sessions, e);
+}
+
+static void standard_input_is_read(void **state)
+{
+	struct sessions sessions cleanup(sessions_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_non_null(
+		freopen(file_with("in", "name: a\nfrom: [vm:web1]\nto: port:ids0\n"), "re", stdin));
+	assert_int_equal(scarce(stdin_anew(&sessions, &e)), 0);
+	assert_int_equal(sessions.count, 1);
+	assert_non_null(freopen(file_with("in", ""), "re", stdin));
+	assert_int_equal(stdin_anew(&sessions, &e), -ENODATA);
+	assert_non_null(strstr(e.text, "standard input: holds no session"));
+	assert_non_null(freopen(root, "re", stdin));
+	assert_int_equal(store_read_path("-", &sessions, &e), -EISDIR);
+	assert_string_equal(e.text, "standard input: Is a directory");
+	assert_int_equal(store_read_path("/nonexistent", &sessions, &e), -ENOENT);
+	assert_string_equal(e.text, "/nonexistent: No such file or directory");
+}
+
 static int notes_anew(const char *path, struct notes *notes, struct err *e)
 {
 	notes_free(notes);
@@ -267,6 +293,7 @@ int main(void)
 		cmocka_unit_test(a_root_has_one_house),
 		cmocka_unit_test(what_is_saved_is_loaded),
 		cmocka_unit_test(folders_and_files_are_read),
+		cmocka_unit_test(standard_input_is_read),
 		cmocka_unit_test(notes_are_kept),
 		cmocka_unit_test(each_fight_is_told_once),
 		cmocka_unit_test(connections_of_network_manager),
