@@ -131,14 +131,19 @@ static int gather_devices(const struct plan *plan, const struct host *host, cons
 
 enum { PUT_MIRRED, PUT_CLSACT, PUT_BPF, PUTS };
 
+struct trial {
+	bool lacks[PUTS];
+	bool forbidden; /* which says nothing about the kernel */
+};
+
 static void refused(size_t message, int code, const char *words, void *data)
 {
-	bool *lacks = data;
+	struct trial *trial = data;
 
-	(void)code;
 	(void)words;
+	trial->forbidden |= code == -EPERM;
 	if (message < PUTS)
-		lacks[message] = true;
+		trial->lacks[message] = true;
 }
 
 /* In a thread of its own, whose network namespace ends with it: what apply would do, on lo. */
@@ -160,20 +165,21 @@ static void *try_kernel(void *data)
 	struct nl_batch batch cleanup(nl_batch_free) = {0};
 	struct nl *nl cleanup(nl_close_at) = NULL;
 	struct facts *facts = data;
-	bool lacks[PUTS] = {false};
+	struct trial trial = {0};
 
 	if (unshare(CLONE_NEWNET) < 0 || nl_open(&nl, NULL) < 0)
 		return NULL;
 	tc_put_mirred(&batch, 1, lo, cookie, false);
 	tc_put_qdisc_add(&batch, lo, TC_H_CLSACT, TC_H_MAKE(TC_H_CLSACT, 0), "clsact");
 	tc_put_filter(&batch, &rule, false);
-	if (nl_batch_send(nl, &batch, refused, lacks, NULL) < 0)
+	if (nl_batch_send(nl, &batch, refused, &trial, NULL) < 0 || trial.forbidden)
 		return NULL;
 	facts->probed = true;
-	facts->lacks_mirred = lacks[PUT_MIRRED];
-	facts->lacks_clsact = lacks[PUT_CLSACT];
+	facts->lacks_mirred = trial.lacks[PUT_MIRRED];
+	facts->lacks_clsact = trial.lacks[PUT_CLSACT];
 	/* The filter needs the other two. */
-	facts->lacks_bpf = lacks[PUT_BPF] && !lacks[PUT_MIRRED] && !lacks[PUT_CLSACT];
+	facts->lacks_bpf =
+		trial.lacks[PUT_BPF] && !trial.lacks[PUT_MIRRED] && !trial.lacks[PUT_CLSACT];
 	return NULL;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "portmirror/doctor.h"
 
+#include <linux/capability.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
@@ -8,6 +9,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -596,6 +600,57 @@ static void a_source_that_is_gone_by_now(void **state)
 	assert_nothing(&w);
 }
 
+static int gather_anew(const struct world *w, struct facts *facts)
+{
+	facts_free(facts);
+	return facts_gather(&w->plan, &w->host, "/nonexistent", facts, NULL);
+}
+
+/* Whether the kernel can mirror is tried in a thread, and remains unknown where that has no memory.
+ */
+static void what_the_kernel_can_is_tried(void **state)
+{
+	struct facts facts cleanup(facts_free) = {0};
+	struct world w;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make(&w);
+	assert_int_equal(scarce_or(!facts.probed, gather_anew(&w, &facts)), 0);
+	assert_int_equal(facts.count, 2);
+	assert_true(facts.probed);
+	assert_false(facts.lacks_mirred || facts.lacks_clsact || facts.lacks_bpf);
+}
+
+/* A process that may make network namespaces, and not set anything up in them. */
+static void nothing_is_said_of_a_kernel_that_could_not_be_tried(void **state)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct rights[2];
+	struct facts facts cleanup(facts_free) = {0};
+	struct world w;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make(&w);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (syscall(SYS_capget, &header, rights) < 0)
+			_exit(1);
+		rights[0].effective &= ~(1U << CAP_NET_ADMIN);
+		if (syscall(SYS_capset, &header, rights) < 0 || gather_anew(&w, &facts) < 0)
+			_exit(2);
+		_exit(facts.probed || facts.lacks_mirred ? 3 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -609,6 +664,8 @@ int main(void)
 		cmocka_unit_test(filters_in_front_of_programs),
 		cmocka_unit_test(filters_that_let_frames_past_an_appliance),
 		cmocka_unit_test(an_appliance_that_failed_while_nobody_watched),
+		cmocka_unit_test(what_the_kernel_can_is_tried),
+		cmocka_unit_test(nothing_is_said_of_a_kernel_that_could_not_be_tried),
 		cmocka_unit_test(a_source_that_is_gone_by_now),
 		cmocka_unit_test(filters_of_ours_let_nothing_past),
 		cmocka_unit_test(a_redirect_at_the_destination),

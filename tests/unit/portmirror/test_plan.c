@@ -17,9 +17,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "data/json.h"
 #include "data/yaml.h"
 #include "memory/memory.h"
 #include "portmirror/host.h"
+#include "portmirror/op.h"
 #include "portmirror/ours.h"
 #include "portmirror/plan.h"
 #include "portmirror/store.h"
@@ -116,6 +118,11 @@ static void plan_it(struct world *w)
 	plan_free(&w->plan);
 	if (scarce(plan_make(&in, &w->plan, &e)) < 0)
 		fail_msg("%s", e.text);
+	for (size_t i = 0; i < w->plan.nops; i++) {
+		json_t *told cleanup(json_free_at) = scarce_made(op_object(&w->plan.ops[i], "ids"));
+
+		assert_non_null(json_object_get(told, "op"));
+	}
 }
 
 static size_t count(const struct world *w, enum op_kind kind)
