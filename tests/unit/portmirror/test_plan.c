@@ -413,10 +413,23 @@ static void operations_come_in_an_order_that_works(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, new_world, end_world)
 
+static void what_is_done_to_a_bridge_port_is_told(void **state)
+{
+	const struct op op = {.kind = OP_RESTORE, .port = "ids0"};
+	json_t *told cleanup(json_free_at) = op_object(&op, NULL);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(told, "op")), "bridge-port.restore");
+	assert_string_equal(json_string_value(json_object_get(told, "text")),
+			    "put back the bridge-port flags of ids0");
+	assert_true(json_is_null(json_object_get(told, "session")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_simplest_classifier_that_the_kernel_has),
+		TEST(what_is_done_to_a_bridge_port_is_told),
 		TEST(without_bpf_what_needs_it_is_refused),
 		TEST(two_sessions_without_bpf_take_a_preference_each),
 		TEST(only_what_could_meet_looks_twice),
