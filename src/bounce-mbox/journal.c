@@ -29,8 +29,15 @@ uint32_t journal_line_sum(const char *line, size_t len)
 	return (uint32_t)(hash ^ hash >> 32);
 }
 
+/* What is lacking is kept, and said once what could be written is. */
+static void lack(struct journal *j, const struct err *e)
+{
+	if (j->lack.code == 0)
+		j->lack = *e;
+}
+
 /* Adds a line, whose words may hold anything but a newline. */
-static void add_line(struct journal *j, const char *what, const unsigned char *key,
+static void put_line(struct journal *j, const char *what, const unsigned char *key,
 		     const char *words)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -60,12 +67,29 @@ static void add_line(struct journal *j, const char *what, const unsigned char *k
 	buf_char(&j->lines, '\n');
 }
 
+/* A line is there as a whole or not at all: the others make sense without it. */
+static void add_line(struct journal *j, const char *what, const unsigned char *key,
+		     const char *words)
+{
+	size_t before = j->lines.len;
+	struct err e;
+
+	put_line(j, what, key, words);
+	if (buf_status(&j->lines) == 0)
+		return;
+	j->lines.len = before;
+	j->lines.failed = false;
+	err_set(&e, -ENOMEM, "out of memory");
+	lack(j, &e);
+}
+
 void journal_run(struct journal *j, uint64_t total, const char *target)
 {
-	struct buf words cleanup(buf_free) = {0};
+	char words[600];
 
-	buf_fmt(&words, "%s %lld %" PRIu64 " %s", j->boot, (long long)time(NULL), total, target);
-	add_line(j, "run", NULL, buf_text(&words));
+	snprintf(words, sizeof(words), "%s %lld %" PRIu64 " %s", j->boot, (long long)time(NULL),
+		 total, target);
+	add_line(j, "run", NULL, words);
 }
 
 void journal_intent(struct journal *j, const struct prepared *p, bool again)
@@ -112,7 +136,10 @@ bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint3
 
 void journal_done(struct journal *j, const struct prepared *p, const char *words)
 {
-	j->lines.failed = j->lines.failed || journal_add_uid(j, p->id, words, NULL) < 0;
+	struct err e;
+
+	if (journal_add_uid(j, p->id, words, &e) < 0)
+		lack(j, &e);
 	add_line(j, "done", p->key, words);
 }
 
@@ -126,8 +153,6 @@ int journal_write(struct journal *j, struct err *e)
 	size_t done = 0;
 	int r = 0;
 
-	if (buf_status(&j->lines) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
 	while (done < j->lines.len && r == 0) {
 		ssize_t n = write(j->fd, j->lines.data + done, j->lines.len - done);
 
@@ -138,7 +163,7 @@ int journal_write(struct journal *j, struct err *e)
 	if (done < j->lines.len) /* a later try goes on where this one ended */
 		memmove(j->lines.data, j->lines.data + done, j->lines.len - done);
 	j->lines.len -= done;
-	return r;
+	return r == 0 && j->lack.code < 0 ? err_set(e, j->lack.code, "%s", j->lack.text) : r;
 }
 
 int journal_sync(struct journal *j, struct err *e)
@@ -230,7 +255,7 @@ static int heal(struct journal *j, off_t good, struct err *e)
 	}
 	if (good > 0 && pread(j->fd, &last, 1, good - 1) == 1 && last != '\n')
 		buf_char(&j->lines, '\n');
-	return 0;
+	return buf_status(&j->lines) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
 static struct journal *start(const char *path, const char *boot)

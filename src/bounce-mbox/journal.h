@@ -65,7 +65,9 @@ void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS]);
  * run or an earlier one. */
 bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid);
 
-/* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. */
+/* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. Where
+ * something was lacking for one of them (memory, or room), it still writes the others, then fails.
+ */
 void journal_run(struct journal *j, uint64_t total, const char *target);
 void journal_intent(struct journal *j, const struct prepared *p, bool again);
 void journal_go(struct journal *j, const struct prepared *p);

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include "base/err.h"
 #include "bounce-mbox/journal.h"
 #include "bounce-mbox/journal_table.h"
 
@@ -20,6 +21,7 @@ struct journal {
 	char boot[40];
 	bool same_boot; /* as the run whose lines are being read */
 	struct buf lines;
+	struct err lack; /* of memory, or of room in the folder: code 0 while there is none */
 	struct journal_table table;
 	struct journal_ids old;
 	struct journal_ids uids; /* "VALIDITY UID\nID" of what IMAP servers took */

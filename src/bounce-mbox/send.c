@@ -331,10 +331,11 @@ static void settle_doubts(struct sender *s)
 int run_send(struct run *run, struct err *e)
 {
 	struct sender *s = calloc(1, sizeof(*s));
+	struct err last = {0};
 	int r;
 
 	if (!s)
-		return err_set(e, -ENOMEM, "out of memory");
+		return store_no_memory(e);
 	s->run = run;
 	s->owner = (struct link_owner){
 		.run = run, .jobs = s->jobs, .done = sender_done, .now = sender_now()};
@@ -352,16 +353,16 @@ int run_send(struct run *run, struct err *e)
 		s->nlinks++;
 	}
 	if (s->nlinks == 0) {
-		err_set(&s->why, -ENOMEM, "out of memory");
-		sender_fail(s, &s->why);
+		store_no_memory(&last);
+		sender_fail(s, &last);
 	}
 	settle_doubts(s);
 	while (!finished(s))
 		turn(s);
 	part(s);
 	put_back(s);
-	if (run->journal && journal_sync(run->journal, &s->why) < 0 && s->failure == 0)
-		s->failure = s->why.code;
+	if (run->journal && journal_sync(run->journal, &last) < 0)
+		sender_fail(s, &last);
 	r = s->failure ? err_set(e, s->failure, "%s", s->why.text) : s->stopping;
 	for (unsigned i = 0; i < s->nlinks; i++)
 		link_free(s->links[i]);

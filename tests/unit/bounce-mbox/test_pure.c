@@ -24,6 +24,7 @@
 #include "bounce-mbox/target.h"
 #include "mail/imap_name.h"
 #include "mail/reply.h"
+#include "memory/memory.h"
 
 static void test_targets(void **state)
 {
@@ -279,6 +280,99 @@ static void test_full_disk(void **state)
 	unlink(path);
 }
 
+/* A run of one message that a server takes, with its UID. */
+static int run_once(const char *path, const struct prepared *p, struct err *e)
+{
+	struct journal *j = NULL;
+	int r = journal_open(&j, path, "boot", e), synced;
+
+	if (r < 0)
+		return r;
+	journal_run(j, 1, "smtp://x");
+	journal_intent(j, p, false);
+	journal_go(j, p);
+	r = journal_write(j, e);
+	journal_done(j, p, "250 [APPENDUID 7 12] ok");
+	synced = journal_sync(j, e);
+	journal_close(j);
+	return r < 0 ? r : synced;
+}
+
+/* Whatever of it is lacking: it is said, what the journal holds is whole, and has no message that
+ * has left as new where its "go" was to be had. */
+static void test_lines_without_memory(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}};
+	struct journal_sums sums;
+	struct journal *j = NULL;
+	struct err e = {0};
+	unsigned sent = 0, doubt = 0;
+
+	(void)state;
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		int r;
+
+		assert_int_equal(ftruncate(fd, 0), 0);
+		r = run_once(path, &p, &e);
+		if (memory_refused()) {
+			assert_int_equal(r, -ENOMEM);
+			assert_true(strstr(e.text, "out of memory") ||
+				    strstr(e.text, "Cannot allocate memory"));
+		} else {
+			assert_int_equal(r, 0);
+		}
+		assert_int_equal(journal_look(&j, path, "boot", NULL), 0);
+		journal_sums(j, &sums);
+		sent += (unsigned)sums.sent;
+		doubt += (unsigned)sums.doubt;
+		journal_close(j);
+	}
+	assert_int_equal(doubt, 0); /* "done" has its place where "go" had one */
+	assert_true(sent > 3);
+	/* there is something to read, and a newline to add */
+	assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - 1), 0);
+	assert_int_equal(scarce(run_once(path, &p, &e)), 0);
+	assert_int_equal(scarce(journal_look(&j, path, "boot", &e)), 0);
+	journal_close(j);
+	close(fd);
+	unlink(path);
+}
+
+/* What an IMAP server gave a message can't be noted: the journal says why, and that it was sent. */
+static void test_no_room_for_a_uid(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path), r = 0;
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}};
+	struct journal *j = NULL;
+	struct err e = {0};
+
+	(void)state;
+	close(fd);
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	j->uids.folder = "/proc/nowhere";
+	for (uint64_t i = 0; i < 1000000 && r == 0; i++)
+		r = journal_ids_add(&j->uids, (const char *)&i, sizeof(i), &e);
+	assert_int_equal(r, -ENOENT);
+	journal_run(j, 1, "imap://x");
+	journal_intent(j, &p, false);
+	journal_go(j, &p);
+	assert_int_equal(journal_write(j, NULL), 0);
+	e = (struct err){0};
+	journal_done(j, &p, "250 [APPENDUID 7 12] ok");
+	for (int times = 0; times < 2; times++) {
+		assert_int_equal(journal_write(j, &e), -ENOENT);
+		assert_non_null(strstr(e.text, "/proc/nowhere: No such file or directory"));
+	}
+	journal_close(j);
+	assert_int_equal(meet(path, "boot", &p), JOURNAL_SENT);
+	unlink(path);
+}
+
 /* More messages than are sorted in memory at once, from a table that lies in a file. */
 static void test_order(void **state)
 {
@@ -416,13 +510,22 @@ static void test_mailboxes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_targets),	       cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_pace),	       cmocka_unit_test(test_providers),
-		cmocka_unit_test(test_recall),	       cmocka_unit_test(test_journal),
-		cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_order),
-		cmocka_unit_test(test_spilled_tables), cmocka_unit_test(test_tables_without_room),
-		cmocka_unit_test(test_mailboxes),      cmocka_unit_test(test_coded_names),
-		cmocka_unit_test(test_unknown_boots),  cmocka_unit_test(test_odd_lines),
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_pace),
+		cmocka_unit_test(test_providers),
+		cmocka_unit_test(test_recall),
+		cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_spilled_tables),
+		cmocka_unit_test(test_tables_without_room),
+		cmocka_unit_test(test_mailboxes),
+		cmocka_unit_test(test_coded_names),
+		cmocka_unit_test(test_unknown_boots),
+		cmocka_unit_test(test_odd_lines),
+		cmocka_unit_test(test_lines_without_memory),
+		cmocka_unit_test(test_no_room_for_a_uid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
