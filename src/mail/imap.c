@@ -166,6 +166,8 @@ static int log_in(struct imap *i, struct err *e)
 	int r;
 
 	offered(i, &list);
+	if (buf_status(&list) < 0)
+		return -ENOMEM;
 	if (list.len == 0 && !has(i, "LOGINDISABLED", NULL))
 		return log_in_plainly(i, e);
 	r = sasl_start(i->setup.sasl, buf_text(&list), i->encrypted, &mechanism, &first, e);
@@ -306,7 +308,9 @@ static int continued(struct imap *i, const struct imap_line *line, struct err *e
 	if (i->question_count != 1 || i->questions[0].asked != ASKED_AUTH)
 		return err_set(e, -EPROTO, "the server asks for more where there is no more");
 	buf_add(&challenge, line->words, line->len);
-	r = sasl_step(i->setup.sasl, buf_text(&challenge), &answer, e);
+	r = buf_status(&challenge);
+	if (r == 0)
+		r = sasl_step(i->setup.sasl, buf_text(&challenge), &answer, e);
 	if (r < 0)
 		return r;
 	buf_fmt(&i->out, "%s\r\n", buf_text(&answer));
@@ -411,6 +415,8 @@ static int take_line(struct imap *i, struct err *e)
 		r = continued(i, &line, e);
 		break;
 	}
+	if (r == -ENOMEM)
+		return err_set(e, r, "out of memory");
 	return r < 0 ? r : 1;
 }
 

@@ -45,11 +45,9 @@ int sasl_new(struct sasl **s, const struct sasl_login *login, struct err *e)
 {
 	struct sasl *new = calloc(1, sizeof(*new));
 
-	if (!new)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (gsasl_init(&new->library) != GSASL_OK) {
+	if (!new || gsasl_init(&new->library) != GSASL_OK) {
 		free(new);
-		return err_set(e, -ENOMEM, "cannot start libgsasl");
+		return err_set(e, -ENOMEM, "out of memory");
 	}
 	new->login = *login;
 	*s = new;
@@ -133,11 +131,6 @@ int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char *
 			       "the server offers no login that would fit (it has: %s)",
 			       *offered ? offered : "none");
 	s->mechanism = m;
-	s->complete = s->spoken = false;
-	if (s->session) {
-		gsasl_finish(s->session);
-		s->session = NULL;
-	}
 	if (m->kind == BY_LIBRARY) {
 		int r = start_library(s, e);
 
@@ -149,23 +142,13 @@ int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char *
 	return 0;
 }
 
-static int encode(const char *bytes, size_t len, struct buf *answer, struct err *e)
-{
-	char *text;
-	size_t n;
-
-	if (gsasl_base64_to(bytes, len, &text, &n) != GSASL_OK)
-		return err_set(e, -ENOMEM, "out of memory");
-	buf_add(answer, text, n);
-	gsasl_free(text);
-	return buf_status(answer);
-}
-
 /* RFC 7628 for OAUTHBEARER; XOAUTH2 as Google and Microsoft describe it. */
-static int say_token(struct sasl *s, struct buf *answer, struct err *e)
+static int say_token(struct sasl *s, struct buf *answer)
 {
 	const struct sasl_login *l = &s->login;
 	struct buf words cleanup(buf_free) = {0};
+	char *text;
+	size_t len;
 
 	if (s->spoken) { /* the server explains a refusal: an empty word makes it say the code */
 		if (s->mechanism->kind == BY_BEARER)
@@ -177,18 +160,19 @@ static int say_token(struct sasl *s, struct buf *answer, struct err *e)
 		buf_fmt(&words, "user=%s\1auth=Bearer %s\1\1", l->user, l->secret);
 	}
 	s->spoken = true;
-	if (buf_status(&words) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	return encode(buf_text(&words), words.len, answer, e);
+	if (buf_status(&words) < 0 ||
+	    gsasl_base64_to(buf_text(&words), words.len, &text, &len) != GSASL_OK)
+		return -ENOMEM;
+	buf_add(answer, text, len);
+	gsasl_free(text);
+	return buf_status(answer);
 }
 
-int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct err *e)
+static int say_by_library(struct sasl *s, const char *challenge, struct buf *answer, struct err *e)
 {
 	char *text = NULL;
 	int r;
 
-	if (s->mechanism->kind != BY_LIBRARY)
-		return say_token(s, answer, e);
 	if (s->complete && !*challenge)
 		return 0;
 	r = gsasl_step64(s->session, challenge, &text);
@@ -198,7 +182,15 @@ int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct 
 	s->complete = r == GSASL_OK;
 	buf_str(answer, text);
 	gsasl_free(text);
-	return buf_status(answer) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+	return buf_status(answer);
+}
+
+int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct err *e)
+{
+	int r = s->mechanism->kind == BY_LIBRARY ? say_by_library(s, challenge, answer, e)
+						 : say_token(s, answer);
+
+	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
 }
 
 int sasl_plain_words(const struct sasl *s, bool encrypted, const char **user, const char **secret,

@@ -28,8 +28,8 @@ struct sasl_login {
 int sasl_new(struct sasl **s, const struct sasl_login *login, struct err *e);
 void sasl_free(struct sasl *s);
 
-/* Picks one of the mechanisms that the server offers, words separated by blanks, and starts it.
- * first: the client speaks first. -ENOTSUP with a sentence where none fits. */
+/* Once: picks one of the mechanisms that the server offers, words separated by blanks, and starts
+ * it. first: the client speaks first. -ENOTSUP with a sentence where none fits. */
 int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char **mechanism,
 	       bool *first, struct err *e);
 

@@ -154,37 +154,35 @@ static int learn(struct smtp *s, const char *bytes, size_t len)
 	return buf_status(&s->keywords);
 }
 
-static int put_login(struct smtp *s, const char *first_word, const char *challenge, struct err *e)
+/* nothing: how an empty answer is written. */
+static int put_answer(struct smtp *s, const char *challenge, const char *nothing, struct err *e)
 {
 	struct buf answer cleanup(buf_free) = {0};
-	int r = challenge ? sasl_step(s->setup.sasl, challenge, &answer, e) : 0;
+	int r = sasl_step(s->setup.sasl, challenge, &answer, e);
 
 	if (r < 0)
 		return r;
-	buf_str(&s->out, first_word);
-	if (challenge && *first_word)
-		buf_fmt(&s->out, " %s", answer.len > 0 ? buf_text(&answer) : "=");
-	else
-		buf_str(&s->out, buf_text(&answer));
-	buf_str(&s->out, "\r\n");
+	buf_fmt(&s->out, "%s\r\n", answer.len > 0 ? buf_text(&answer) : nothing);
 	return smtp_ask(s, ASKED_AUTH);
 }
 
 static int start_login(struct smtp *s, struct err *e)
 {
 	struct buf offered cleanup(buf_free) = {0};
-	struct buf command cleanup(buf_free) = {0};
 	const char *line = keyword_line(s, "AUTH"), *mechanism = NULL;
 	bool first = false;
 	int r;
 
 	if (line && *line != '\n')
 		buf_add(&offered, line + 1, strcspn(line + 1, "\n"));
-	r = sasl_start(s->setup.sasl, buf_text(&offered), s->encrypted, &mechanism, &first, e);
+	r = buf_status(&offered);
+	if (r == 0)
+		r = sasl_start(s->setup.sasl, buf_text(&offered), s->encrypted, &mechanism, &first,
+			       e);
 	if (r < 0)
 		return r;
-	buf_fmt(&command, "AUTH %s", mechanism);
-	return put_login(s, buf_text(&command), first ? "" : NULL, e);
+	buf_fmt(&s->out, "AUTH %s%s", mechanism, first ? " " : "\r\n");
+	return first ? put_answer(s, "", "=", e) : smtp_ask(s, ASKED_AUTH);
 }
 
 static int greeted(struct smtp *s, struct err *e)
@@ -242,9 +240,8 @@ static int login_reply(struct smtp *s, const struct smtp_reply *r, const char *b
 		len--;
 	if (len > 4)
 		buf_add(&challenge, bytes + 4, len - 4);
-	if (buf_status(&challenge) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	return put_login(s, "", buf_text(&challenge), e);
+	code = buf_status(&challenge);
+	return code < 0 ? code : put_answer(s, buf_text(&challenge), "", e);
 }
 
 /* bytes hold the reply as it came. */

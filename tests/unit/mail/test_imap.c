@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "mail/imap.h"
 #include "mail/sasl.h"
+#include "memory/memory.h"
 
 #define BODY "A: 1\r\n\r\nx\r\n"
 #define DATE "23-Aug-2008 10:00:00 +0200"
@@ -444,18 +445,8 @@ static void test_fetch_below(void **state)
 	end(&t);
 }
 
-/* In the linker's --wrap: what buf.h grows by. The fail_at-th fails; 0: none. */
-void *__real_realloc(void *old, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-static unsigned fail_at;
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return fail_at > 0 && --fail_at == 0 ? NULL : __real_realloc(old, size);
-}
-
 /* The server says this; said: what we say then. */
-static int hear(struct imap *i, const char *text, char said[200])
+static int hear(struct imap *i, const char *text, char said[200], struct err *e)
 {
 	struct smtp_told told = {0};
 	const char *out;
@@ -464,7 +455,7 @@ static int hear(struct imap *i, const char *text, char said[200])
 
 	for (int turn = 0; turn < 2 && r >= 0; turn++) {
 		do
-			r = imap_next(i, &told, NULL);
+			r = imap_next(i, &told, e);
 		while (r == SMTP_READY);
 		imap_flush(i);
 	}
@@ -485,16 +476,16 @@ static int talk_without_memory(struct imap *i, bool fetch, char said[200])
 	int r = 0;
 
 	for (size_t k = 0; k < sizeof(lines) / sizeof(lines[0]) && r >= 0; k++)
-		r = hear(i, lines[k], said);
+		r = hear(i, lines[k], said, NULL);
 	if (r < 0)
 		return r;
 	r = fetch ? imap_fetch(i, NULL) : imap_send(i, &message);
 	if (r == 0)
-		r = hear(i, "", said);
+		r = hear(i, "", said, NULL);
 	if (r >= 0)
-		r = hear(i, fetch ? "* LIST () \".\" a\r\n" : "A4 OK made\r\n", said);
+		r = hear(i, fetch ? "* LIST () \".\" a\r\n" : "A4 OK made\r\n", said, NULL);
 	if (r >= 0)
-		r = hear(i, fetch ? "A4 OK done\r\n" : "A5 OK subscribed\r\n", said);
+		r = hear(i, fetch ? "A4 OK done\r\n" : "A5 OK subscribed\r\n", said, NULL);
 	return r;
 }
 
@@ -502,26 +493,21 @@ static int talk_without_memory(struct imap *i, bool fetch, char said[200])
 static void without_memory(bool fetch, const char *wanted)
 {
 	struct imap_setup setup = {.encrypted = true, .taken = is_taken};
-	unsigned n = 0, spared;
+	unsigned nth = 1;
 
-	do {
+	while (memory_refuse(&nth)) {
 		struct imap *i = NULL;
 		char said[200];
-		int r;
+		int r = imap_new(&i, &setup, NULL);
 
-		fail_at = ++n;
-		r = imap_new(&i, &setup, NULL);
 		if (r == 0)
 			r = talk_without_memory(i, fetch, said);
-		spared = fail_at;
-		fail_at = 0;
-		imap_free(i);
-		if (spared > 0)
-			assert_int_equal(r, SMTP_WAIT);
-		if (r != -ENOMEM)
+		assert_int_equal(r, memory_refused() ? -ENOMEM : SMTP_WAIT);
+		if (r == SMTP_WAIT)
 			assert_string_equal(said, wanted);
-	} while (spared == 0);
-	assert_true(n > 5);
+		imap_free(i);
+	}
+	assert_true(nth > 5);
 }
 
 static void test_without_memory(void **state)
@@ -529,6 +515,60 @@ static void test_without_memory(void **state)
 	(void)state;
 	without_memory(true, "A5 EXAMINE \"a\"\r\n");
 	without_memory(false, "A6 APPEND \"In.Work\"" HEAD LEN "\r\n");
+}
+
+static int log_in_without_memory(const struct sasl_login *login, const char *offer, struct imap **i,
+				 struct sasl **sasl, char said[200], struct err *e)
+{
+	struct imap_setup setup = {.encrypted = true};
+	char line[100];
+	int r = sasl_new(sasl, login, e);
+
+	setup.sasl = *sasl;
+	if (r == 0)
+		r = imap_new(i, &setup, e);
+	if (r == 0)
+		r = hear(*i, "* OK hi\r\n", said, e);
+	snprintf(line, sizeof(line), "* CAPABILITY IMAP4 %s\r\nA1 OK done\r\n", offer);
+	if (r >= 0)
+		r = hear(*i, line, said, e);
+	return r;
+}
+
+/* It says so: it never logs in in another way, nor by half a word. */
+static void test_login_without_memory(void **state)
+{
+	static const struct {
+		const char *offer, *wanted;
+		bool token;
+	} cases[] = {
+		{"", "A2 LOGIN \"joe\" \"secret\"\r\n", false},
+		{"AUTH=PLAIN SASL-IR", "A2 AUTHENTICATE PLAIN AGpvZQBzZWNyZXQ=\r\n", false},
+		{"AUTH=XOAUTH2 SASL-IR",
+		 "A2 AUTHENTICATE XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n", true},
+	};
+	struct sasl_login login = {.user = "joe", .secret = "secret", .service = "imap"};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		login.token = cases[k].token;
+		for (unsigned nth = 1; memory_refuse(&nth);) {
+			struct sasl *sasl = NULL;
+			struct imap *i = NULL;
+			struct err e = {0};
+			char said[200];
+			int r = log_in_without_memory(&login, cases[k].offer, &i, &sasl, said, &e);
+
+			if (memory_refused()) {
+				assert_int_equal(r, -ENOMEM);
+			} else {
+				assert_int_equal(r, SMTP_WAIT);
+				assert_string_equal(said, cases[k].wanted);
+			}
+			imap_free(i);
+			sasl_free(sasl);
+		}
+	}
 }
 
 int main(void)
@@ -546,6 +586,7 @@ int main(void)
 		cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_fetch_below),
 		cmocka_unit_test(test_without_memory),
+		cmocka_unit_test(test_login_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

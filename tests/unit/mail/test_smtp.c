@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "mail/sasl.h"
 #include "mail/smtp.h"
+#include "memory/memory.h"
 
 #define GREETING "220 hi\r\n"
 #define EHLO	 "EHLO me\r\n"
@@ -41,23 +42,31 @@ static void pull_output(struct talk *t)
 	smtp_left(t->s, len);
 }
 
+/* Whether all is well so far; these can fail only for lack of memory. */
+static bool well(struct talk *t, int r)
+{
+	if (r < 0 && t->code == 0)
+		t->code = r;
+	return t->code == 0;
+}
+
 static void give_body(struct talk *t)
 {
 	size_t len = strlen(t->body), at = 0;
 
-	while (t->piece > 0 && len - at > t->piece) {
-		assert_int_equal(smtp_body(t->s, t->body + at, t->piece, false), 0);
+	while (t->piece > 0 && len - at > t->piece &&
+	       well(t, smtp_body(t->s, t->body + at, t->piece, false)))
 		at += t->piece;
-	}
-	assert_int_equal(smtp_body(t->s, t->body + at, len - at, true), 0);
+	if (t->code == 0)
+		(void)well(t, smtp_body(t->s, t->body + at, len - at, true));
 }
 
 static void give_messages(struct talk *t)
 {
-	while (t->next < t->count && smtp_may_send(t->s)) {
+	while (t->code == 0 && t->next < t->count && smtp_may_send(t->s)) {
 		struct smtp_message m = {.id = t->next++, .size = strlen(t->body)};
 
-		assert_int_equal(smtp_send(t->s, &m), 0);
+		(void)well(t, smtp_send(t->s, &m));
 	}
 }
 
@@ -65,19 +74,16 @@ static bool pump_once(struct talk *t)
 {
 	static const char *const results[] = {"sent", "refused", "unsent", "doubt"};
 	struct smtp_told told = {0};
-	int event = smtp_next(t->s, &told, &t->e);
+	int event = t->code == 0 ? smtp_next(t->s, &told, &t->e) : t->code;
 
-	if (event < 0) {
-		t->code = event;
+	if (!well(t, event))
 		return false;
-	}
 	switch ((enum smtp_event)event) {
 	case SMTP_WAIT:
 		return false;
 	case SMTP_START_TLS:
 		buf_str(&t->events, "tls ");
-		assert_int_equal(smtp_encrypted(t->s), 0);
-		break;
+		return well(t, smtp_encrypted(t->s));
 	case SMTP_READY:
 		buf_str(&t->events, "ready ");
 		break;
@@ -114,9 +120,9 @@ static void begin(struct talk *t, const struct smtp_setup *base)
 	setup.hello = "me";
 	setup.sender = "a@x";
 	setup.recipient = "b@y";
-	assert_int_equal(smtp_new(&t->s, &setup, &t->e), 0);
 	if (!t->body)
 		t->body = "A: 1\r\n\r\n.x\r\n";
+	(void)well(t, smtp_new(&t->s, &setup, &t->e));
 }
 
 static void end(struct talk *t)
@@ -131,40 +137,67 @@ static void hear(struct talk *t, const char *turn, bool by_byte)
 {
 	size_t len = strlen(turn);
 
-	for (size_t i = 0; i < len; i += by_byte ? 1 : len) {
-		assert_int_equal(smtp_input(t->s, turn + i, by_byte ? 1 : len), 0);
-		pump(t);
-	}
+	for (size_t i = 0; i < len && t->code == 0; i += by_byte ? 1 : len)
+		if (well(t, smtp_input(t->s, turn + i, by_byte ? 1 : len)))
+			pump(t);
 }
 
 struct play {
 	struct smtp_setup setup;
+	const struct sasl_login *login;
 	const char *body;
 	size_t count, piece;
 	const char *turns[16];
 	bool gone;
-	const char *said, *events;
+	const char *said, *events; /* said: NULL: whatever it may be */
 	int code;
 };
 
+static void perform(const struct play *p, struct talk *t, bool by_byte)
+{
+	struct smtp_setup setup = p->setup;
+
+	*t = (struct talk){.count = p->count, .body = p->body, .piece = p->piece};
+	if (p->login && !well(t, sasl_new(&setup.sasl, p->login, &t->e)))
+		return;
+	begin(t, &setup);
+	if (t->code == 0)
+		pump(t);
+	for (size_t i = 0; i < COUNT(p->turns) && p->turns[i] && t->code == 0; i++)
+		hear(t, p->turns[i], by_byte);
+	if (p->gone && t->code == 0) {
+		smtp_gone(t->s);
+		pump(t);
+	}
+	sasl_free(setup.sasl);
+	if (buf_status(&t->said) < 0 || buf_status(&t->events) < 0)
+		t->code = err_set(&t->e, -ENOMEM, "out of memory");
+}
+
+static void compare(const struct play *p, const struct talk *t)
+{
+	if (p->said)
+		assert_string_equal(buf_text(&t->said), p->said);
+	assert_string_equal(buf_text(&t->events), p->events);
+	assert_int_equal(t->code, p->code);
+}
+
+/* By whole turns, each of its allocations being refused once; and byte by byte. */
 static void play(const struct play *p)
 {
-	for (int by_byte = 0; by_byte < 2; by_byte++) {
-		struct talk t = {.count = p->count, .body = p->body, .piece = p->piece};
+	struct talk t;
 
-		begin(&t, &p->setup);
-		pump(&t);
-		for (size_t i = 0; i < COUNT(p->turns) && p->turns[i] && t.code == 0; i++)
-			hear(&t, p->turns[i], by_byte);
-		if (p->gone) {
-			smtp_gone(t.s);
-			pump(&t);
-		}
-		assert_string_equal(buf_text(&t.said), p->said);
-		assert_string_equal(buf_text(&t.events), p->events);
-		assert_int_equal(t.code, p->code);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		perform(p, &t, false);
+		if (!memory_refused())
+			compare(p, &t);
+		else if (t.code != -ENOMEM || (*t.e.text && strcmp(t.e.text, "out of memory") != 0))
+			fail_msg("%u: %d %s", nth - 1, t.code, t.e.text);
 		end(&t);
 	}
+	perform(p, &t, true);
+	compare(p, &t);
+	end(&t);
 }
 
 static void test_data(void **state)
@@ -262,20 +295,16 @@ static void test_losses(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct talk t = {.count = 2};
-		struct smtp_setup setup = {0};
+		struct play p = {
+			.count = 2,
+			.turns = {GREET},
+			.events = cases[i].events,
+			.gone = !strstr(cases[i].events, "closed:421"),
+		};
 
-		begin(&t, &setup);
-		hear(&t, GREETING, false);
-		hear(&t, "250-me\r\n250-SIZE\r\n250 PIPELINING\r\n", false);
-		for (size_t k = 0; k < 4 && cases[i].turns[k]; k++)
-			hear(&t, cases[i].turns[k], false);
-		if (!strstr(buf_text(&t.events), "closed")) {
-			smtp_gone(t.s);
-			pump(&t);
-		}
-		assert_string_equal(buf_text(&t.events), cases[i].events);
-		end(&t);
+		for (size_t k = 0; k < COUNT(cases[i].turns); k++)
+			p.turns[2 + k] = cases[i].turns[k];
+		play(&p);
 	}
 }
 
@@ -378,23 +407,21 @@ static void login(const char *offered, const char *const *turns, bool token, boo
 				     .host = "x",
 				     .port = 25,
 				     .safe_line = !clear};
-	struct talk t = {0};
-	struct smtp_setup setup = {0};
 	struct buf ehlo cleanup(buf_free) = {0};
 
-	assert_int_equal(sasl_new(&setup.sasl, &l, NULL), 0);
-	begin(&t, &setup);
-	hear(&t, GREETING, false);
 	buf_fmt(&ehlo, "250-me\r\n250 AUTH %s\r\n", offered);
-	hear(&t, buf_text(&ehlo), false);
-	for (; *turns; turns++)
-		hear(&t, *turns, false);
-	assert_string_equal(buf_text(&t.said), said);
-	assert_int_equal(t.code, code);
-	if (code == 0)
-		assert_string_equal(buf_text(&t.events), "ready ");
-	end(&t);
-	sasl_free(setup.sasl);
+
+	struct play p = {
+		.login = &l,
+		.turns = {GREETING, buf_text(&ehlo)},
+		.said = said,
+		.events = code == 0 ? "ready " : "",
+		.code = code,
+	};
+
+	for (size_t i = 2; *turns; turns++)
+		p.turns[i++] = *turns;
+	play(&p);
 }
 
 static void test_login(void **state)
