@@ -24,13 +24,12 @@ static int read_all(int fd, size_t max, struct buf *b)
 	ssize_t n;
 
 	while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
+		if (n < 0 && errno != EINTR)
 			return -errno;
-		if ((size_t)n > max - b->len)
+		if (n > 0 && (size_t)n > max - b->len)
 			return -EFBIG;
-		buf_add(b, chunk, (size_t)n);
+		if (n > 0)
+			buf_add(b, chunk, (size_t)n);
 	}
 	return buf_status(b);
 }
@@ -95,12 +94,12 @@ static int write_all(int fd, const char *data, size_t len)
 	while (len > 0) {
 		ssize_t n = write(fd, data, len);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
+		if (n < 0 && errno != EINTR)
 			return -errno;
-		data += n;
-		len -= (size_t)n;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
 	}
 	return 0;
 }

@@ -25,8 +25,7 @@ int sig_watch(void)
 		if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			(void)sigaddset(&set, signals[i]);
 	}
-	if (sigprocmask(SIG_BLOCK, &set, &before) < 0)
-		return -errno;
+	(void)sigprocmask(SIG_BLOCK, &set, &before);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0) {
 		int code = -errno;
@@ -58,10 +57,10 @@ int sig_wait(int fd, int milliseconds)
 
 		if (ready == 0)
 			return 0;
-		if (ready < 0 && errno != EINTR)
-			return -errno;
-		if (ready < 0)
+		if (ready < 0 && errno == EINTR)
 			continue;
+		if (ready < 0)
+			return -errno;
 		n = read(fd, &info, sizeof(info));
 		if (n == sizeof(info))
 			return (int)info.ssi_signo;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -87,6 +88,11 @@ static void test_failure_is_remembered(void **state)
 	assert_string_equal(buf_text(&b), "a");
 	assert_null(buf_take(&b));
 	assert_int_equal(buf_status(&b), 0);
+	buf_str(&b, "a");
+	buf_fmt(&b, "b%lc", (wint_t)0x110000); /* there is no such character */
+	assert_int_equal(buf_status(&b), -ENOMEM);
+	assert_string_equal(buf_text(&b), "a");
+	buf_free(&b);
 }
 
 int main(void)

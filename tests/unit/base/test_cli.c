@@ -350,8 +350,28 @@ static void test_verb_help(void **state)
 	assert_int_equal(CALL(&tool, "help", "add"), EXIT_OK);
 	assert_string_equal(out, expected);
 	assert_int_equal(seen.runs, 0);
+	assert_int_equal(CALL(&tool, "help", "--help"), EXIT_OK);
+	assert_non_null(strstr(out, "  help [VERB]  print the help of a verb\n"));
 	MISUSED("tool: unknown verb 'ad', did you mean 'add'?" TRY, &tool, "help", "ad");
 	MISUSED("tool: unexpected argument 'x'" TRY, &tool, "help", "add", "x");
+}
+
+/* The column is as wide as the longest verb. */
+static void test_long_verb(void **state)
+{
+	static const struct cli_verb long_verbs[] = {
+		{.name = "ls", .arguments = "", .summary = "show", .run = run},
+		{.name = "show-all-of-it", .arguments = "", .summary = "show it", .run = run},
+		{.name = NULL},
+	};
+	struct cli_program program = tool;
+
+	(void)state;
+	program.verbs = long_verbs;
+	assert_int_equal(CALL(&program, "--help"), EXIT_OK);
+	assert_non_null(strstr(out, "  ls              show\n"
+				    "  show-all-of-it  show it\n"
+				    "  help [VERB]     print the help of a verb\n"));
 }
 
 static void test_program_without_verbs(void **state)
@@ -423,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_no_words),
 		cmocka_unit_test(test_program_help),
 		cmocka_unit_test(test_verb_help),
+		cmocka_unit_test(test_long_verb),
 		cmocka_unit_test(test_program_without_verbs),
 		cmocka_unit_test(test_version),
 		cmocka_unit_test(test_full_disk),

@@ -9,18 +9,24 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 
 /* Every test has an empty folder of its own as the working folder. */
 static int enter(void **state)
@@ -253,6 +259,103 @@ static void test_lock_follows_no_link(void **state)
 	assert_int_equal(count_files(), 1);
 }
 
+static void test_without_memory(void **state)
+{
+	char *data = NULL;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(scarce(file_write("a", "text", 4, 0600, NULL)), 0);
+	assert_int_equal(scarce(file_read("a", 4, &data, &len, NULL)), 0);
+	free(data);
+	assert_int_equal(file_write("a", "", 0, 0600, NULL), 0);
+	assert_int_equal(scarce(file_read("a", 4, &data, &len, NULL)), 0);
+	free(data);
+	assert_int_equal(scarce(folder_make("b", 0700, NULL)), 0);
+	assert_int_equal(scarce(file_remove("a", NULL)), 0);
+	assert_int_equal(count_files(), 1);
+}
+
+static int fifo;
+
+static void write_late(int number)
+{
+	(void)number;
+	(void)!write(fifo, "late", 4);
+	close(fifo);
+}
+
+/* A signal in the middle of a read is no reason to give up. */
+static void test_read_is_interrupted(void **state)
+{
+	struct sigaction act = {.sa_handler = write_late}, old;
+	char *data cleanup(free_at) = NULL;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	fifo = open("fifo", O_RDWR | O_CLOEXEC);
+	assert_true(fifo >= 0);
+	assert_int_equal(sigaction(SIGALRM, &act, &old), 0);
+	ualarm(10000, 0);
+	assert_int_equal(file_read("fifo", 10, &data, &len, NULL), 0);
+	assert_string_equal(data, "late");
+	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
+}
+
+/* No more than so much room, no more than so many descriptors: what was there stays. */
+static void test_limits(void **state)
+{
+	struct rlimit old, small;
+	struct err e = {0};
+	int r, fd;
+
+	(void)state;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(file_write("a", "kept", 4, 0600, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	r = file_write("a", "other", 5, 0600, &e);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(r, -EFBIG);
+	assert_string_equal(e.text, "can't write a: File too large");
+
+	fd = fcntl(0, F_DUPFD, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	small = old;
+	small.rlim_cur = (rlim_t)fd + 1; /* for the folder */
+	close(fd);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+	r = file_write("a", "other", 5, 0600, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(r, -EMFILE);
+	assert_string_equal(e.text, "can't write a: Too many open files");
+	assert_content("a", "kept");
+	assert_int_equal(count_files(), 1);
+}
+
+/* A file system may know no locks. The last test, as that stays so in this process. */
+static void test_no_locks(void **state)
+{
+	struct sock_filter refuse_flock[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_flock, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOLCK),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {COUNT(refuse_flock), refuse_flock};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+	assert_int_equal(file_lock("lock", NULL, NULL, &e), -ENOLCK);
+	assert_string_equal(e.text, "can't lock lock: No locks available");
+	assert_int_equal(file_try_lock("lock", &e), -ENOLCK);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, enter, leave)
 
 int main(void)
@@ -269,6 +372,10 @@ int main(void)
 		TEST(test_lock_waits),
 		TEST(test_lock_can_be_interrupted),
 		TEST(test_lock_follows_no_link),
+		TEST(test_without_memory),
+		TEST(test_read_is_interrupted),
+		TEST(test_limits),
+		TEST(test_no_locks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

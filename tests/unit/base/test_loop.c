@@ -6,11 +6,17 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 
 struct fixture {
 	struct loop *loop;
@@ -136,6 +142,58 @@ static void test_a_restless_timer_starves_nobody(void **state)
 	loop_timer_clear(f->loop, &f->timers[0]);
 }
 
+/* The descriptor that is opened next. */
+static int next_descriptor(void)
+{
+	int fd = fcntl(0, F_DUPFD, 0);
+
+	close(fd);
+	return fd;
+}
+
+static void test_what_the_kernel_refuses(void **state)
+{
+	FILE *file = tmpfile();
+	struct rlimit old, small;
+	struct loop_watch *watch = NULL;
+	struct loop *loop = NULL;
+	struct err e = {0};
+	int fd = next_descriptor(), made;
+
+	(void)state;
+	assert_non_null(file);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	small = old;
+	small.rlim_cur = (rlim_t)fd;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+	made = loop_new(&loop, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(made, -EMFILE);
+	assert_string_equal(e.text, "epoll_create: Too many open files");
+	assert_null(loop);
+	assert_int_equal(scarce(loop_new(&loop, &e)), 0);
+	assert_int_equal(loop_watch(loop, fileno(file), EPOLLIN, remove_both, NULL, &watch, &e),
+			 -EPERM); /* an ordinary file is always ready */
+	assert_string_equal(e.text, "epoll_ctl: Operation not permitted");
+	assert_null(watch);
+	close(fd);
+	assert_int_equal(loop_run(loop, &e), -EBADF);
+	assert_string_equal(e.text, "epoll_wait: Bad file descriptor");
+	assert_int_equal(open("/dev/null", O_RDONLY | O_CLOEXEC), fd); /* for loop_free() */
+	loop_free(loop);
+	(void)fclose(file);
+}
+
+static void test_no_memory(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(scarce(loop_watch(f->loop, f->pipes[0][0], EPOLLIN, remove_both, f,
+					   &f->watches[0], NULL)),
+			 0);
+	loop_unwatch(f->loop, f->watches[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +204,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_restless_timer_starves_nobody, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+		cmocka_unit_test(test_what_the_kernel_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/term.h"
+#include "memory/memory.h"
 
 static void assert_safe(const char *text, const char *expected)
 {
@@ -179,6 +180,39 @@ static void test_table_as_text(void **state)
 					  "\033[31mweb1\033[0m  eight…\n");
 }
 
+static int make_table(struct buf *b)
+{
+	static const char *const titles[] = {"A", "B", NULL};
+	struct table *t cleanup(table_free_at) = table_new(titles);
+
+	buf_clear(b);
+	table_cell(t, PAINT_RED, "%s", "web1");
+	table_cell(t, PAINT_NONE, "%d", 12);
+	return table_text(t, 0, false, b);
+}
+
+static void test_table_without_memory(void **state)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	(void)state;
+	assert_int_equal(scarce(make_table(&b)), 0);
+	assert_string_equal(buf_text(&b), "A     B\nweb1  12\n");
+}
+
+static void test_table_on_a_full_disk(void **state)
+{
+	static const char *const titles[] = {"A", NULL};
+	struct table *t cleanup(table_free_at) = table_new(titles);
+	FILE *full = fopen("/dev/full", "we");
+
+	(void)state;
+	assert_non_null(full);
+	assert_int_equal(setvbuf(full, NULL, _IONBF, 0), 0);
+	assert_int_equal(table_print(t, full), -ENOSPC);
+	(void)fclose(full);
+}
+
 static void test_no_table(void **state)
 {
 	(void)state;
@@ -224,6 +258,8 @@ int main(void)
 		cmocka_unit_test(test_table_on_a_terminal),
 		cmocka_unit_test(test_table_as_text),
 		cmocka_unit_test(test_no_table),
+		cmocka_unit_test(test_table_without_memory),
+		cmocka_unit_test(test_table_on_a_full_disk),
 		cmocka_unit_test(test_human_count),
 	};
 
