@@ -201,7 +201,5 @@ size_t mail_clean_body(struct mail_clean *c, const char *bytes, size_t len, bool
 		put_end(c, out);
 		at = newline ? newline + 1 : end;
 	}
-	if (last && c->column > 0)
-		put_end(c, out);
 	return (size_t)(at - bytes);
 }

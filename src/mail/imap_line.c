@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 
-/* The literal that a line ends in ("{12}" or "{12+}"): its length, -1 for none, -2 for too much. */
+/* The literal that a line ends in ("{12}"): its length, -1 for none, -2 for too much. */
 static long literal_of(const char *line, size_t len)
 {
 	long n = 0;
@@ -17,8 +17,6 @@ static long literal_of(const char *line, size_t len)
 	if (len < 3 || line[len - 1] != '}')
 		return -1;
 	at = len - 1;
-	if (line[at - 1] == '+')
-		at--;
 	for (len = at; at > 0 && line[at - 1] >= '0' && line[at - 1] <= '9';)
 		at--;
 	if (at == len || at == 0 || line[at - 1] != '{')

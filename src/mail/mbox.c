@@ -288,12 +288,10 @@ static const char *find_from(const struct mbox_window *w, const char *at, const 
 	return NULL;
 }
 
-static enum mbox_event want_more(struct mbox_scan *s, const struct mbox_window *w, uint64_t pos)
+static enum mbox_event want_more(struct mbox_scan *s, uint64_t pos)
 {
 	s->pos = pos;
 	s->keep = pos > BEHIND ? pos - BEHIND : 0;
-	if (s->keep < w->at)
-		s->keep = w->at;
 	return MBOX_MORE;
 }
 
@@ -376,7 +374,7 @@ enum mbox_event mbox_scan_next(struct mbox_scan *s, const struct mbox_window *w,
 		}
 		switch (judge(s, w, line, at, &c)) {
 		case VERDICT_MORE:
-			return want_more(s, w, at);
+			return want_more(s, at);
 		case VERDICT_TEXT:
 			s->pos = at + 5;
 			continue;
@@ -395,7 +393,7 @@ enum mbox_event mbox_scan_next(struct mbox_scan *s, const struct mbox_window *w,
 	if (w->last)
 		return finish(s, w, message);
 	/* "From" may be cut by the window's end */
-	return want_more(s, w, stop - s->pos > 5 && s->pos < stop ? stop - 5 : s->pos);
+	return want_more(s, stop - s->pos > 5 && s->pos < stop ? stop - 5 : s->pos);
 }
 
 enum mbox_format mbox_decide(const struct mbox_seen *seen, char *why, size_t size)

@@ -495,7 +495,8 @@ static void test_mailboxes(void **state)
 		{"a & b", '/', "a &- b"},
 		{"~peter/mail/台北/日本語", '/', "~peter/mail/&U,BTFw-/&ZeVnLIqe-"}, /* RFC 3501 */
 		{"\xf0\x9f\x93\xac", '/', "&2D3c7A-"},
-		{"W\xf6rk", '/', "W&APY-rk"}, /* Latin 1 */
+		{"W\xf6rk", '/', "W&APY-rk"},		    /* Latin 1 */
+		{"\xf4\x90\x80\x80", '/', "&APQAkACAAIA-"}, /* behind the last letter of all */
 	};
 
 	(void)state;

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "mail/imap.h"
+#include "mail/imap_line.h"
 #include "mail/sasl.h"
 #include "memory/memory.h"
 
@@ -517,6 +518,80 @@ static void test_without_memory(void **state)
 	without_memory(false, "A6 APPEND \"In.Work\"" HEAD LEN "\r\n");
 }
 
+/* The answers may come in another order, one without what it is about; what else is told is passed
+ * over. */
+static void test_answers(void **state)
+{
+	struct talk t = {0};
+	uint32_t validity, uid;
+	static const char words[] = "[COPYUID 1 2 3] [APPENDUID 9 4] ok";
+
+	(void)state;
+	begin(&t, "LITERAL+ APPENDLIMIT=1000");
+	assert_int_equal(imap_size_max(t.i), 1000);
+	give(&t, "INBOX", NULL);
+	give(&t, "INBOX", NULL);
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n"
+		  "A4 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	says(&t, "* 1 EXISTS\r\nA4 NO no\r\nA3 OK done\r\n", "");
+	happened(&t, "sent0 refused1 ");
+	assert_true(imap_append_uid(words, sizeof(words) - 1, 0, &validity, &uid));
+	assert_int_equal(validity, 9);
+	assert_int_equal(uid, 4);
+	assert_int_equal(imap_quit(t.i), 0);
+	flush(&t, "A5 LOGOUT\r\n");
+	says(&t, "A5 OK without a BYE\r\n", "");
+	happened(&t, "closed ");
+	end(&t);
+}
+
+/* A mailbox that can't be looked into: it may have to be made. */
+static void test_doubt_about_no_mailbox(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+");
+	give(&t, "a", "<1@x>");
+	flush(&t, "A3 EXAMINE \"a\"\r\n");
+	says(&t, "A3 NO there is none\r\n", "A4 CREATE \"a\"\r\n");
+	end(&t);
+}
+
+/* "OK" to what has not left yet. */
+static void test_answer_before_the_body(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+");
+	give(&t, "INBOX", NULL);
+	assert_int_equal(imap_input(t.i, "A3 OK done\r\n", 12), 0);
+	while (pump_once(&t))
+		;
+	assert_int_equal(t.code, -EPROTO);
+	end(&t);
+}
+
+/* What somebody on the line has put behind the answer in clear is not taken for the server's. */
+static void test_starttls(void **state)
+{
+	struct imap_setup setup = {.tls = SMTP_TLS_REQUIRED};
+	static const char injected[] = "A2 OK go\r\n* PREAUTH hi\r\n";
+	struct talk t = {0};
+
+	(void)state;
+	assert_int_equal(imap_new(&t.i, &setup, &t.e), 0);
+	says(&t, "* OK hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4 STARTTLS\r\nA1 OK done\r\n", "A2 STARTTLS\r\n");
+	assert_int_equal(imap_input(t.i, injected, sizeof(injected) - 1), 0);
+	while (pump_once(&t))
+		;
+	assert_int_equal(t.code, -EPROTO);
+	assert_non_null(strstr(t.e.text, "somebody is on the line"));
+	end(&t);
+}
+
 static int log_in_without_memory(const struct sasl_login *login, const char *offer, struct imap **i,
 				 struct sasl **sasl, char said[200], struct err *e)
 {
@@ -587,6 +662,10 @@ int main(void)
 		cmocka_unit_test(test_fetch_below),
 		cmocka_unit_test(test_without_memory),
 		cmocka_unit_test(test_login_without_memory),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_doubt_about_no_mailbox),
+		cmocka_unit_test(test_answer_before_the_body),
+		cmocka_unit_test(test_starttls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,10 +13,12 @@
 #include "base/mem.h"
 #include "mail/clean.h"
 #include "mail/date.h"
+#include "mail/dkim.h"
 #include "mail/find.h"
 #include "mail/flags.h"
 #include "mail/header.h"
 #include "mail/labels.h"
+#include "memory/memory.h"
 
 /* Cleans text, its body in pieces that grow by step bytes. */
 static struct mail_facts clean(const char *text, size_t len, unsigned repair, enum mbox_quote quote,
@@ -135,6 +138,8 @@ static void test_names(void **state)
 	assert_int_equal(mail_names_add(&names, mail_thunderbird_names, &e), 0);
 	assert_true(mail_names_have(&names, "X-MOZILLA-status", 16));
 	assert_false(mail_names_have(&names, "X-Mozilla", 9));
+	assert_int_equal(scarce(mail_names_add(&names, " Fcc: , Bcc:", &e)), 0);
+	assert_true(mail_names_have(&names, "bcc", 3));
 	assert_true(mail_names_add(&names, "a b", &e) < 0);
 	assert_string_equal(e.text, "\"a b\" is not the name of a header");
 	mail_names_free(&names);
@@ -160,6 +165,43 @@ static int64_t date(const char *text)
 	struct mail_date d;
 
 	return mail_date_parse(text, strlen(text), &d) ? d.seconds : -1;
+}
+
+static void test_domains(void **state)
+{
+	static const char head[] = "DKIM-Signature: a=x; d = EX.test ; h= From : Subject\n"
+				   "From: a@mail.ex.test\nBcc: x\n\n";
+	struct mail_domain signer, author;
+	struct mail_names names = {0};
+	struct mail_field f;
+
+	(void)state;
+	assert_true(mail_head_find(head, sizeof(head) - 1, "DKIM-Signature", &f));
+	mail_dkim_domain(&f, &signer);
+	assert_string_equal(signer.name, "ex.test");
+	mail_domain_of("a@mail.ex.test", 14, &author);
+	assert_true(mail_domains_align(&signer, &author));
+	assert_true(mail_dkim_covers(&f, "from", 4));
+	assert_true(mail_dkim_covers(&f, "subject", 7));
+	assert_false(mail_dkim_covers(&f, "bcc", 3));
+	assert_int_equal(mail_names_add(&names, "Bcc", NULL), 0);
+	assert_false(mail_dkim_broken_by(head, sizeof(head) - 1, &names, &f));
+	assert_int_equal(mail_names_add(&names, "From", NULL), 0);
+	assert_true(mail_dkim_broken_by(head, sizeof(head) - 1, &names, &f));
+	mail_names_free(&names);
+}
+
+static void test_which_repairs(void **state)
+{
+	struct err e = {0};
+	unsigned repair = 0;
+
+	(void)state;
+	assert_int_equal(mail_repair_parse("cr,space", &repair, &e), 0);
+	assert_int_equal(repair, MAIL_REPAIR_CR | MAIL_REPAIR_SPACE);
+	assert_int_equal(mail_repair_parse("nul,tab", &repair, &e), -EINVAL);
+	assert_string_equal(e.text, "\"tab\" is no repair; there are nul, cr, long, space, all");
+	assert_int_equal(repair, MAIL_REPAIR_CR | MAIL_REPAIR_SPACE);
 }
 
 static void test_dates(void **state)
@@ -271,6 +313,8 @@ static void test_words(void **state)
 		{"=?KOI8-R?Q?=FC?= x", "=?KOI8-R?Q?=FC?= x"},
 		{"=?UTF-8?Q?=C", "=?UTF-8?Q?=C"},
 		{"=?UTF-8?Q?=C?=", "=C"},
+		{"=?ISO-8859-1?Q?f=FCr?=", "f\xc3\xbcr"},
+		{"=?UTF-8?B?w 7-w=?=", "\xc3\xbc"}, /* what is none of its letters is passed over */
 		{"=?UTF-8?B?w7w=?=  x ", "\xc3\xbc  x "},
 	};
 
@@ -340,13 +384,14 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verbatim),   cmocka_unit_test(test_unquote),
-		cmocka_unit_test(test_repairs),	   cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_names),	   cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_dates),	   cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_utf8),	   cmocka_unit_test(test_find),
-		cmocka_unit_test(test_old_labels), cmocka_unit_test(test_gmail_labels),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_verbatim),      cmocka_unit_test(test_unquote),
+		cmocka_unit_test(test_repairs),	      cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_names),	      cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_dates),	      cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_utf8),	      cmocka_unit_test(test_find),
+		cmocka_unit_test(test_old_labels),    cmocka_unit_test(test_gmail_labels),
+		cmocka_unit_test(test_words),	      cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_which_repairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,6 +367,93 @@ static void test_hostile(void **state)
 	free(endless);
 }
 
+/* What it says unasked, or not as it should. */
+static void test_early_and_late(void **state)
+{
+	const struct play idle = {
+		/* it closes after a while */
+		.count = 1,
+		.turns = {GREET, OK OK "354 go\r\n", OK, "421 4.4.2 idle\r\n"},
+		.events = "ready sent0:250 closed:421 ",
+	};
+	const struct play no_reset = {
+		.count = 1,
+		.turns = {GREET, "550 5.1.1 no\r\n503 none\r\n503 none\r\n", "500 what\r\n"},
+		.events = "ready refused0:550 ",
+		.code = -ECONNREFUSED,
+	};
+
+	(void)state;
+	play(&idle);
+	play(&no_reset);
+}
+
+/* A large body: the server may answer before it is all there, a chunk or the whole. */
+static void test_refused_midway(void **state)
+{
+	static const struct {
+		const char *ehlo, *ask, *refusal, *events;
+	} cases[] = {
+		{"250-me\r\n250 PIPELINING\r\n", OK OK "354 go\r\n", "552 5.3.4 too much\r\n",
+		 "ready refused0:552 closed:552 "},
+		{"250-me\r\n250-PIPELINING\r\n250 CHUNKING\r\n", OK OK, "552 5.3.4 too much\r\n",
+		 "ready refused0:552 "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talk t = {.count = 1};
+		struct smtp_setup setup = {0};
+		struct smtp_told told = {0};
+		char talked[200] = "";
+
+		begin(&t, &setup);
+		hear(&t, GREETING, false);
+		assert_int_equal(smtp_input(t.s, cases[i].ehlo, strlen(cases[i].ehlo)), 0);
+		assert_int_equal(smtp_next(t.s, &told, &t.e), SMTP_READY);
+		give_messages(&t);
+		pull_output(&t);
+		assert_int_equal(smtp_input(t.s, cases[i].ask, strlen(cases[i].ask)), 0);
+		assert_int_equal(smtp_next(t.s, &told, &t.e), SMTP_BODY);
+		assert_int_equal(smtp_body(t.s, "A: 1\r\n", 6, false), 0);
+		pull_output(&t);
+		assert_int_equal(smtp_input(t.s, cases[i].refusal, strlen(cases[i].refusal)), 0);
+		snprintf(talked, sizeof(talked), "ready ");
+		for (int event = SMTP_BODY; event != SMTP_WAIT && event != SMTP_CLOSED;) {
+			size_t len = strlen(talked);
+
+			event = smtp_next(t.s, &told, &t.e);
+			if (event == SMTP_DONE)
+				assert_string_equal(told.command, i == 0 ? "the message" : "BDAT");
+			if (event == SMTP_DONE || event == SMTP_CLOSED)
+				snprintf(talked + len, sizeof(talked) - len, "%s:%d ",
+					 event == SMTP_CLOSED	       ? "closed"
+					 : told.result == SMTP_REFUSED ? "refused0"
+								       : "other",
+					 told.reply.code);
+		}
+		assert_string_equal(talked, cases[i].events);
+		end(&t);
+	}
+}
+
+static void test_addresses(void **state)
+{
+	static const char *const bad[] = {"a>@x", "<a@x", "a@x\r\nRCPT TO:<c@x>"};
+	struct smtp *s = NULL;
+	struct err e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct smtp_setup from = {.hello = "me", .sender = bad[i], .recipient = "b@y"};
+		struct smtp_setup to = {.hello = "me", .sender = "a@x", .recipient = bad[i]};
+
+		assert_int_equal(smtp_new(&s, &from, &e), -EINVAL);
+		assert_int_equal(smtp_new(&s, &to, &e), -EINVAL);
+	}
+	assert_null(s);
+}
+
 static void test_starttls(void **state)
 {
 	static const char ehlo[] = "250-me\r\n250-STARTTLS\r\n250 PIPELINING\r\n";
@@ -433,6 +520,8 @@ static void test_login(void **state)
 	const char *const cram[] = {
 		"334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n", "235 ok\r\n",
 		NULL};
+	/* it says why as JSON, in base64, and wants a word to that */
+	const char *const why[] = {"334 eyJzdGF0dXMiOiI0MDEifQ==\r\n", "535 no\r\n", NULL};
 	const char *const none[] = {NULL};
 
 	(void)state;
@@ -449,16 +538,22 @@ static void test_login(void **state)
 	      EHLO "AUTH OAUTHBEARER "
 		   "bixhPWpvZSwBaG9zdD14AXBvcnQ9MjUBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n",
 	      -EACCES);
+	login("OAUTHBEARER", why, true, false,
+	      EHLO "AUTH OAUTHBEARER "
+		   "bixhPWpvZSwBaG9zdD14AXBvcnQ9MjUBYXV0aD1CZWFyZXIgc2VjcmV0AQE=\r\n"
+		   "AQ==\r\n",
+	      -EACCES);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_data),	cmocka_unit_test(test_lockstep),
-		cmocka_unit_test(test_bdat),	cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_losses),	cmocka_unit_test(test_never_left),
-		cmocka_unit_test(test_hostile), cmocka_unit_test(test_starttls),
-		cmocka_unit_test(test_login),
+		cmocka_unit_test(test_data),	       cmocka_unit_test(test_lockstep),
+		cmocka_unit_test(test_bdat),	       cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_losses),	       cmocka_unit_test(test_never_left),
+		cmocka_unit_test(test_hostile),	       cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_login),	       cmocka_unit_test(test_early_and_late),
+		cmocka_unit_test(test_refused_midway), cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
