@@ -28,16 +28,15 @@ static int end_last(int fd, const char *path, struct err *e)
 {
 	char end[2] = "";
 	struct stat st;
+	ssize_t n = fstat(fd, &st);
 
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "cannot look at %s", path);
-	if (st.st_size == 0)
+	if (n == 0 && st.st_size == 0)
 		return 0;
-	if (pread(fd, end, 2, st.st_size > 2 ? st.st_size - 2 : 0) < 0)
-		return err_sys(e, -errno, "cannot read %s", path);
-	if (memcmp(end, "\n\n", 2) != 0 && write(fd, "\n\n", 2) != 2)
-		return err_sys(e, -errno, "cannot write %s", path);
-	return 0;
+	if (n == 0)
+		n = pread(fd, end, 2, st.st_size > 2 ? st.st_size - 2 : 0);
+	if (n >= 0 && memcmp(end, "\n\n", 2) != 0)
+		n = write(fd, "\n\n", 2);
+	return n < 0 ? err_sys(e, -errno, "cannot write %s", path) : 0;
 }
 
 int rejects_open(struct rejects **r, const char *path, struct err *e)

@@ -58,6 +58,13 @@ int store_look(int fd, const char *name, enum store_looks *looks, struct err *e)
 	return 0;
 }
 
+char *store_path(const char *folder, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s%s%s", folder, *name ? "/" : "", name) < 0 ? NULL : path;
+}
+
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
 		     size_t *index, struct err *e)
 {

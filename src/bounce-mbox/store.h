@@ -95,6 +95,8 @@ int store_changed(const struct store *a, size_t folder, struct err *e);
 /* Private: shared by the source files of the archive. */
 int store_sort(struct store *a, struct err *e);
 int store_no_memory(struct err *e);
+/* "FOLDER/NAME", FOLDER alone where the name is empty; to be freed. NULL: no memory. */
+char *store_path(const char *folder, const char *name);
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
 		     size_t *index, struct err *e);
 int store_add_mbox(struct store *a, const char *name, const char *path, int copy,

@@ -157,18 +157,10 @@ static int add_letter(struct store *a, size_t folder, const char *name, const st
 	return r < 0 ? r : store_add_item(a, folder, &m, at, wishes, e);
 }
 
-/* The file's path, to be freed; NULL: no memory. */
-static char *path_of(const struct folder *f, const char *name)
-{
-	char *path = NULL;
-
-	return asprintf(&path, *name ? "%s/%s" : "%s%s", f->path, name) < 0 ? NULL : path;
-}
-
 int store_add_file(struct store *a, size_t folder, const char *name,
 		   const struct store_wishes *wishes, struct err *e)
 {
-	char *path cleanup(free_at) = path_of(&a->folders[folder], name);
+	char *path cleanup(free_at) = store_path(a->folders[folder].path, name);
 	struct letter l = {.fd = -1};
 	int r = path ? open_letter(&l, path, a->temporary, e) : store_no_memory(e);
 
@@ -200,7 +192,7 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 int store_open_file(struct store *a, const struct item *item, struct err *e)
 {
 	const struct folder *f = &a->folders[item->folder];
-	char *path cleanup(free_at) = path_of(f, a->names + item->at);
+	char *path cleanup(free_at) = store_path(f->path, a->names + item->at);
 	struct letter l = {.fd = -1};
 	int r;
 

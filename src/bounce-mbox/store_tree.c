@@ -55,10 +55,10 @@ enum what { IS_NOTHING, IS_FOLDER, IS_OTHER };
 
 static int look(const char *path, const char *name, enum what *what, struct err *e)
 {
-	char *full cleanup(free_at) = NULL;
+	char *full cleanup(free_at) = store_path(path, name);
 	struct stat st;
 
-	if (asprintf(&full, "%s/%s", path, name) < 0)
+	if (!full)
 		return store_no_memory(e);
 	if (stat(full, &st) == 0)
 		*what = S_ISDIR(st.st_mode) ? IS_FOLDER : IS_OTHER;
@@ -165,11 +165,11 @@ static char *name_in(const struct place *p, const char *entry)
 
 static int add_files(struct walk *w, size_t folder, const char *under, struct err *e)
 {
-	char *path cleanup(free_at) = NULL;
+	char *path cleanup(free_at) = store_path(w->store->folders[folder].path, under);
 	struct dirent **entries;
 	int count, r = 0;
 
-	if (asprintf(&path, "%s/%s", w->store->folders[folder].path, under) < 0)
+	if (!path)
 		return store_no_memory(e);
 	count = scandir(path, &entries, visible, alphasort);
 	if (count < 0)
@@ -179,10 +179,9 @@ static int add_files(struct walk *w, size_t folder, const char *under, struct er
 
 		if (entries[i]->d_name[0] == '.')
 			continue;
-		if (asprintf(&name, "%s/%s", under, entries[i]->d_name) < 0)
-			r = store_no_memory(e);
-		else
-			r = store_add_file(w->store, folder, name, w->wishes, e);
+		name = store_path(under, entries[i]->d_name);
+		r = name ? store_add_file(w->store, folder, name, w->wishes, e)
+			 : store_no_memory(e);
 	}
 	free_entries(entries, count);
 	return r;
@@ -190,12 +189,13 @@ static int add_files(struct walk *w, size_t folder, const char *under, struct er
 
 static int read_letters(struct walk *w, size_t folder, const char *path, struct err *e)
 {
-	char *file cleanup(free_at) = NULL, *text cleanup(free_at) = NULL;
+	char *file cleanup(free_at) = store_path(path, "dovecot-keywords");
+	char *text cleanup(free_at) = NULL;
 	struct mail_letters *letters;
 	size_t len = 0;
 	int r;
 
-	if (asprintf(&file, "%s/dovecot-keywords", path) < 0)
+	if (!file)
 		return store_no_memory(e);
 	r = file_read(file, KEYWORDS_MAX, &text, &len, e);
 	if (r < 0)
@@ -267,10 +267,11 @@ static bool is_letter(const char *entry)
 
 static int add_entry(struct walk *w, struct place *p, const char *entry, struct err *e)
 {
-	char *full cleanup(free_at) = NULL, *name cleanup(free_at) = name_in(p, entry);
+	char *full cleanup(free_at) = store_path(p->path, entry);
+	char *name cleanup(free_at) = name_in(p, entry);
 	struct stat st;
 
-	if (!name || asprintf(&full, "%s/%s", p->path, entry) < 0)
+	if (!full || !name)
 		return store_no_memory(e);
 	if (lstat(full, &st) < 0)
 		return err_sys(e, -errno, "cannot look at %s", full);
@@ -377,14 +378,15 @@ static int walk_account(struct walk *w, const char *path, struct err *e)
 
 static int walk_accounts(struct walk *w, const char *profile, struct err *e)
 {
-	char *path cleanup(free_at) = NULL, *text cleanup(free_at) = NULL;
+	char *path cleanup(free_at) = store_path(profile, "prefs.js");
+	char *text cleanup(free_at) = NULL;
 	struct buf directory cleanup(buf_free) = {0};
 	struct cursor c;
 	const char *line;
 	size_t len = 0;
 	int r;
 
-	if (asprintf(&path, "%s/prefs.js", profile) < 0)
+	if (!path)
 		return store_no_memory(e);
 	r = file_read(path, PREFS_MAX, &text, &len, e);
 	c = cursor_of(text, r < 0 ? 0 : len);
@@ -407,9 +409,8 @@ static int walk_profile(struct walk *w, const struct place *p, const struct kind
 
 		if (!there[i])
 			continue;
-		if (asprintf(&full, "%s/%s", p->path, stores[i]) < 0)
-			return store_no_memory(e);
-		r = walk(w, full, p->name, false, e);
+		full = store_path(p->path, stores[i]);
+		r = full ? walk(w, full, p->name, false, e) : store_no_memory(e);
 	}
 	return r < 0 ? r : walk_accounts(w, p->path, e);
 }

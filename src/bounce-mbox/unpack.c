@@ -42,8 +42,9 @@ int store_temporary(const char *folder, int *fd, struct err *e)
 	*fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (*fd >= 0)
 		return 0;
-	if (asprintf(&path, "%s/bounce-mbox.XXXXXX", folder) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	path = store_path(folder, "bounce-mbox.XXXXXX");
+	if (!path)
+		return store_no_memory(e);
 	*fd = mkostemp(path, O_CLOEXEC);
 	if (*fd < 0)
 		return err_sys(e, -errno, "cannot make a temporary file in %s", folder);
@@ -75,7 +76,7 @@ static int copy_all(struct archive *reader, int to, const char *name, enum unpac
 	bool wanted = what != UNPACK_MBOX;
 
 	if (!bytes)
-		return err_set(e, -ENOMEM, "out of memory");
+		return store_no_memory(e);
 	int r = archive_read_next_header(reader, &entry);
 
 	if (r == ARCHIVE_EOF)
@@ -120,7 +121,7 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 		return r;
 	reader = archive_read_new();
 	if (!reader)
-		return err_set(e, -ENOMEM, "out of memory");
+		return store_no_memory(e);
 	archive_read_support_filter_gzip(reader);
 	archive_read_support_filter_xz(reader);
 	archive_read_support_filter_zstd(reader);
