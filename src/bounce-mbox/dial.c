@@ -5,28 +5,26 @@
 #include <poll.h>
 
 #include "base/err.h"
-#include "base/sig.h"
 #include "bounce-mbox/link.h"
 #include "bounce-mbox/run.h"
 #include "bounce-mbox/sender.h"
 
+/* Ctrl-C ends the program at once: nothing is under way. */
 static int turn(struct link *l, struct link_owner *owner, struct err *e)
 {
-	const struct run *run = owner->run;
-	struct pollfd fds[2] = {{.events = POLLIN}, {.fd = run->stop_fd, .events = POLLIN}};
+	const struct options *options = owner->run->options;
+	struct pollfd poller;
 	int r = link_flush(l, e);
 
 	if (r < 0 || !link_is_open(l))
 		return r;
-	fds[0] = (struct pollfd){link_fd(l), link_events(l), 0};
-	(void)poll(fds, 2, 100);
+	poller = (struct pollfd){link_fd(l), link_events(l), 0};
+	(void)poll(&poller, 1, 100);
 	owner->now = sender_now();
-	if (run->stop_fd >= 0 && sig_wait(run->stop_fd, 0) > 0)
-		return err_set(e, -EINTR, "stopped");
 	r = link_hear(l, e);
 	if (r == 0 && owner->now > link_deadline(l))
-		r = err_set(e, -ETIMEDOUT, "%s has not said a word for %d s",
-			    run->options->target.shown, run->options->timeout);
+		r = err_set(e, -ETIMEDOUT, "%s has not said a word for %d s", options->target.shown,
+			    options->timeout);
 	return r;
 }
 

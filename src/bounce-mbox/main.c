@@ -228,13 +228,12 @@ static int check(struct run *run, struct err *e)
 {
 	uint64_t risky = 0;
 	int r = run_check(run, &risky, e);
-	double count = (double)run->store->count;
-	double seconds = (double)run->pace.interval / 1e6 * count;
+	double count = (double)run->store->count, per_day = run->pace.per_day;
+	double by_pauses = (double)run->pace.interval / 1e6 * count;
+	double by_days = per_day > 0 ? count / per_day * 86400 : 0;
 
-	if (run->pace.per_day > 0 && count > run->pace.per_day)
-		seconds = count / run->pace.per_day * 86400;
 	if (r == 0)
-		report_checked(run->report, risky, seconds);
+		report_checked(run->report, risky, by_pauses > by_days ? by_pauses : by_days);
 	return r;
 }
 

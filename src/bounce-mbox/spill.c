@@ -101,13 +101,13 @@ int spill_read(const struct spill *s, size_t at, void *bytes, size_t len, struct
 	for (char *to = bytes; len > 0;) {
 		ssize_t n = pread(s->fd, to, len, (off_t)at);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
+		if (n == 0 || (n < 0 && errno != EINTR))
 			return err_sys(e, n < 0 ? -errno : -EIO, "cannot read a temporary file");
-		to += n;
-		at += (size_t)n;
-		len -= (size_t)n;
+		if (n > 0) {
+			to += n;
+			at += (size_t)n;
+			len -= (size_t)n;
+		}
 	}
 	return 0;
 }

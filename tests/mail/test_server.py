@@ -9,8 +9,10 @@ import os
 import pty
 import re
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -473,3 +475,89 @@ def test_check_tells_what_to_repair(smtp, mbox):
     server = smtp(answer=lambda verb, *_: EOFError() if verb == 'EHLO' else None)
     done = bounce('--check', path, 'me@new.test', server.url)
     assert 'the server cannot be asked for its limits: ' in done.err and 'closed the connection' in done.err
+
+
+def test_check_asks_in_vain(smtp, mbox):
+    """A silent server, and one that closes right behind its answer, before anything was made of that."""
+    path = mbox(b'From: me@new.test\nno field\n' + message(0))
+    silent = smtp(answer=lambda verb, *_: b'' if verb == 'EHLO' else None)
+    done = bounce('--check', '--timeout', '1', path, 'me@new.test', silent.url)
+    assert done.code == 0 and 'limits: ' in done.err and 'has not said a word for 1 s' in done.err
+
+    def answer(verb, _number, server):
+        if verb != 'EHLO':
+            return None
+        process[0].send_signal(signal.SIGSTOP)
+        connection[0].sendall(server.hello())
+        connection[0].shutdown(socket.SHUT_RDWR)
+        process[0].send_signal(signal.SIGCONT)
+        return EOFError()
+    server, process, connection = smtp(answer=answer), [], []
+    talk = server.talk
+    server.talk = lambda sockets: (connection.append(sockets[0]), talk(sockets))
+    with server.lock:
+        process.append(bounce('--check', path, 'me@new.test', server.url, popen=True))
+    err = process[0].communicate(timeout=20)[1].decode()
+    assert process[0].returncode == 0 and f'limits: {server.url} closed the connection' in err, err
+
+
+def test_check_knows_both_limits(smtp, mbox):
+    """Pauses of 1.1 s let fewer through in a day than the 86,400 that are allowed."""
+    path = mbox(*[b'From: me@new.test\nDate: Sat, 23 Aug 2008 10:00:00 +0000\n\nx\n'] * 86410)
+    done = bounce('--json', '--check', '--provider', 'gmail', path, 'me@new.test', smtp().url, fast=False)
+    assert done.sums['expected_seconds'] == 95051, done.sums
+
+
+def test_silence_in_the_handshake(mbox):
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        url = f'smtps://127.0.0.1:{listener.getsockname()[1]}'
+        done = bounce('--timeout', '1', mbox(message(0)), 'me@new.test', url)
+    assert done.code == 1 and f'the TLS handshake with {url}: Connection timed out' in done.err
+
+
+def test_no_password_without_a_terminal(smtp, mbox):
+    done = subprocess.run([PROGRAM, '--user', 'joe', mbox(message(0)), 'me@new.test', smtp().url], timeout=20,
+                          capture_output=True, text=True, check=False, start_new_session=True)
+    assert done.returncode == 1 and 'no password: give --password-file or --password-command' in done.stderr
+
+
+def test_in_words(smtp, mbox, tmp_path):
+    """Without --json: what was found, and what is in doubt."""
+    server = smtp(answer=lambda verb, *_: EOFError() if verb == 'DOT' else None)
+    done = bounce('-j', tmp_path / 'j', mbox(message(0)), 'me@new.test', server.url, fast=False)
+    assert done.code == 1 and 'failed 1 (1 in doubt)' in done.out
+    letters = tmp_path / 'letters'
+    letters.mkdir()
+    (letters / '1.eml').write_bytes(message(1))
+    assert f'{letters}: 1 message, .eml (it has .eml files)' in bounce('--dry-run', letters, fast=False).err
+
+
+def test_a_long_pause_parts(smtp, mbox, tmp_path):
+    """For longer than 20 s no connection is kept."""
+    process = []
+
+    def answer(verb, *_):
+        if verb == 'QUIT':
+            process[0].send_signal(signal.SIGINT)
+    server = smtp(answer=answer)
+    with server.lock:
+        process.append(bounce('-d', '60', '-j', tmp_path / 'j', mbox(message(0), message(1)), 'me@new.test', server.url,
+                              fast=False, popen=True))
+    out = process[0].communicate(timeout=20)[0].decode()
+    assert 'sent 1 ' in out and 'left: 1' in out and server.messages == [crlf(message(0))]
+
+
+def test_the_other_loopback(smtp, mbox):
+    """A password goes in clear to this machine itself, by IPv6 too."""
+    server = smtp(extensions=(b'AUTH PLAIN',), answer=lambda verb, *_: b'235 ok\r\n' if verb == 'AUTH' else None)
+    listener = socket.create_server(('::1', 0), family=socket.AF_INET6)
+
+    def accept():
+        server.serve(listener.accept()[0])
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    done = bounce('--user', 'joe', '--password-command', 'echo secret', mbox(message(0)), 'me@new.test',
+                  f'smtp://[::1]:{listener.getsockname()[1]}')
+    listener.close()
+    assert done.code == 0 and server.messages == [crlf(message(0))], done.err
+    thread.join(10)

@@ -2,6 +2,7 @@
 /* The pure parts of the program: where mail goes, how fast, and what the journal makes of its
  * lines. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -225,6 +228,70 @@ static void test_unknown_boots(void **state)
 	unlink(path);
 }
 
+static void put_journal_line(int fd, const char *line)
+{
+	dprintf(fd, "@%08x %s\n", journal_line_sum(line, strlen(line)), line);
+}
+
+/* Of what left, only what is less than a day old counts. */
+static void test_old_lines(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX", line[100];
+	char key[2 * KEY_BYTES + 1];
+	int fd = mkstemp(path);
+	uint32_t parts[DAY_PARTS], sum = 0;
+	struct journal *j = NULL;
+
+	(void)state;
+	memset(key, 'a', sizeof(key) - 1);
+	key[sizeof(key) - 1] = 0;
+	put_journal_line(fd, "at 1000");
+	snprintf(line, sizeof(line), "go %s", key);
+	put_journal_line(fd, line);
+	snprintf(line, sizeof(line), "at %lld", (long long)time(NULL));
+	put_journal_line(fd, line);
+	snprintf(line, sizeof(line), "go %s", key);
+	put_journal_line(fd, line);
+	close(fd);
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	journal_recent(j, parts);
+	for (size_t i = 0; i < DAY_PARTS; i++)
+		sum += parts[i];
+	assert_int_equal(sum, 1);
+	journal_close(j);
+	unlink(path);
+}
+
+/* A torn end that can't be cut off, lines that can't be had on the disk. */
+static void test_what_the_kernel_refuses(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX", sealed[40];
+	int fd = memfd_create("journal", MFD_CLOEXEC | MFD_ALLOW_SEALING), ends[2];
+	struct journal *j = NULL;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(write(fd, "@0000", 5), 5);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	snprintf(sealed, sizeof(sealed), "/proc/self/fd/%d", fd);
+	assert_int_equal(journal_open(&j, sealed, "boot", &e), -EPERM);
+	assert_non_null(strstr(e.text, "cannot heal the journal /proc/self/fd/"));
+	close(fd);
+
+	fd = mkstemp(path);
+	close(fd);
+	assert_int_equal(journal_open(&j, path, "boot", &e), 0);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(dup2(ends[1], j->fd), j->fd); /* a pipe has no disk */
+	journal_run(j, 1, "smtp://x");
+	assert_int_equal(journal_sync(j, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "to the disk: Invalid argument"));
+	journal_close(j);
+	close(ends[0]);
+	close(ends[1]);
+	unlink(path);
+}
+
 /* Lines that are whole, and make no sense, hide nothing. */
 static void test_odd_lines(void **state)
 {
@@ -242,7 +309,7 @@ static void test_odd_lines(void **state)
 		struct journal *j = NULL;
 		struct err e = {0};
 
-		dprintf(fd, "@%08x %s\n", journal_line_sum(line, strlen(line)), line);
+		put_journal_line(fd, line);
 		close(fd);
 		assert_int_equal(journal_open(&j, path, "boot", &e), cases[i].code);
 		assert_true(cases[i].code == 0 || strstr(e.text, "line 1 of the journal"));
@@ -403,6 +470,42 @@ static void test_order(void **state)
 	store_free(&store);
 }
 
+/* Over the heap, and on within the file: what was there stays, wherever it is read. */
+static void test_spill(void **state)
+{
+	static const size_t rooms[] = {1000, 9000000, 30000000, 60000000};
+	struct spill s = {0};
+	struct err e = {0};
+	char text[5];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rooms); i++) {
+		assert_int_equal(scarce(spill_grow(&s, rooms[i], "/tmp", &e)), 0);
+		assert_int_equal(s.mapped, i > 0);
+		if (i == 0)
+			memcpy((char *)s.bytes + 100, "here", 5);
+		((char *)s.bytes)[rooms[i] - 1] = 'x';
+		spill_rest(&s);
+		assert_int_equal(spill_read(&s, 100, text, sizeof(text), &e), 0);
+		assert_string_equal(text, "here");
+	}
+	/* beyond its end */
+	assert_int_equal(spill_read(&s, s.room, text, sizeof(text), &e), -EIO);
+	spill_free(&s);
+}
+
+/* More of them than can be counted. */
+static void test_full_table(void **state)
+{
+	struct journal_table table = {.count = UINT32_MAX - 1};
+	const unsigned char key[KEY_BYTES] = {1};
+	struct err e = {0};
+
+	(void)state;
+	assert_null(journal_table_make(&table, key, "", &e));
+	assert_int_equal(e.code, -ENOMEM);
+}
+
 /* A journal's tables, grown over the heap: nothing is lost on the way to the file. */
 static void test_spilled_tables(void **state)
 {
@@ -527,6 +630,10 @@ int main(void)
 		cmocka_unit_test(test_odd_lines),
 		cmocka_unit_test(test_lines_without_memory),
 		cmocka_unit_test(test_no_room_for_a_uid),
+		cmocka_unit_test(test_spill),
+		cmocka_unit_test(test_full_table),
+		cmocka_unit_test(test_old_lines),
+		cmocka_unit_test(test_what_the_kernel_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
