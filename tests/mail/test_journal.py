@@ -2,7 +2,9 @@
 """Nothing is lost, and nothing is sent twice but what was reported in doubt, wherever it dies."""
 import collections
 import pathlib
+import re
 import signal
+import time
 
 import pytest
 from conftest import bounce, crlf, message
@@ -183,3 +185,26 @@ def test_ctrl_c_ends_after_the_message_under_way(smtp, mbox, tmp_path):
     assert done.sums['in_doubt'] == 0
     assert sorted(server.messages) == sorted(crlf(message(n)) for n in range(50))
     assert b'left: 4' in out and b'without --journal' not in err
+
+
+def line(text):
+    """With its checksum: FNV-1a, folded."""
+    value = 0xcbf29ce484222325
+    for byte in text:
+        value = (value ^ byte) * 0x100000001b3 & (1 << 64) - 1
+    return b'@%08x %s\n' % ((value ^ value >> 32) & 0xffffffff, text)
+
+
+def test_a_used_up_day(smtp, mbox, tmp_path):
+    """What earlier runs sent counts: the next one waits, and says how long."""
+    journal, server = tmp_path / 'journal', smtp()
+    journal.write_bytes(line(b'at %d' % time.time()) + line(b'go ' + b'a' * 64) * 28800)
+    process = bounce('--provider', 'office365', '-j', journal, mbox(message(0)), 'me@new.test', server.url, popen=True,
+                     fast=False)
+    for said in process.stderr:
+        if b'of a day are sent' in said:
+            break
+    process.send_signal(signal.SIGINT)
+    out = process.communicate(timeout=20)[0]
+    assert re.fullmatch(rb'bounce-mbox: the 28800 messages of a day are sent; going on in 24\.\d hours\n', said), said
+    assert process.returncode == 1 and b'left: 1' in out and server.accepted == 0
