@@ -224,7 +224,7 @@ static int hear_event(struct link *l, enum smtp_event event, const struct smtp_t
 		if (r < 0)
 			return r;
 		l->owner->tls_seen = true;
-		return talk_encrypted(&l->talk);
+		return talk_encrypted(&l->talk) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 	case SMTP_READY:
 		l->ready = true;
 		return 0;
