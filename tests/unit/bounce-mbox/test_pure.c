@@ -482,6 +482,7 @@ static void test_spill(void **state)
 	for (size_t i = 0; i < COUNT(rooms); i++) {
 		assert_int_equal(scarce(spill_grow(&s, rooms[i], "/tmp", &e)), 0);
 		assert_int_equal(s.mapped, i > 0);
+		assert_non_null(s.bytes);
 		if (i == 0)
 			memcpy((char *)s.bytes + 100, "here", 5);
 		((char *)s.bytes)[rooms[i] - 1] = 'x';

@@ -159,7 +159,9 @@ static void test_reads_no_further(void **state)
 	assert_string_equal(e.text, "cannot read a pipe: Illegal seek");
 	store_free(&store);
 
-	assert_int_equal(store_add_letter(&store, "a.emlx", dup(closed), &wishes, &e), -EBADF);
+	assert_int_equal(store_add_letter(&store, "a.emlx", fcntl(closed, F_DUPFD_CLOEXEC, 3),
+					  &wishes, &e),
+			 -EBADF);
 	assert_string_equal(e.text, "cannot read a.emlx: Bad file descriptor");
 	assert_int_equal(store_add_letter(&store, "a.eml", closed, &wishes, &e), -EBADF);
 	assert_string_equal(e.text, "cannot read a.eml: Bad file descriptor");
