@@ -60,9 +60,7 @@ int store_look(int fd, const char *name, enum store_looks *looks, struct err *e)
 
 char *store_path(const char *folder, const char *name)
 {
-	char *path;
-
-	return asprintf(&path, "%s%s%s", folder, *name ? "/" : "", name) < 0 ? NULL : path;
+	return string_fmt("%s%s%s", folder, *name ? "/" : "", name);
 }
 
 int store_add_folder(struct store *a, const char *name, const char *path, enum folder_kind kind,
