@@ -259,8 +259,9 @@ static json_t *state_object(const struct rest_call *call, const struct view *vie
 	struct stats stats cleanup(stats_free) = {0};
 	struct stats_session none = {0}, *s = &none;
 
-	if (stats_take(&view->plan, &view->host, st->session->name, &stats, NULL) == 0 &&
-	    stats.count > 0)
+	if (stats_take(&view->plan, &view->host, st->session->name, &stats, NULL) < 0)
+		return NULL;
+	if (stats.count > 0)
 		s = &stats.items[0];
 	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:s?, s:o, s:I, s:I, s:I, s:I, s:I}", "state",
 			 state_name(show_state(st)), "reasons", show_reasons(st), "planned",

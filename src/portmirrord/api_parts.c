@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The parts of a mirror: its sources (selectors), and its taps (the ports that they mean now). */
+#include <errno.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -16,15 +17,17 @@ static json_t *source_object(const struct rest_call *call, const struct selector
 {
 	const struct host *host = host_of(call);
 	struct ifindexes found = {0};
-	json_t *ports = json_array();
+	/* What else can't be resolved matches nothing; the mirror's reasons tell why. */
+	bool lacked = selector_resolve(source, &host->links, &host->vms, &found, NULL) == -ENOMEM;
+	json_t *ports = lacked ? NULL : json_array();
 
-	/* What can't be resolved matches nothing; the mirror's reasons tell why. */
-	(void)selector_resolve(source, &host->links, &host->vms, &found, NULL);
 	for (size_t i = 0; ports && i < found.count; i++) {
 		const struct nl_link *link = nl_link_by_index(&host->links, found.items[i]);
 
-		if (link)
-			json_array_append_new(ports, api_port_link(call, link));
+		if (link && json_array_append_new(ports, api_port_link(call, link)) < 0) {
+			json_decref(ports);
+			ports = NULL;
+		}
 	}
 	ifindexes_free(&found);
 	return json_pack("{s:s, s:s, s:o}", "id", source->text, "selector", source->text, "ports",

@@ -312,8 +312,10 @@ static int open_parts(struct keeper *k, struct err *e)
 	char *path cleanup(free_at) = NULL;
 	int r = folder_make(k->folder, 0755, e);
 
-	if (r == 0 && asprintf(&path, "%s/events", k->folder) < 0)
+	if (r == 0 && asprintf(&path, "%s/events", k->folder) < 0) {
+		path = NULL; /* asprintf(3): it is undefined */
 		r = err_set(e, -ENOMEM, "out of memory");
+	}
 	if (r == 0)
 		r = events_open(path, &k->events, e);
 	if (r == 0)

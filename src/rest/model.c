@@ -218,11 +218,14 @@ static int make_sample(const struct rest_type *type, json_t **sample, struct err
 			continue;
 		if (json_read(text, strlen(text), "sample", &value, e) < 0)
 			return e->code;
+		errno = 0;
 		if (field_set(made, field->name, value) < 0)
-			return err_set(e, -EINVAL,
-				       "the attribute %s: its name goes through another "
-				       "one that is no object",
-				       field->name);
+			return errno == ENOMEM
+				       ? err_set(e, -ENOMEM, "out of memory")
+				       : err_set(e, -EINVAL,
+						 "the attribute %s: its name goes through another "
+						 "one that is no object",
+						 field->name);
 	}
 	*sample = take(made);
 	return 0;

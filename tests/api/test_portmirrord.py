@@ -7,6 +7,7 @@ import pathlib
 import re
 import resource
 import select
+import signal
 import subprocess
 import time
 
@@ -535,6 +536,18 @@ def test_checks_leave_no_memory_in_the_daemon(lab, daemon):
     assert daemon.memory() - before < 4 << 20
 
 
+def test_a_check_that_is_killed_is_told(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    started = daemon.act('ids', type='check', seconds=3000)
+    os.kill(daemon.children()[0], signal.SIGKILL)
+    failed = until(lambda: (v := daemon.get(started.headers['location']).value)['status'] != '202 Accepted' and v)
+    assert failed['status'].startswith('500 ')
+    action, = daemon.get('/api/mirrors/ids/actions').value
+    assert action['state'] == 'failed' and 'ended before its time' in action['reason'], action
+    assert daemon.children() == []
+    checked(lab, daemon, daemon.act('ids', type='check', seconds=0.2))
+
+
 def test_a_check_ends_with_its_daemon(lab, root):
     daemon = Daemon(lab.host, root)
     daemon.post('/api/mirrors', IDS)
@@ -600,6 +613,8 @@ def test_metrics_are_what_prometheus_takes(lab, daemon):
     assert result.returncode == 0, result.stdout + result.stderr
     assert 'portmirror_sessions{state="whole"} 1' in text
     assert 'portmirror_source_frames_total{session="ids",port="vnet1",direction="sent"} 3' in text
+    lab.host.run('ip', 'link', 'set', 'vnet2', 'down', 'name', '"\\')
+    until(lambda: r'port="\"\\"' in metrics())
 
 
 def test_the_first_page_tells_how_it_stands(daemon):

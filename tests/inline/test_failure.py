@@ -354,6 +354,8 @@ def test_doctor_and_check_tell_an_appliance_that_forwards_nothing(lab, pm, inlin
     assert 'appliance-silent' in {f['name'] for f in pm.json('doctor', status=1)}
     proof = pm.json('check', 'ips', '--seconds', 0.3, status=1)
     assert proof['verdict'] == 'broken' and proof['probes']['outward']['came'] == 0
+    pm('bypass', 'ips')
+    assert 'ips is not carried out: ' in pm('check', 'ips', status=1).stderr
 
 
 def test_doctor_finds_an_mtu_that_is_too_small(lab, pm, inline, appliance):

@@ -202,6 +202,8 @@ def test_what_can_not_be(lab, pm, appliance, before, arguments, words):
      'appliance: "hub" is not known; it is wire or bridge'),
     (('--guard', 'port:a', '--through', 'port:b,port:c', '--on-failure', 'open', '--probe-interval',
       '5'), 'milliseconds from 10 to 60000'),
+    (('--guard', 'port:a', '--through', 'b,port:c', '--on-failure', 'open'), 'through[0]: '),
+    (('--guard', 'port:\udcff', '--through', 'port:b,port:c', '--on-failure', 'open'), 'not UTF-8'),
     (('--guard', 'port:a', '--through', 'port:b,port:c', '--on-failure', 'open', '--filter', 'tpc'),
      'filter: '),
 ])

@@ -80,12 +80,28 @@ def test_for_people(lab, pm):
     with traffic(lab):
         text = pm('check', 'ids', '--seconds', '0.3').stdout
     first, *_, last = text.splitlines()
-    assert first.startswith('ids to ids0: 0.3 s, ')
+    assert first.startswith('ids to ids0: 0.3 s, ') and 'probes' not in text
     assert last.startswith('whole: every one of ') and last.endswith(' frames was copied once')
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
     assert rows['copied'][0] == rows['expected'][0] != '0'
     assert [rows[name][0] for name in ('lost', 'doubled', 'altered', 'unseen')] == ['0'] * 4
     assert len(rows['vnet1']) == 5 and rows['SOURCE'] == ['SENT', 'RECEIVED', 'BYTES', 'UNSEEN']
+
+
+def test_its_own_frames_for_people(lab, pm):
+    mirror(pm)
+    with traffic(lab):
+        lines = pm('check', 'ids', '--seconds', '0.3', '--probe').stdout.splitlines()
+    number, words = lines[1].split(None, 1)
+    assert words == 'of the frames are probes of this check' and int(number) > 0
+
+
+def test_a_mirror_that_can_not_be_looked_at(lab, pm):
+    """There is no descriptor for the sockets at its ports."""
+    mirror(pm)
+    limited = ['prlimit', '--nofile=5', *map(str, pm.command('check', 'ids'))]
+    result = lab.host.run(*limited, check=False, env={**os.environ, **pm.env})
+    assert result.returncode == 1 and 'Too many open files' in result.stderr and result.stderr.count('\n') == 1
 
 
 def test_only_what_the_filter_takes(lab, pm):

@@ -2,6 +2,8 @@
 """add, apply, rm, list, show, export: sessions as files, and the kernel as the files say."""
 import fcntl
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -237,6 +239,8 @@ def test_dry_run_changes_nothing_and_tells_what_would(lab, pm):
     state = lab.host.state()
     assert 'would remove' in pm('rm', 'ids', '--dry-run').stdout
     assert lab.host.state() == state and len(pm.json('list')) == 1
+    pm('add', 'two', '--from', 'port:nowhere', '--to', 'port:nobody')
+    assert pm('rm', 'two', '--dry-run').stdout == 'nothing would change in the kernel\n'
 
 
 def test_show(lab, pm):
@@ -247,6 +251,30 @@ def test_show(lab, pm):
     text = pm('show', 'ids').stdout
     assert 'vnet1 vnet2' in text and str(pm.sessions / 'ids.yaml') in text
     assert 'no session named nids' in pm('show', 'nids', status=1).stderr
+
+
+def test_for_people(lab, pm):
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0', '--filter', 'not arp')
+    pm('add', 'two', '--from', 'port:nowhere', '--to', 'port:ids0')
+    (pm.sessions / 'web.yaml').write_text('from: nonsense\n')
+    titles, ids, two, web = (line.split() for line in pm('list').stdout.splitlines())
+    assert titles == ['NAME', 'STATE', 'PORTS', 'DIRECTION', 'TO', 'FROM', 'FILTER']
+    assert ids == ['ids', 'whole', '2', 'both', 'port:ids0', 'bridge:br0', 'not', 'arp']
+    assert two == ['two', 'waiting', '0', 'both', 'port:ids0', 'port:nowhere'] and web == ['web', 'failed', '0']
+    name, state, reason, path = pm('show', 'web').stdout.splitlines()
+    assert name.split() == ['name', 'web'] and state.split() == ['state', 'failed']
+    assert reason.startswith(' ' * 13) and 'web.yaml:1' in reason and path.split() == ['file', f'{pm.sessions}/web.yaml']
+    (reason,) = [line for line in pm('show', 'two').stdout.splitlines() if line[0] == ' ']
+    assert reason.strip() == pm.json('show', 'two')['reasons'][0]
+
+
+@pytest.mark.engine('tc')
+def test_show_tells_that_the_kernel_differs(lab, pm):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet1\nto: port:ids0\nfilter: arp\n')
+    assert 'portmirror apply mends it' in pm('show', 'ids').stdout
+    pm('apply')
+    assert 'mends' not in pm('show', 'ids').stdout
 
 
 def test_show_tells_of_the_options_that_are_on(lab, pm):
@@ -340,6 +368,7 @@ def test_names_are_taken_once(lab, pm):
     (['ids', '--from', 'mac:02:00', '--to', 'port:ids0'], 'mac:02:00'),
     (['ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--fil', 'ip'], '--fil'),
     (['ids', 'two', '--from', 'port:vnet1', '--to', 'port:ids0'], 'two'),
+    (['ids', '--from', 'port:\udcff', '--to', 'port:ids0'], 'not UTF-8'),
 ])
 def test_wrong_usage_is_one_sentence_and_exit_status_2(lab, pm, arguments, words):
     before = lab.host.state()
@@ -354,6 +383,86 @@ def test_without_privilege_it_says_so(lab, pm):
                '--bounding-set=-all', *map(str, pm.command('list'))]
     result = lab.host.run(*command, check=False)
     assert result.returncode == 1 and 'sudo portmirror list' in result.stderr
+
+
+def test_who_is_root_may_where_capabilities_can_not_be_asked_for(lab, pm, tmp_path):
+    command = ['strace', '-o', tmp_path / 'trace', '-e', 'trace=capget', '-e', 'inject=capget:error=EPERM',
+               *pm.command('list')]
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
+    assert 'no session' in lab.host.run(*command, env=env).stdout
+    assert 'INJECTED' in (tmp_path / 'trace').read_text()
+
+
+def test_an_engine_that_nobody_knows(lab, pm):
+    before = lab.host.state()
+    env = {**os.environ, **pm.env, 'PORTMIRROR_ENGINE': 'steam'}
+    for verb in (['list'], ['apply']):
+        result = pm(*verb, status=1, env=env)
+        assert result.stderr.startswith('portmirror: PORTMIRROR_ENGINE: ') and result.stderr.count('\n') == 1
+        assert '"steam"' in result.stderr and lab.host.state() == before
+
+
+# Which of the files it reads is a folder instead, or which folder a file.
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('spoilt, verbs', [
+    ('etc/portmirror/sessions.d', [['list'], ['show', 'ids'], ['export'], ['stats'], ['stats', '-w'], ['doctor'],
+                                   ['check', 'ids'], ['tc', 'ids'], ['apply'], ['bypass', 'ids'], ['rm', '--all']]),
+    ('run/portmirror/undo.json', [['list'], ['doctor'], ['check', 'ids'], ['tc', 'ids'], ['apply', '--dry-run'],
+                                  ['apply'], ['bypass', 'ids'], ['rm', '--all']]),
+    ('run/portmirror', [['apply'], ['rm', '--all'], ['add', 'two', '--from', 'port:vnet1', '--to', 'port:ids0']]),
+    ('run/portmirror/events', [['events'], ['events', '--json'], ['events', '-w']]),
+])
+def test_what_can_not_be_read_is_told_in_one_sentence(lab, pm, spoilt, verbs):
+    path = pm.root / spoilt
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text('')
+    else:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    before = lab.host.state()
+    for verb in verbs:
+        result = pm(*verb, status=1)
+        assert str(path) in result.stderr and result.stderr.count('\n') == 1, f'{verb}: {result.stderr}'
+        assert result.stderr.startswith('portmirror: ') and lab.host.state() == before
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('most, arguments, words', [
+    (4, ['stats', '-w', '--json'], "can't watch"),
+    (4, ['events', '-w'], "can't watch"),
+    (5, ['events', '-w'], 'run/portmirror/events'),  # once it watches
+    (4, ['rm', '--all'], "can't open the lock"),
+])
+def test_too_few_descriptors(lab, pm, most, arguments, words):
+    pm('apply')
+    command = ['prlimit', f'--nofile={most}', *map(str, pm.command(*arguments))]
+    result = lab.host.run(*command, check=False, env={**os.environ, **pm.env})
+    assert result.returncode == 1 and words in result.stderr and result.stderr.count('\n') == 1
+    assert result.stderr.endswith(': Too many open files\n') and result.stdout == ''
+
+
+def test_rm_wants_names_or_all(lab, pm):
+    assert 'name the sessions to remove, or say --all' in pm('rm', status=2).stderr
+    assert 'either names or --all' in pm('rm', 'ids', '--all', status=2).stderr
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('arguments, done', [(['apply'], 'remove the qdisc clsact from vnet1\n'),
+                                             (['rm', 'ids'], '1 session removed\n')])
+def test_what_the_kernel_refuses_another_session_is_told(lab, pm, arguments, done):
+    """All else is done, and told, all the same."""
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'two.yaml').write_text('from: port:vnet2\nto: port:ids0\n')
+    if arguments == ['apply']:
+        (pm.sessions / 'ids.yaml').unlink()
+    result = pm(*arguments, status=1, env=pm.preloaded('lacks', LACKS='mirred'))
+    assert 'the kernel refuses to make action' in result.stderr and result.stderr.count('\n') == 1
+    assert done in result.stdout
+    pm('rm', 'two')
+    assert lab.host.back_to(before)
 
 
 def test_results_that_cannot_be_written_are_an_error(lab, pm):

@@ -210,11 +210,11 @@ def test_a_reader_that_goes_away(lab, pm):
 class Terminal:
     """The program on a pseudo-terminal, and what a screen would show of it."""
 
-    def __init__(self, pm, *arguments, rows=20, columns=100):
+    def __init__(self, pm, *arguments, rows=20, columns=100, stdin=None):
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(slave)
-        self.process = pm.popen('stats', '-w', *arguments, stdin=slave, stdout=slave,
+        self.process = pm.popen('stats', '-w', *arguments, stdin=stdin or slave, stdout=slave,
                                 stderr=slave, start_new_session=True,
                                 env={**os.environ, 'PORTMIRROR_ROOT': str(pm.root),
                                      'TERM': 'xterm', 'NO_COLOR': ''})
@@ -309,6 +309,30 @@ def test_the_live_view_shows_losses_in_red(lab, pm, on_terminal):
     terminal.wait_for('\x1b[31m7 (+')
     terminal.wait_for('\x1b[31m7\x1b[0m')  # none is added any more
     os.write(terminal.master, b'q')
+    assert terminal.end() == (0, True)
+
+
+def test_the_live_view_of_nothing(lab, pm, on_terminal):
+    terminal = on_terminal('0.1')
+    terminal.wait_for('no session is saved')
+    mirror(pm)
+    terminal.wait_for('from vnet1')
+    os.write(terminal.master, b'q')
+    assert terminal.end() == (0, True)
+
+
+def test_the_live_view_goes_on_when_nobody_can_press_a_key(lab, pm, on_terminal, wait_until):
+    """The keyboard's terminal is gone: it is not asked again and again."""
+    keyboard, slave = pty.openpty()
+    terminal = on_terminal('3600', stdin=slave)
+    terminal.wait_for('every 3600 s')
+    os.close(slave)
+    os.close(keyboard)
+    terminal.output = ''
+    terminal.process.send_signal(signal.SIGWINCH)
+    terminal.wait_for('every 3600 s')
+    wait_until(lambda: ') S ' in open(f'/proc/{terminal.process.pid}/stat').read())
+    terminal.process.terminate()
     assert terminal.end() == (0, True)
 
 

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/* The keeper and its API, in a network namespace of the test's own, by a clock that stands still.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "data/json.h"
+#include "memory/memory.h"
+#include "portmirror/events.h"
+#include "portmirrord/api.h"
+#include "portmirrord/front.h"
+#include "portmirrord/keeper.h"
+#include "portmirrord/metrics.h"
+#include "rest/api.h"
+
+#define SESSION "from: port:v0\nto: port:s0\nengine: tc\n"
+
+struct world {
+	char root[32], group[32];
+	struct loop *loop;
+	struct keeper *keeper;
+	struct api *api;
+	struct front *front;
+	uint64_t ticket;
+};
+
+static int64_t now_ms = 1000; /* by CLOCK_MONOTONIC */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
+{
+	if (clock != CLOCK_MONOTONIC)
+		return __real_clock_gettime(clock, t);
+	*t = (struct timespec){now_ms / 1000, now_ms % 1000 * 1000000};
+	return 0;
+}
+
+static void log_nothing(int priority, const char *sentence, void *data)
+{
+	(void)priority;
+	(void)sentence;
+	(void)data;
+}
+
+static int world_new(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct err e = {0};
+
+	assert_non_null(w);
+	strcpy(w->root, "/tmp/keeper-XXXXXX");
+	assert_non_null(mkdtemp(w->root));
+	assert_int_equal(loop_new(&w->loop, &e), 0);
+	*state = w;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static int world_end(void **state)
+{
+	struct world *w = *state;
+
+	front_free(w->front);
+	api_free(w->api);
+	keeper_free(w->keeper);
+	loop_free(w->loop);
+	nftw(w->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(w);
+	return 0;
+}
+
+static int open_keeper(struct world *w, struct err *e)
+{
+	const struct keeper_config config = {
+		.loop = w->loop, .root = w->root, .preferred = ENGINE_TC, .log = log_nothing};
+
+	return keeper_new(&config, &w->keeper, e);
+}
+
+static void start(struct world *w)
+{
+	struct err e = {0};
+
+	assert_int_equal(open_keeper(w, &e), 0);
+	keeper_start(w->keeper);
+}
+
+static char *path_of(const struct world *w, const char *rest)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", w->root, rest);
+	return path;
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+/* All that comes within so much time. */
+static void pass_time(const struct world *w, int64_t milliseconds)
+{
+	struct err e = {0};
+
+	now_ms += milliseconds;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(loop_once(w->loop, 0, &e), 0);
+}
+
+static const char *state_of(const struct world *w, const char *session)
+{
+	const struct session_state *st = plan_state(&keeper_view(w->keeper)->plan, session);
+
+	return st ? state_name(st->state) : "";
+}
+
+static size_t told(const struct world *w, const char *kind)
+{
+	const struct events *events = keeper_events(w->keeper);
+	size_t count = 0;
+
+	for (size_t i = 0; i < events_count(events); i++)
+		count += strcmp(events_nth(events, i)->kind, kind) == 0;
+	return count;
+}
+
+/* The folders are there: where one can't be made, that is left to a later look. */
+static void opened_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct err e = {0};
+
+	assert_int_equal(open_keeper(w, &e), 0);
+	keeper_free(take(w->keeper));
+	assert_int_equal(scarce(open_keeper(w, &e)), 0);
+}
+
+static int free_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
+}
+
+static struct rlimit limit_descriptors(rlim_t most)
+{
+	struct rlimit before, few;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){most, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	return before;
+}
+
+/* However few there are, it says so in a sentence, and has closed those that it had. */
+static void opened_without_descriptors(void **state)
+{
+	struct world *w = *state;
+	int first = free_descriptor(), r = -1;
+
+	for (int more = 0; r < 0; more++) {
+		struct rlimit before = limit_descriptors((rlim_t)(first + more));
+		struct err e = {0};
+
+		r = open_keeper(w, &e);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		if (r == 0)
+			break;
+		assert_true(more < 20);
+		assert_int_equal(r, -EMFILE);
+		assert_non_null(strstr(e.text, ": Too many open files"));
+		assert_int_equal(free_descriptor(), first);
+	}
+}
+
+static void it_looks_at_the_files_by_itself(void **state)
+{
+	struct world *w = *state;
+	char path[128];
+
+	start(w);
+	snprintf(path, sizeof(path), "%s", path_of(w, "there"));
+	write_file(path, SESSION);
+	assert_int_equal(link(path, path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 29000);
+	assert_string_equal(state_of(w, "ids"), "");
+	pass_time(w, 1000);
+	assert_string_equal(state_of(w, "ids"), "whole");
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+	assert_string_equal(state_of(w, "ids"), "");
+}
+
+/* Nothing about the file changes when it can be read again. */
+static void what_could_not_be_read_is_read_later(void **state)
+{
+	struct world *w = *state;
+	struct rlimit before;
+
+	start(w);
+	write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), SESSION);
+	before = limit_descriptors((rlim_t)free_descriptor() + 1); /* the folder's */
+	pass_time(w, 1000);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_string_equal(state_of(w, "ids"), "failed");
+	pass_time(w, 30000);
+	assert_string_equal(state_of(w, "ids"), "whole");
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+}
+
+/* It is told once, and tried again for ever, at least once a minute. */
+static void a_failure_is_tried_again(void **state)
+{
+	struct world *w = *state;
+	struct keeper_counts before, after = {0};
+
+	start(w);
+	assert_int_equal(mkdir(path_of(w, "run/portmirror/undo.json"), 0755), 0);
+	for (int i = 0; i < 40; i++) {
+		keeper_counts(w->keeper, &before);
+		pass_time(w, 60000);
+		keeper_counts(w->keeper, &after);
+		assert_true(after.failed > before.failed);
+	}
+	assert_int_equal(told(w, "error"), 1);
+	assert_int_equal(rmdir(path_of(w, "run/portmirror/undo.json")), 0);
+	pass_time(w, 60000);
+	keeper_counts(w->keeper, &before);
+	pass_time(w, 60000);
+	keeper_counts(w->keeper, &after);
+	assert_int_equal(after.failed, before.failed);
+}
+
+/* The API */
+
+static int open_api(struct world *w, struct err *e)
+{
+	const struct api_config config = {.loop = w->loop, .keeper = w->keeper, .root = w->root};
+
+	return api_new(&config, &w->api, e);
+}
+
+static int open_front(struct world *w, struct err *e)
+{
+	const struct front_config config = {.loop = w->loop,
+					    .keeper = w->keeper,
+					    .root = w->root,
+					    .group = "root",
+					    .log = log_nothing};
+
+	return front_new(&config, &w->front, e);
+}
+
+static void the_front_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct err e = {0};
+
+	start(w);
+	assert_int_equal(scarce(open_front(w, &e)), 0);
+}
+
+static int metrics(const struct world *w, struct buf *out)
+{
+	buf_free(out);
+	return metrics_write(w->keeper, NULL, out);
+}
+
+static void the_metrics_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct buf out cleanup(buf_free) = {0};
+
+	start(w);
+	assert_int_equal(metrics(w, &out), 0); /* the counters are as young as they must be */
+	assert_int_equal(scarce(metrics(w, &out)), 0);
+	assert_non_null(strstr(buf_text(&out), "\nportmirrord_reconciled_total "));
+}
+
+/* What is kept of them is as old as the counters. */
+static void forget_answers(const struct world *w)
+{
+	struct err e = {0};
+
+	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
+}
+
+static unsigned answer(struct world *w, const char *target, struct buf *body)
+{
+	const struct rest_request request = {.method = "GET",
+					     .target = target,
+					     .base = "http://localhost",
+					     .accept = "application/json",
+					     .ticket = &w->ticket};
+	struct rest_response response cleanup(rest_response_free) = {0};
+	struct rest_wait wait = {0};
+
+	assert_int_equal(rest_answer(api_rest(w->api), &request, &response, &wait), REST_ANSWER);
+	buf_free(body);
+	*body = response.body;
+	response.body = (struct buf){0};
+	return response.status;
+}
+
+/* Without memory it is said that there is none, or nothing is missing: what can't be kept for the
+ * next who asks is answered all the same. */
+static void asked(struct world *w, const char *target, unsigned wanted)
+{
+	struct buf whole cleanup(buf_free) = {0};
+	struct buf body cleanup(buf_free) = {0};
+	bool lacked = true;
+
+	forget_answers(w);
+	if (answer(w, target, &whole) != wanted)
+		fail_msg("%s: not %u: %s", target, wanted, buf_text(&whole));
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		unsigned status = answer(w, target, &body);
+
+		lacked = memory_refused();
+		if (!(lacked && status == 500) &&
+		    (status != wanted || strcmp(buf_text(&body), buf_text(&whole)) != 0))
+			fail_msg("%s: %u: %s", target, status, buf_text(&body));
+		if (status == wanted)
+			forget_answers(w);
+	}
+	assert_false(lacked);
+}
+
+static void every_resource_without_memory(void **state)
+{
+	static const char *const there[] = {
+		"",
+		"/mirrors",
+		"/mirrors/ids",
+		"/mirrors/ids;current",
+		"/mirrors/ids;saved",
+		"/mirrors/ids/sources/port:v0",
+		"/mirrors/ids/ports/v0",
+		"/mirrors/ids/actions",
+		"/ports/v0",
+		"/bridges/br0",
+		"/bridges/br0/ports/v0",
+		"/vms",
+		"/events/1",
+		"/findings",
+	};
+	static const char *const unknown[] = {
+		"/mirrors/nobody",
+		"/mirrors/ids/sources/port:v1",
+		"/mirrors/ids/ports/s0",
+		"/mirrors/ids/actions/1",
+		"/ports/nobody",
+		"/bridges/v0",
+		"/bridges/br0/ports/s0",
+		"/bridges/br0/ports/nobody",
+		"/bridges/nobody/ports/v0",
+		"/vms/nobody",
+		"/vms/nobody/nics/0",
+		"/events/1000000",
+	};
+	struct world *w = *state;
+	struct err e = {0};
+	char target[64];
+
+	assert_int_equal(open_keeper(w, &e), 0);
+	write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), SESSION);
+	keeper_start(w->keeper);
+	assert_string_equal(state_of(w, "ids"), "whole");
+	assert_int_equal(scarce(open_api(w, &e)), 0);
+	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
+	for (size_t i = 0; i < COUNT(there); i++) {
+		snprintf(target, sizeof(target), "/api%s", there[i]);
+		asked(w, target, 200);
+	}
+	for (size_t i = 0; i < COUNT(unknown); i++) {
+		snprintf(target, sizeof(target), "/api%s", unknown[i]);
+		asked(w, target, 404);
+	}
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
+	const struct CMUnitTest tests[] = {
+		TEST(opened_without_memory),	       TEST(opened_without_descriptors),
+		TEST(it_looks_at_the_files_by_itself), TEST(what_could_not_be_read_is_read_later),
+		TEST(a_failure_is_tried_again),	       TEST(the_front_without_memory),
+		TEST(the_metrics_without_memory),      TEST(every_resource_without_memory),
+	};
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return 77; /* no right to a network namespace */
+	/* (Counters would count what IPv6 sends by itself.) */
+	if (system("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; "
+		   "ip link add br0 type bridge && ip link set br0 up && "
+		   "ip link add v0 type veth peer name v1 && ip link set v0 master br0 up && "
+		   "ip link add s0 type veth peer name s1 && ip link set s0 up") != 0) /* NOLINT */
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
