@@ -56,7 +56,11 @@ static int read_session(struct change *c, const json_t *object, struct session *
 			struct err *e)
 {
 	struct bytecode code cleanup(bytecode_free) = {0};
-	int r = session_read(object, NULL, session, c->field, e);
+	int r;
+
+	if (json_lacked()) /* an attribute may be missing, and be taken for its default */
+		return err_set(e, -ENOMEM, "out of memory");
+	r = session_read(object, NULL, session, c->field, e);
 
 	if (r < 0) {
 		c->bad = true;
@@ -79,7 +83,10 @@ static json_t *sentences(const struct op *ops, size_t nops)
 
 	for (size_t i = 0; list && i < nops; i++) {
 		op_text(&ops[i], text, sizeof(text));
-		json_array_append_new(list, json_string(text));
+		if (json_array_append_new(list, json_string(text)) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
 	}
 	return list;
 }

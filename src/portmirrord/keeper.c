@@ -309,13 +309,9 @@ static int open_parts(struct keeper *k, struct err *e)
 				       .data = k};
 	struct prober_config prober = {
 		.loop = c->loop, .house = k->engine.house, .told = appliance_told, .data = k};
-	char *path cleanup(free_at) = NULL;
-	int r = folder_make(k->folder, 0755, e);
+	char *path cleanup(free_at) = string_fmt("%s/events", k->folder);
+	int r = path ? folder_make(k->folder, 0755, e) : err_set(e, -ENOMEM, "out of memory");
 
-	if (r == 0 && asprintf(&path, "%s/events", k->folder) < 0) {
-		path = NULL; /* asprintf(3): it is undefined */
-		r = err_set(e, -ENOMEM, "out of memory");
-	}
 	if (r == 0)
 		r = events_open(path, &k->events, e);
 	if (r == 0)

@@ -20,14 +20,12 @@ static void family(struct buf *out, const char *name, const char *type, const ch
 	buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* A label's value may hold anything but these three as they are. */
+/* A device's name may hold anything but white space; these two are not as they are. */
 static void label(struct buf *out, const char *name, const char *value)
 {
 	buf_fmt(out, "%s=\"", name);
 	for (; *value; value++) {
-		if (*value == '\n')
-			buf_str(out, "\\n");
-		else if (*value == '"' || *value == '\\')
+		if (*value == '"' || *value == '\\')
 			buf_fmt(out, "\\%c", *value);
 		else
 			buf_char(out, *value);

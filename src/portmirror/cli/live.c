@@ -168,14 +168,12 @@ static size_t count_lines(const char *text)
 	return lines;
 }
 
-void live_draw(const struct live *live, const struct buf *text)
+void live_draw(const struct buf *text)
 {
 	struct buf out cleanup(buf_free) = {0};
 	const char *at = buf_text(text);
 	size_t rows = window_rows(), lines = count_lines(at);
 
-	if (!live->screen)
-		return;
 	buf_str(&out, "\033[H");
 	for (size_t i = 0; i < rows && i < lines; i++) {
 		size_t len = strcspn(at, "\n");

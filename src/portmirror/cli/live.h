@@ -35,7 +35,7 @@ enum live_event {
 int64_t live_now(void);
 enum live_event live_wait(struct live *live, int64_t until);
 
-/* Draws the lines of text in one write, as many as the window has. */
-void live_draw(const struct live *live, const struct buf *text);
+/* On a screen: draws the lines of text in one write, as many as the window has. */
+void live_draw(const struct buf *text);
 
 #endif

@@ -266,7 +266,7 @@ static int draw(const struct watch *w)
 		buf_str(&text, "no session is saved\n");
 	else if (table_text(t, term_width(stdout), colour, &text) < 0)
 		return -ENOMEM;
-	live_draw(&w->live, &text);
+	live_draw(&text);
 	return 0;
 }
 

@@ -26,6 +26,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "memory/memory.h"
+#include "netlink/nl.h"
 #include "portmirror/events.h"
 #include "portmirrord/api.h"
 #include "portmirrord/front.h"
@@ -139,6 +140,11 @@ static void pass_time(const struct world *w, int64_t milliseconds)
 	now_ms += milliseconds;
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(loop_once(w->loop, 0, &e), 0);
+}
+
+static void run(const char *command)
+{
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its words are ours */
 }
 
 static const char *state_of(const struct world *w, const char *session)
@@ -267,6 +273,63 @@ static void a_failure_is_tried_again(void **state)
 	assert_int_equal(after.failed, before.failed);
 }
 
+/* As on a /run that somebody has cleaned up: what must be there is made again. */
+static void its_folder_may_vanish(void **state)
+{
+	const struct world *w = *state;
+
+	start(*state);
+	nftw(path_of(w, "run"), remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), SESSION);
+	pass_time(w, 1000);
+	assert_string_equal(state_of(w, "ids"), "whole");
+	assert_int_equal(access(path_of(w, "run/portmirror/lock"), F_OK), 0);
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+	assert_string_equal(state_of(w, "ids"), "");
+}
+
+/* Counters of a device that is gone, of which nobody has heard yet. */
+static void the_counters_while_a_device_goes(void **state)
+{
+	const struct world *w = *state;
+	struct err e = {0};
+
+	run("ip link add gone0 type veth peer name gone1");
+	start(*state);
+	assert_non_null(nl_link_by_name(&keeper_view(w->keeper)->host.links, "gone0"));
+	run("ip link del gone0");
+	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
+	assert_non_null(nl_link_by_name(&keeper_view(w->keeper)->host.links, "gone0"));
+	pass_time(w, 0);
+	assert_null(nl_link_by_name(&keeper_view(w->keeper)->host.links, "gone0"));
+}
+
+/* Each lack lasts for a moment: a minute later all is as it should be, and told. */
+static void a_lack_of_memory_is_got_over(void **state)
+{
+	static const char *const texts[] = {SESSION, SESSION "filter: arp\n"};
+	const struct world *w = *state;
+	struct keeper_counts counts = {0};
+	uint64_t reconciled;
+
+	start(*state);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), texts[nth % 2]);
+		keeper_counts(w->keeper, &counts);
+		reconciled = counts.reconciled;
+		keeper_renew(w->keeper);
+		(void)memory_refused();
+		pass_time(w, 60000);
+		keeper_counts(w->keeper, &counts);
+		assert_true(counts.reconciled > reconciled);
+		assert_string_equal(state_of(w, "ids"), "whole");
+	}
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+	assert_int_equal(told(w, "session-added"), 1);
+}
+
 /* The API */
 
 static int open_api(struct world *w, struct err *e)
@@ -321,12 +384,16 @@ static void forget_answers(const struct world *w)
 	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
 }
 
-static unsigned answer(struct world *w, const char *target, struct buf *body)
+/* sent: what is to be changed; NULL: it is a GET. */
+static unsigned answer(struct world *w, const char *target, const char *sent, struct buf *body)
 {
-	const struct rest_request request = {.method = "GET",
+	const struct rest_request request = {.method = sent ? "POST" : "GET",
 					     .target = target,
 					     .base = "http://localhost",
 					     .accept = "application/json",
+					     .content_type = sent ? "application/json" : NULL,
+					     .body = sent,
+					     .len = sent ? strlen(sent) : 0,
 					     .ticket = &w->ticket};
 	struct rest_response response cleanup(rest_response_free) = {0};
 	struct rest_wait wait = {0};
@@ -339,22 +406,22 @@ static unsigned answer(struct world *w, const char *target, struct buf *body)
 }
 
 /* Without memory it is said that there is none, or nothing is missing: what can't be kept for the
- * next who asks is answered all the same. */
-static void asked(struct world *w, const char *target, unsigned wanted)
+ * next who asks is answered all the same; and of a change, that it is done is told in any case. */
+static void asked(struct world *w, const char *target, const char *sent, unsigned wanted)
 {
 	struct buf whole cleanup(buf_free) = {0};
 	struct buf body cleanup(buf_free) = {0};
 	bool lacked = true;
 
 	forget_answers(w);
-	if (answer(w, target, &whole) != wanted)
+	if (answer(w, target, sent, &whole) != wanted)
 		fail_msg("%s: not %u: %s", target, wanted, buf_text(&whole));
 	for (unsigned nth = 1; memory_refuse(&nth);) {
-		unsigned status = answer(w, target, &body);
+		unsigned status = answer(w, target, sent, &body);
 
 		lacked = memory_refused();
 		if (!(lacked && status == 500) &&
-		    (status != wanted || strcmp(buf_text(&body), buf_text(&whole)) != 0))
+		    (status != wanted || (!sent && strcmp(buf_text(&body), buf_text(&whole)) != 0)))
 			fail_msg("%s: %u: %s", target, status, buf_text(&body));
 		if (status == wanted)
 			forget_answers(w);
@@ -406,12 +473,17 @@ static void every_resource_without_memory(void **state)
 	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
 	for (size_t i = 0; i < COUNT(there); i++) {
 		snprintf(target, sizeof(target), "/api%s", there[i]);
-		asked(w, target, 200);
+		asked(w, target, NULL, 200);
 	}
 	for (size_t i = 0; i < COUNT(unknown); i++) {
 		snprintf(target, sizeof(target), "/api%s", unknown[i]);
-		asked(w, target, 404);
+		asked(w, target, NULL, 404);
 	}
+	asked(w, "/api/mirrors",
+	      "{\"name\": \"two\", \"from\": [\"port:v0\"], \"to\": \"port:s1\", \"engine\": "
+	      "\"tc\", "
+	      "\"dry-run\": true}",
+	      200);
 	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
 	pass_time(w, 1000);
 }
@@ -420,19 +492,25 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
 	const struct CMUnitTest tests[] = {
-		TEST(opened_without_memory),	       TEST(opened_without_descriptors),
-		TEST(it_looks_at_the_files_by_itself), TEST(what_could_not_be_read_is_read_later),
-		TEST(a_failure_is_tried_again),	       TEST(the_front_without_memory),
-		TEST(the_metrics_without_memory),      TEST(every_resource_without_memory),
+		TEST(opened_without_memory),
+		TEST(opened_without_descriptors),
+		TEST(it_looks_at_the_files_by_itself),
+		TEST(what_could_not_be_read_is_read_later),
+		TEST(a_failure_is_tried_again),
+		TEST(its_folder_may_vanish),
+		TEST(the_counters_while_a_device_goes),
+		TEST(a_lack_of_memory_is_got_over),
+		TEST(the_front_without_memory),
+		TEST(the_metrics_without_memory),
+		TEST(every_resource_without_memory),
 	};
 
 	if (unshare(CLONE_NEWNET) < 0)
 		return 77; /* no right to a network namespace */
 	/* (Counters would count what IPv6 sends by itself.) */
-	if (system("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; "
-		   "ip link add br0 type bridge && ip link set br0 up && "
-		   "ip link add v0 type veth peer name v1 && ip link set v0 master br0 up && "
-		   "ip link add s0 type veth peer name s1 && ip link set s0 up") != 0) /* NOLINT */
-		return 1;
+	run("if cd /proc/sys/net/ipv6/conf/default; then echo 1 >disable_ipv6; fi");
+	run("ip link add br0 type bridge && ip link set br0 up");
+	run("ip link add v0 type veth peer name v1 && ip link set v0 master br0 up");
+	run("ip link add s0 type veth peer name s1 && ip link set s0 up");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
