@@ -107,7 +107,7 @@ static bool look(struct watch *w)
 		struct inline_probe_seen seen = {0};
 
 		if (bpf_map_lookup_elem(w->probes, &way, &seen) < 0)
-			continue;
+			return false; /* nothing came that we know of */
 		both &= seen.sent > w->answered[way];
 		if (seen.sent > w->answered[way] && seen.arrived > seen.sent)
 			w->latency = seen.arrived - seen.sent;

@@ -548,6 +548,21 @@ def test_a_check_that_is_killed_is_told(lab, daemon):
     checked(lab, daemon, daemon.act('ids', type='check', seconds=0.2))
 
 
+@pytest.mark.ordinary
+def test_a_check_without_memory_is_told(lab, daemon):
+    daemon.post('/api/mirrors', IDS)
+    limit = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
+    size = int(pathlib.Path(f'/proc/{daemon.pid}/statm').read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (size + (8 << 20), limit[1]))
+    started = daemon.act('ids', type='check', seconds=3000)
+    failed = until(lambda: (v := daemon.get(started.headers['location']).value)['status'] != '202 Accepted' and v)
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, limit)
+    assert failed['status'].startswith('500 ')
+    action, = daemon.get('/api/mirrors/ids/actions').value
+    assert action['state'] == 'failed' and 'memory' in action['reason'], action
+    checked(lab, daemon, daemon.act('ids', type='check', seconds=0.2))
+
+
 def test_a_check_ends_with_its_daemon(lab, root):
     daemon = Daemon(lab.host, root)
     daemon.post('/api/mirrors', IDS)

@@ -192,6 +192,21 @@ def test_it_comes_back(lab, pm, inline, appliance, daemon, wait_until, how):
     assert after['counts']['back_in']['frames'] == before['counts']['back_in']['frames'] + 1
 
 
+def test_it_is_not_back_while_nobody_knows(lab, pm, inline, appliance, daemon, wait_until, tmp_path):
+    """The daemon can't read which probes came."""
+    wire = appliance()
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 20))
+    running = daemon()
+    wire('drop')
+    wait_until(lambda: events(pm, 'appliance-failed'))
+    trace = tmp_path / 'trace'
+    with subprocess.Popen(['strace', '-p', str(running.pid), '-o', trace, '-e', 'trace=bpf', '-e',
+                           'inject=bpf:error=ENOMEM'], stderr=subprocess.DEVNULL) as tracer:
+        wait_until(lambda: trace.exists() and trace.read_text().count('BPF_MAP_LOOKUP_ELEM') > 40)
+        tracer.terminate()
+    assert not events(pm, 'appliance-back')
+
+
 @pytest.mark.lab(machines=2)
 def test_connections_outlive_failure_and_return(lab, pm, inline, appliance, daemon, wait_until):
     wire = appliance()

@@ -723,6 +723,34 @@ def test_what_is_wrong_with_its_options_is_said_before_anything_is_done(lab, pm,
     assert lab.host.state() == before and not (pm.root / 'run/portmirror/events').exists()
 
 
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('variables, told', [
+    ({'PORTMIRROR_ENGINE': 'steam'}, 'portmirrord: PORTMIRROR_ENGINE: '),
+    ({'NOTIFY_SOCKET': 'nowhere'}, 'portmirrord: NOTIFY_SOCKET names no socket: nowhere'),
+    ({'NOTIFY_SOCKET': 'nowhere', 'JOURNAL_STREAM': '8:1'}, '<3>NOTIFY_SOCKET names no socket: nowhere'),
+])
+def test_what_is_wrong_with_its_environment_is_said(lab, pm, variables, told):
+    result = lab.host.run(PROGRAM, '--group', 'root', check=False, env={**os.environ, **pm.env, **variables})
+    assert result.returncode == 1 and result.stderr.startswith(told) and result.stderr.count('\n') == 1
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('call, told', [('prctl', "can't give up new privileges"),
+                                        ('capset', "can't give up capabilities")])
+def test_it_does_not_run_with_privileges_that_it_can_not_give_up(lab, pm, tmp_path, call, told):
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
+    result = lab.host.run('strace', '-f', '-o', tmp_path / 'trace', '-e', f'trace={call}', '-e',
+                          f'inject={call}:error=EPERM', PROGRAM, '--group', 'root', check=False, env=env)
+    assert result.returncode == 1 and f'portmirrord: {told}: Operation not permitted\n' in result.stderr
+
+
+@pytest.mark.engine('tc')
+def test_it_takes_as_many_descriptors_as_it_may(lab, pm, daemon):
+    running = daemon('prlimit', '--nofile=100:2000')
+    limits = open(f'/proc/{running.pid}/limits').read()
+    assert re.search(r'^Max open files +2000 +2000 ', limits, re.M)
+
+
 def test_a_second_one_leaves_the_first_alone(lab, pm, daemon):
     running = daemon()
     result = lab.host.run(PROGRAM, '--group', 'root', check=False, env={**os.environ, **pm.env})
