@@ -258,7 +258,7 @@ static void a_failure_is_tried_again(void **state)
 
 	start(w);
 	assert_int_equal(mkdir(path_of(w, "run/portmirror/undo.json"), 0755), 0);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 80; i++) {
 		keeper_counts(w->keeper, &before);
 		pass_time(w, 60000);
 		keeper_counts(w->keeper, &after);
