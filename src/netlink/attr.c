@@ -73,11 +73,6 @@ void attr_u8(const struct nlattr *attr, uint8_t *value)
 	attr_bytes(attr, value, sizeof(*value));
 }
 
-void attr_u16(const struct nlattr *attr, uint16_t *value)
-{
-	attr_bytes(attr, value, sizeof(*value));
-}
-
 void attr_u32(const struct nlattr *attr, uint32_t *value)
 {
 	attr_bytes(attr, value, sizeof(*value));

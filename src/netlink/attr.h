@@ -34,7 +34,6 @@ int attr_table(struct attrs attrs, const uint8_t *wanted, const struct nlattr **
 
 /* The values. A missing attribute (NULL) leaves *value as it is. */
 void attr_u8(const struct nlattr *attr, uint8_t *value);
-void attr_u16(const struct nlattr *attr, uint16_t *value);
 void attr_u32(const struct nlattr *attr, uint32_t *value);
 void attr_u64(const struct nlattr *attr, uint64_t *value);
 

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "netlink/link.h"
+#include "netlink/monitor.h"
 #include "netlink/nl.h"
 #include "netlink/tc.h"
 
@@ -391,10 +392,18 @@ static void test_bad_values(void **state)
 	struct tc_filter filter;
 	struct tc_qdisc qdisc;
 	struct nlattr *list, *one;
+	struct ifinfomsg *port;
+	struct nl_news news;
 	struct nlmsghdr *m;
 	void *extra;
 
 	(void)state;
+	m = nl_batch_begin(&b, RTM_NEWLINK, 0, sizeof(*port), &extra);
+	port = extra;
+	port->ifi_family = AF_BRIDGE;
+	assert_int_equal(nl_news_read(m, &news), 1);
+	mnl_attr_put(m, IFLA_IFNAME, 4, "port");
+	assert_int_equal(nl_news_read(m, &news), -EBADMSG);
 	m = nl_batch_begin(&b, RTM_NEWQDISC, 0, sizeof(struct tcmsg), &extra);
 	mnl_attr_put(m, TCA_KIND, 4, "prio");
 	assert_int_equal(tc_qdisc_read(m, &qdisc), -EBADMSG);

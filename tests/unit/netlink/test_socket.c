@@ -4,11 +4,14 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "netlink/link.h"
+#include "netlink/monitor.h"
 #include "netlink/nl.h"
+#include "netlink/tc.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/netlink.h>
+#include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -21,6 +24,8 @@
 
 #include <cmocka.h>
 
+#include "memory/memory.h"
+
 #define ANSWERS 80
 
 static struct {
@@ -28,12 +33,16 @@ static struct {
 	void (*answer)(const struct nlmsghdr *request);
 	struct {
 		char bytes[4096];
-		size_t len;
+		size_t len; /* more than there are bytes: it does not fit */
 		uint32_t from;
 	} queue[ANSWERS];
 	size_t first, end;
 	size_t calls, messages, acks, most_bytes;
 	int send_error; /* an errno for the next sendto() */
+	int receive_error;
+	int bind_error;
+	bool unprivileged;
+	int room; /* the receive buffer that was asked for without privilege */
 } kernel;
 
 static void queue_add(const void *bytes, size_t len, uint32_t from)
@@ -75,17 +84,53 @@ ssize_t recvfrom(int fd, void *to, size_t room, int flags, struct sockaddr *from
 	struct sockaddr_nl *address = (void *)from;
 
 	(void)fd, (void)from_len;
+	if (kernel.receive_error) {
+		errno = kernel.receive_error;
+		kernel.receive_error = 0;
+		return -1;
+	}
 	/* What would wait for ever has to be seen as a failure. */
 	assert_true(kernel.first < kernel.end || (flags & MSG_DONTWAIT));
 	if (kernel.first == kernel.end) {
 		errno = EAGAIN;
 		return -1;
 	}
-	assert_true(kernel.queue[kernel.first].len <= room);
-	memcpy(to, kernel.queue[kernel.first].bytes, kernel.queue[kernel.first].len);
+	assert_true(kernel.queue[kernel.first].len <= room || (flags & MSG_TRUNC));
+	if (kernel.queue[kernel.first].len <= room)
+		memcpy(to, kernel.queue[kernel.first].bytes, kernel.queue[kernel.first].len);
 	*address = (struct sockaddr_nl){.nl_family = AF_NETLINK,
 					.nl_pid = kernel.queue[kernel.first].from};
 	return (ssize_t)kernel.queue[kernel.first++].len;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+	(void)fd, (void)address, (void)len;
+	if (kernel.bind_error == 0)
+		return 0;
+	errno = kernel.bind_error;
+	return -1;
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	(void)fd, (void)len;
+	if (level != SOL_SOCKET)
+		return 0;
+	if (name == SO_RCVBUFFORCE && kernel.unprivileged) {
+		errno = EPERM;
+		return -1;
+	}
+	if (name == SO_RCVBUF)
+		kernel.room = *(const int *)value;
+	return 0;
+}
+
+static void queue_too_long(void)
+{
+	assert_true(kernel.end < ANSWERS);
+	kernel.queue[kernel.end].len = 1 << 20;
+	kernel.queue[kernel.end++].from = 0;
 }
 
 static void answer_error(const struct nlmsghdr *request, int code, const char *words, bool capped)
@@ -242,6 +287,12 @@ static void test_noise(void **state)
 	assert_int_equal(told.count, 0);
 }
 
+static void answer_too_long(const struct nlmsghdr *request)
+{
+	(void)request;
+	queue_too_long();
+}
+
 static void test_lost_answer(void **state)
 {
 	struct nl_batch b cleanup(nl_batch_free) = {0};
@@ -256,16 +307,30 @@ static void test_lost_answer(void **state)
 	kernel.answer = answer_acks;
 	kernel.send_error = EINTR;
 	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, &e), 0);
+	kernel.receive_error = EINTR;
+	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, &e), 0);
+	kernel.receive_error = ENOBUFS;
+	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, &e), -ENOBUFS);
+	kernel.answer = answer_too_long;
+	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, &e), -EMSGSIZE);
 }
 
 static void test_empty_and_failed(void **state)
 {
+	static const uint8_t cookie[TC_COOKIE] = "portmirror:span";
+	static const struct tc_rule rule = {.match = TC_MATCH_ALL};
 	struct nl_batch b = {0};
 
 	(void)state;
 	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, NULL), 0);
 	b.failed = true;
 	nl_put_brport(&b, 1, BRPORT_ALL, 0);
+	tc_put_qdisc_add(&b, 1, TC_H_ROOT, 0x10000, "prio");
+	tc_put_qdisc_del(&b, 1, TC_H_ROOT, 0x10000, "prio");
+	tc_put_filter(&b, &rule, false);
+	tc_put_filter_del(&b, 1, TC_H_ROOT, 1, 3, 0, "matchall");
+	tc_put_mirred(&b, 1, 2, cookie, false);
+	tc_put_mirred_del(&b, 1);
 	assert_int_equal(b.count, 0);
 	assert_int_equal(nl_batch_send(nl, &b, NULL, NULL, NULL), -ENOMEM);
 	assert_int_equal(kernel.calls, 0);
@@ -323,6 +388,11 @@ static void answer_malformed(const struct nlmsghdr *request)
 	answer_done(request, 0, NULL);
 }
 
+static void answer_refused_without_words(const struct nlmsghdr *request)
+{
+	answer_done(request, -EINVAL, NULL);
+}
+
 static void answer_refused_dump(const struct nlmsghdr *request)
 {
 	answer_link(request, "first", 1, 0);
@@ -353,7 +423,7 @@ static void test_dump_that_fails(void **state)
 	(void)state;
 	assert_null(nl_link_by_index(&links, 1));
 	kernel.answer = answer_interrupted_twice;
-	assert_int_equal(nl_links(nl, &links, NULL), 0);
+	assert_int_equal(scarce(nl_links(nl, &links, NULL)), 0);
 	kernel.answer = answer_always_interrupted;
 	kernel.calls = 0;
 	assert_int_equal(nl_links(nl, &links, &e), -EINTR);
@@ -364,7 +434,127 @@ static void test_dump_that_fails(void **state)
 	kernel.answer = answer_refused_dump;
 	assert_int_equal(nl_links(nl, &links, &e), -EINVAL);
 	assert_string_equal(e.text, "listing the network devices: the kernel refuses: not so");
+	kernel.answer = answer_refused_without_words;
+	assert_int_equal(nl_links(nl, &links, &e), -EINVAL);
+	assert_string_equal(e.text,
+			    "listing the network devices: the kernel refuses: Invalid argument");
 	assert_int_equal(links.count, 2);
+}
+
+static void answer_u32(const struct nlmsghdr *request, uint32_t handle)
+{
+	char room[256] __attribute__((aligned(4)));
+	struct nlmsghdr *m = mnl_nlmsg_put_header(room);
+	struct tcmsg *body;
+
+	m->nlmsg_type = RTM_NEWTFILTER;
+	m->nlmsg_flags = NLM_F_MULTI;
+	m->nlmsg_seq = request->nlmsg_seq;
+	body = mnl_nlmsg_put_extra_header(m, sizeof(*body));
+	body->tcm_ifindex = 7;
+	body->tcm_handle = handle;
+	body->tcm_info = TC_H_MAKE(1U << 16, 0x300);
+	mnl_attr_put_strz(m, TCA_KIND, "u32");
+	queue_add(m, m->nlmsg_len, 0);
+}
+
+/* Of the tables of two filters: which one is asked for, and refused with this code. */
+static int root_code;
+
+static void answer_two_tables(const struct nlmsghdr *request)
+{
+	const struct tcmsg *body = mnl_nlmsg_get_payload(request);
+
+	if (!(request->nlmsg_flags & NLM_F_ACK)) {
+		answer_u32(request, 0x80000800);
+		answer_u32(request, 0x80100800);
+		answer_done(request, 0, NULL);
+	} else if (root_code < 0) {
+		assert_int_equal(body->tcm_handle, TC_U32_ROOT);
+		answer_error(request, root_code, NULL, true);
+		if (root_code == -ENOENT)
+			root_code = 0;
+	} else {
+		answer_u32(request, 0x80100000);
+		answer_error(request, 0, NULL, true);
+	}
+}
+
+/* A filter that has gone since it was listed is no reason to fail: it is listed again. */
+static void test_filter_that_goes_while_it_is_listed(void **state)
+{
+	struct tc_filters filters cleanup(tc_filters_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	kernel.answer = answer_two_tables;
+	root_code = -ENOENT;
+	assert_int_equal(tc_filters(nl, 7, TC_H_ROOT, &filters, &e), 0);
+	assert_int_equal(kernel.calls, 4);
+	assert_int_equal(filters.count, 1);
+	assert_int_equal(filters.items[0].handle, 0x80100800);
+	root_code = -EPERM;
+	assert_int_equal(tc_filters(nl, 7, TC_H_ROOT, &filters, &e), -EPERM);
+	assert_int_equal(filters.count, 1);
+}
+
+static void nl_monitor_close_at(struct nl_monitor **monitor)
+{
+	nl_monitor_close(*monitor);
+}
+
+static int count_news(const struct nl_news *news, void *data)
+{
+	int *count = data;
+
+	++*count;
+	return news->ifindex == 13 ? -ECANCELED : 0;
+}
+
+static void test_news(void **state)
+{
+	struct nl_monitor *monitor cleanup(nl_monitor_close_at) = NULL;
+	static const struct nlmsghdr nobody = {0};
+	struct err e = {0};
+	int count = 0;
+
+	(void)state;
+	kernel.unprivileged = true;
+	assert_int_equal(scarce(nl_monitor_open(&monitor, &e)), 0);
+	assert_true(kernel.room >= 1 << 20);
+	answer_link(&nobody, "first", 1, 0);
+	answer_link(&nobody, "forged", 2, 0);
+	kernel.queue[kernel.end - 1].from = 4711;
+	answer_link(&nobody, "third", 3, 0);
+	kernel.receive_error = EINTR;
+	assert_int_equal(nl_monitor_take(monitor, count_news, &count, &e), 2);
+	assert_int_equal(count, 2);
+	answer_link(&nobody, NULL, 1, 0);
+	assert_int_equal(nl_monitor_take(monitor, count_news, &count, &e), -EBADMSG);
+	answer_link(&nobody, "unlucky", 13, 0);
+	assert_int_equal(nl_monitor_take(monitor, count_news, &count, &e), -ECANCELED);
+	queue_too_long();
+	answer_link(&nobody, "behind", 4, 0);
+	assert_int_equal(nl_monitor_take(monitor, count_news, &count, &e), -ENOBUFS);
+	assert_int_equal(kernel.first, kernel.end); /* all is asked for anew */
+	assert_int_equal(count, 3);
+}
+
+static void test_sockets_that_cannot_be_had(void **state)
+{
+	struct nl_monitor *monitor = NULL;
+	struct nl *opened cleanup(nl_close_at) = NULL;
+	struct err e = {0};
+
+	(void)state;
+	kernel.bind_error = ENOBUFS;
+	assert_int_equal(nl_open(&opened, &e), -ENOBUFS);
+	assert_int_equal(nl_monitor_open(&monitor, &e), -ENOBUFS);
+	assert_true(!opened && !monitor);
+	kernel.bind_error = 0;
+	kernel.unprivileged = true;
+	assert_int_equal(scarce(nl_open(&opened, &e)), 0);
+	assert_true(kernel.room > 0);
 }
 
 int main(void)
@@ -378,6 +568,9 @@ int main(void)
 		cmocka_unit_test_setup(test_empty_and_failed, reset),
 		cmocka_unit_test_setup(test_dump_is_asked_for_again, reset),
 		cmocka_unit_test_setup(test_dump_that_fails, reset),
+		cmocka_unit_test_setup(test_filter_that_goes_while_it_is_listed, reset),
+		cmocka_unit_test_setup(test_news, reset),
+		cmocka_unit_test_setup(test_sockets_that_cannot_be_had, reset),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
