@@ -78,8 +78,6 @@ int copy_map_make(enum copy_map which, struct err *e)
 	if (!copy)
 		return err_set(e, -ENOMEM, "out of memory");
 	map = bpf_object__find_map_by_name(copy->obj, names[which]);
-	if (!map)
-		return err_set(e, -ENOENT, "no map %s", names[which]);
 	opts.map_flags = bpf_map__map_flags(map);
 	fd = bpf_map_create(bpf_map__type(map), names[which], bpf_map__key_size(map),
 			    bpf_map__value_size(map), bpf_map__max_entries(map), &opts);

@@ -66,8 +66,6 @@ int inline_map_make(enum inline_map which, struct err *e)
 	if (!object)
 		return err_set(e, -ENOMEM, "out of memory");
 	map = bpf_object__find_map_by_name(object->obj, map_names[which]);
-	if (!map)
-		return err_set(e, -ENOENT, "no map %s", map_names[which]);
 	opts.map_flags = bpf_map__map_flags(map);
 	fd = bpf_map_create(bpf_map__type(map), map_names[which], bpf_map__key_size(map),
 			    bpf_map__value_size(map), bpf_map__max_entries(map), &opts);

@@ -66,13 +66,9 @@ int pin_check(struct err *e)
 static int make_folders(const char *path, struct err *e)
 {
 	char folder[PIN_PATH];
-	char *end;
 
 	snprintf(folder, sizeof(folder), "%s", path);
-	end = strrchr(folder, '/');
-	if (!end)
-		return err_set(e, -EINVAL, "%s: not an absolute path", path);
-	*end = '\0';
+	*strrchr(folder, '/') = '\0';
 	return folder_make(folder, 0700, e);
 }
 
