@@ -223,6 +223,7 @@ int catch_stop(struct catcher *catcher)
 	if (catcher->pid <= 0)
 		return 0;
 	shutdown(catcher->socket, SHUT_WR);
+	kill(catcher->pid, SIGCONT); /* somebody may have stopped it: it could not end */
 	while (waitpid(catcher->pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	/* Told of since we took the last one; the guardians may be gone. */

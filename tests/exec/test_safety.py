@@ -120,6 +120,18 @@ def test_no_exec_hangs_while_stopexec_is_stopped(world, armed):
     assert started.wait(10) == 7
 
 
+@pytest.mark.parametrize('way', WAYS)
+def test_stopexec_ends_though_somebody_has_stopped_its_catcher(world, armed, way):
+    program = armed('glibc', 'suid')
+    tool = world.next(*by(way, program))
+    catcher = members(world, tool)['stopexec-catch'][0]
+    os.kill(catcher, signal.SIGSTOP)
+    until(lambda: Process(catcher).state == 'T')
+    tool.popen.terminate()
+    assert tool.wait() == 128 + signal.SIGTERM
+    assert Process(catcher).state == 'gone' and world.run(program)[1] == 7
+
+
 def test_what_bpf_has_stopped_goes_on_when_its_catcher_is_killed(world, armed):
     """Between the stop in the kernel and the guardians' knowledge of it: the catcher, stopped itself,
     has read nothing."""
