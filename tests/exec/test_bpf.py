@@ -11,6 +11,8 @@ import pytest
 
 from conftest import AS_USER, KINDS, USER, Process, check_rights, until
 
+CONTAINED = f'contained-{os.getpid()}'
+
 
 @pytest.fixture
 def program(armed):
@@ -51,16 +53,17 @@ def test_points(world, program, point):
 
 
 @pytest.mark.parametrize('name, path', [
-    ('probe', '{0}/probe'), ('probe', './probe'), ('probe', 'probe'), ('{0}/probe', '{0}/probe'),
+    ('{1}', '{0}/{1}'), ('{1}', './{1}'), ('{1}', '{1}'), ('{0}/{1}', '{0}/{1}'),
 ])
 def test_names(world, folder, build, execer, name, path):
     """A NAME is the last part of whatever path was executed; a PATH is the whole of it."""
-    for file in ('probe', 'a-probe', 'probe-a'):
+    own = f'named-{os.getpid()}'
+    for file in (own, f'a-{own}', f'{own}-a'):
         shutil.copy(build('glibc'), folder / file)
-    tool = world.next('--by', 'bpf', name.format(folder))
-    for other in ('a-probe', 'probe-a'):
+    tool = world.next('--by', 'bpf', name.format(folder, own))
+    for other in (f'a-{own}', f'{own}-a'):
         world.passes(tool, folder / other)
-    started = world.start(execer, 'plain', path.format(folder), cwd=folder)
+    started = world.start(execer, 'plain', path.format(folder, own), cwd=folder)
     assert tool.stopped().pid == started.pid
     goes_on(world, tool, started)
 
@@ -79,7 +82,7 @@ def test_names_of_any_length(world, folder, build, length):
     shutil.copy(build('glibc'), folder / name)
     other = name[:-1] + 'y'
     shutil.copy(build('glibc'), folder / other)
-    tool = world.next('--by', 'bpf', name)
+    tool = world.next('--by', 'bpf', '--parent', os.getpid(), name) # not what another run calls so
     world.passes(tool, folder / other)
     started = world.start(folder / name)
     assert tool.stopped().pid == started.pid
@@ -126,8 +129,8 @@ def image(armed, folder):
     root = folder / 'image'
     for name in ('lower/bin', 'merged', 'work'):
         (root / name).mkdir(parents=True)
-    shutil.copy(armed('glibc-static', 'suid'), root / 'lower/bin/contained')
-    (root / 'lower/bin/contained').chmod(0o4755)
+    shutil.copy(armed('glibc-static', 'suid'), root / 'lower/bin' / CONTAINED)
+    (root / 'lower/bin' / CONTAINED).chmod(0o4755)
     return root
 
 
@@ -138,11 +141,12 @@ def contained(world, image):
         f'mount -t tmpfs none {image}/work && mkdir {image}/work/upper {image}/work/work && '
         f'mount -t overlay -o lowerdir={image}/lower,upperdir={image}/work/upper,'
         f'workdir={image}/work/work none {image}/merged && '
-        f'exec chroot --userspec={USER}:{USER} {image}/merged /bin/contained', user=False)
+        f'exec chroot --userspec={USER}:{USER} {image}/merged /bin/{CONTAINED}', user=False)
 
 
-@pytest.mark.parametrize('words', [['--by', 'bpf', 'contained'], ['--by', 'bpf', '/bin/contained'],
-                                   ['{0}/lower/bin/contained']])
+@pytest.mark.parametrize('words', [['--by', 'bpf', CONTAINED], ['--by', 'bpf', f'/bin/{CONTAINED}'],
+                                   [f'{{0}}/lower/bin/{CONTAINED}']],
+                         ids=['name', 'path', 'file of the image'])
 def test_in_a_container(world, image, words):
     """Whose file is another one than the image's, though fanotify tells of the image's."""
     tool = world.next(*(word.format(image) for word in words))
@@ -158,10 +162,10 @@ def test_in_a_container(world, image, words):
 
 
 def test_script(world, folder):
-    script = folder / 'hello-bpf'
+    script = folder / f'hello-{os.getpid()}'
     script.write_text('#!/usr/bin/env sh\necho hello $$\n')
     script.chmod(0o755)
-    tool = world.next('--by', 'bpf', 'hello-bpf')
+    tool = world.next('--by', 'bpf', script.name)
     started = world.start(script)
     process = tool.stopped()
     assert os.path.basename(process.program) == 'env', 'whose exec of sh is another'
@@ -186,10 +190,10 @@ def test_comm(world, folder, build, execer, how):
     """What ps shows: also of a program that was executed by descriptor, and so without a path."""
     if how == 'fexecve' and tuple(map(int, platform.release().split('.')[:2])) < (6, 14):
         pytest.skip('before Linux 6.14 such a command is called by the number of its descriptor')
-    name = 'a-rather-long-name'
+    name = f'{os.getpid()}-rather-long-name'
     shutil.copy(build('glibc'), folder / name)
     tool = world.next('--comm', name)
-    for other in (name[:14], 'a-rather'):
+    for other in (name[:14], name[:9]):
         shutil.copy(build('glibc'), folder / other)
         world.passes(tool, folder / other)
     started = world.start(execer, how, folder / name)
@@ -258,7 +262,7 @@ def test_only_below_this_parent(world, program):
 
 
 def test_a_failed_exec_is_none(world, build, execer, folder):
-    broken = folder / 'broken-bpf'
+    broken = folder / f'broken-{os.getpid()}'
     data = build('glibc').read_bytes()
     broken.write_bytes(data.replace(b'/lib64/ld-linux-x86-64.so.2', b'/lib64/no-linux-x86-64.so.2', 1))
     broken.chmod(0o755)
@@ -279,7 +283,7 @@ def test_its_own_commands_pass(world, program, folder):
 
 
 def test_several_names(world, folder, build):
-    names = [f'one-of-many-{number}' for number in range(20)]
+    names = [f'{os.getpid()}-one-of-many-{number}' for number in range(20)]
     for name in names:
         shutil.copy(build('glibc'), folder / name)
     tool = world.next('--by', 'bpf', '--exec', 'true', *names, verb='watch')
