@@ -179,10 +179,11 @@ static int write_library(const char *path, const char *data, size_t len, gid_t g
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(e, -errno, "%s can't be written", temporary);
+	errno = ENOSPC; /* write(2) does not say why it takes only a part */
 	/* The mode last: chown and write take the set-user-ID bit away. */
 	if (write(fd, data, len) != (ssize_t)len || fchown(fd, 0, group) < 0 ||
 	    fchmod(fd, PRELOAD_MODE) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0) {
-		result = err_sys(e, errno != 0 ? -errno : -EIO, "%s can't be written", path);
+		result = err_sys(e, -errno, "%s can't be written", path);
 		unlink(temporary);
 	}
 	return result;

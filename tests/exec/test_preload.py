@@ -282,6 +282,31 @@ def test_install_where_nothing_can_be_written(world):
     assert done.returncode == 0 and "stop.so.new can't be written" in done.stdout
 
 
+def test_install_where_there_is_no_room(world):
+    """A part of it, or nothing, fits: nothing is left, and the sentence is the true one."""
+    for left in (4, 0):
+        done = private(world, 'mount -t tmpfs -o size=64k,mode=755 tmpfs /usr/lib32; cp "$FOLDER/libc.so.6" /run\n'
+                              'mkdir /run/there; mount --bind /run/there /usr/lib/i386-linux-gnu || true\n'
+                              f'head -c {60 - left}k /dev/zero > /usr/lib32/full; ln -s /run/libc.so.6 /usr/lib32\n'
+                              'mkdir /run/from; cp "$FROM/stop.so" /run/from; cp "$FROM/stop.so" /run/from/stop32.so\n'
+                              '$X preload install --from /run/from || echo status $?; ls /usr/lib32\n')
+        assert "/usr/lib32/stop.so can't be written: No space left on device" in done.stdout, done.stdout
+        assert 'status 1\nfull\nlibc.so.6\n' in done.stdout
+
+
+@pytest.mark.parametrize('kinds', [1, 2])
+def test_where_there_is_only_one_kind_of_programs(world, kinds):
+    """No 32-bit C library; or no compiler for the 32-bit stop.so was there."""
+    done = private(world, 'for at in /usr/lib32 /usr/lib/i386-linux-gnu; do\n'
+                          '[ ! -d $at ] || mount -t tmpfs -o mode=755 tmpfs $at; done; mkdir -p /usr/lib32\n'
+                          + 'cp "$FOLDER/libc.so.6" /usr/lib32\n' * (kinds - 1) +
+                          'mkdir /run/from; cp "$FROM/stop.so" /run/from\n' +
+                          '$X preload install --from /run/from && $X preload status --json && $X preload remove')
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(') is installed') == 1 and '(64-bit) is installed' in done.stdout
+    assert done.stdout.count('"kind"') == kinds and done.stdout.count('is removed') == 1
+
+
 def test_status_of_what_no_suid_program_takes(world):
     done = private(world, 'echo "guards:x:4243:one,two" >> /etc/group\n'
                           'cp "$FROM/stop.so" "$FOLDER"; chgrp 4242 "$FOLDER/stop.so"; $X preload status\n'
