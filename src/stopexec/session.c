@@ -129,6 +129,8 @@ static void block_signals(struct session *s)
 	static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
 	sigset_t all;
 
+	/* Where our caller ignores it, it would not come, and no child could be waited for. */
+	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&s->end);
 	for (size_t i = 0; i < COUNT(ending); i++) {
 		struct sigaction now;
@@ -181,19 +183,16 @@ bool session_say(const struct session *s, const char *text, size_t len)
 
 void session_note(const struct session *s, const char *format, ...)
 {
-	char text[4400];
+	char text[4400] = "";
 	va_list args;
-	int len;
+	size_t len;
 
 	va_start(args, format);
-	len = vsnprintf(text, sizeof(text) - 1, format, args);
+	(void)vsnprintf(text, sizeof(text) - 1, format, args);
 	va_end(args);
-	if (len < 0)
-		return;
-	if ((size_t)len > sizeof(text) - 2)
-		len = sizeof(text) - 2;
+	len = strlen(text);
 	text[len] = '\n';
-	(void)session_say(s, text, (size_t)len + 1);
+	(void)session_say(s, text, len + 1);
 }
 
 int session_failed(const struct session *s, const struct err *e)

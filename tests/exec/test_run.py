@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import KINDS, RIGHTS, USER, Process, Terminal, check_rights, until
+from conftest import BUILD, KINDS, RIGHTS, USER, Process, Terminal, check_rights, until
 
 
 def run(world, *arguments, **options):
@@ -166,6 +166,32 @@ def test_keeps_what_is_the_users(world, folder):
     output, status = finish(world, tool, tool.stopped())
     lines = output.split()
     assert lines[:3] == ['blue', str(where), str(USER)] and lines[4] == '0027' and status == 0
+
+
+def test_where_its_caller_ignores_the_end_of_children(world):
+    ignore = {'preexec_fn': lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN), 'restore_signals': False}
+    done = world.call('run', '--timeout', 1, 'sh', '-c', 'exit 7', **ignore)
+    assert done.returncode == 7 and 'is stopped at its first instruction' in done.stderr
+
+
+@pytest.mark.parametrize('words, sentence', [
+    (['--at', 'main', '--env', 'LD_PRELOAD={1}', '{0}'], 'did not come to the stop point in time'),
+    (['--exec', 2, 'sh', '-c', 'echo Sending SIGSTOP >&2; kill -STOP $$; exec {0}'], 'could not be followed to its start'),
+], ids=['before main', 'before the second exec'])
+@pytest.mark.parametrize('goes_on', [True, False], ids=['goes on', 'stays'])
+def test_stopped_on_the_way(world, armed, words, sentence, goes_on):
+    """Who is stopped by somebody else stays so, as without us, until somebody lets it go on."""
+    program = armed('glibc', 'none')
+    stop = BUILD / 'src/stopexec/stop.so'
+    tool = run(world, '--timeout', 30 if goes_on else 1, *(str(word).format(program, stop) for word in words))
+    if not goes_on:
+        assert tool.wait() == 1 and sentence in tool.said
+        return
+
+    until(lambda: 'Sending SIGSTOP' in tool.said, what='the word before')
+    pid = until(lambda: next((pid for pid in world.mine() if Process(pid).state in 'Tt'), None), what='the stop')
+    os.kill(pid, signal.SIGCONT)
+    assert finish(world, tool, tool.stopped())[1] == 7
 
 
 def test_end_by_signal(world):
