@@ -93,7 +93,8 @@ static int print_rows(const struct cli_call *call, const struct record *records,
 	struct table *table cleanup(table_free_at) = table_new(titles);
 	struct buf text cleanup(buf_free) = {0};
 	size_t rows = 0;
-	bool failed = false;
+	bool json = cli_has(call, "json");
+	int lack;
 
 	buf_char(&text, '[');
 	for (size_t i = 0; i < count; i++) {
@@ -113,14 +114,16 @@ static int print_rows(const struct cli_call *call, const struct record *records,
 		rows++;
 	}
 	buf_char(&text, ']');
-	if (cli_has(call, "json"))
-		failed = buf_status(&text) < 0 || puts(text.data) == EOF;
-	else if (rows > 0)
-		failed = table_print(table, stdout) < 0;
-	if (failed)
-		cli_complain(call, "The list can't be printed: %s", strerror(errno));
-	if (failed || rows > 0 || cli_has(call, "json"))
-		return failed ? EXIT_FAILED : EXIT_OK;
+	lack = json ? buf_status(&text) : rows > 0 ? table_print(table, stdout) : 0;
+	if (lack == -ENOMEM) {
+		cli_complain(call, "There is no memory for the list");
+		return EXIT_FAILED;
+	}
+	/* Where stdout takes nothing, that is told at our end. */
+	if (json)
+		(void)puts(text.data);
+	if (json || rows > 0)
+		return EXIT_OK;
 	fputs(geteuid() == 0 ? "Nothing is stopped\n"
 			     : "Nothing of yours is stopped; root's are shown to root\n",
 	      stderr);

@@ -228,8 +228,11 @@ static int status(const struct cli_call *call)
 			print_state(&places[i], &state);
 	}
 	buf_char(&text, ']');
-	if (json && (buf_status(&text) < 0 || puts(text.data) == EOF))
-		return EXIT_FAILED;
+	if (!json)
+		return EXIT_OK;
+	if (buf_status(&text) < 0)
+		return failed(call, (err_sys(&e, -ENOMEM, "The state can't be told"), &e));
+	(void)puts(text.data); /* where stdout takes nothing, that is told at our end */
 	return EXIT_OK;
 }
 
