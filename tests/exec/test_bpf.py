@@ -309,6 +309,14 @@ def test_one_clear_sentence(world, words, code, sentence):
     assert len(done.stderr.splitlines()) == code
 
 
+def test_refuses_the_shell_that_it_was_started_from(world, folder):
+    """Which need not be the one that the user's entry in /etc/passwd names."""
+    shell = folder / 'mksh'
+    shutil.copy(os.path.realpath('/bin/sh'), shell)
+    output, status = world.run(shell, '-c', f'{world.program} next --by bpf mksh; exit $?', user=False)
+    assert status == 1 and 'mksh is your own shell' in output
+
+
 @pytest.mark.parametrize('call, error, words, sentence', [
     ('bpf', 'ENOSYS', ['--by', 'bpf', 'x'], 'This kernel gives no BPF'),
     ('bpf', 'EPERM', ['--by', 'bpf', 'x'], 'not locked down'),

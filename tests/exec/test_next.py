@@ -261,6 +261,18 @@ def test_an_execer_under_strace(world, armed, folder):
     assert started.returncode == 9
 
 
+def test_an_execer_under_strace_stays_before_main(world, armed, folder):
+    """Where somebody else traces, stopexec can't."""
+    program = armed('glibc', 'none')
+    tool = world.next('--timeout', 2, '--at', 'main', program)
+    started = world.start('strace', '-f', '-o', folder / 'trace', program, user=False)
+    process = tool.stopped()
+    assert process.counter == process.first_instruction
+    assert f'stays at its first instruction: process {started.pid} traces it already' in tool.said
+    world.call('cont', process.pid)
+    assert started.wait(15) == 7 and tool.wait() == 0
+
+
 def test_init_of_a_pid_namespace(world, armed):
     program = armed('glibc', 'none')
     tool = world.next(program)

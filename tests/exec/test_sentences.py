@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is asked wrongly, or can't be done here, gets one sentence; and what a program is started as."""
+import json
 import os
 import shutil
 import subprocess
@@ -82,6 +83,12 @@ def test_without_a_path(world):
     assert world.call('run', '--timeout', 1, 'echo', 'here').stdout == 'here\n'
 
 
+def test_a_folder_of_the_path_that_is_too_long(world):
+    world.environment['PATH'] = '/x' * 3000 + ':/usr/bin:/bin'
+    assert subprocess.run([world.program, 'run', '--timeout', '1', 'echo', 'here'], env=world.environment, text=True,
+                          stdout=subprocess.PIPE, timeout=20, check=True).stdout == 'here\n'
+
+
 def test_what_a_user_stops_is_the_users(world, armed, folder):
     world.environment.pop('XDG_RUNTIME_DIR', None)
     assert 'XDG_RUNTIME_DIR is not set' in world.run(world.program, 'list')[0]
@@ -118,6 +125,21 @@ def test_a_list_that_nobody_can_read(world, armed, options):
                               stderr=subprocess.PIPE, text=True, timeout=10, check=False)
     assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'No space left' in done.stderr
     assert world.call('cont', tool.stopped().pid).returncode == 0
+
+
+def test_a_list_tells_who_traces(world, armed, folder):
+    if not shutil.which('strace'):
+        pytest.skip('strace is not installed')
+    tool = world.stopexec('run', '--leave', armed('glibc', 'none'), stdout=subprocess.DEVNULL)
+    assert tool.wait() == 0
+    process = tool.stopped()
+    strace = world.start('strace', '-o', folder / 'traced', '-p', process.pid, user=False)
+    until(lambda: process.status['TracerPid'] == str(strace.pid), what='the tracing')
+    assert f'traced by {strace.pid}' in world.call('list').stdout
+    row = next(row for row in json.loads(world.call('list', '--json').stdout) if row['pid'] == process.pid)
+    assert row['state'] == 'traced' and row['tracer'] == strace.pid
+    assert world.call('cont', process.pid).returncode == 0
+    assert strace.wait(10) == 0
 
 
 def test_attach_where_somebody_traces(world, folder):
