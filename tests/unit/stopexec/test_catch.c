@@ -8,10 +8,16 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/err.h"
 #include "base/mem.h"
+#include "memory/memory.h"
+#include "stopexec/catch.h"
 #include "stopexec/catch_program.h"
 
 static void test_names(void **state)
@@ -68,7 +74,7 @@ static void test_sizes(void **state)
 	longest[CATCH_NAME_MOST] = '\0';
 	for (size_t i = 0; i < COUNT(names); i++)
 		names[i] = longest;
-	assert_int_equal(make(names, COUNT(names), &count), 0);
+	assert_int_equal(scarce(make(names, COUNT(names), &count)), 0);
 	assert_in_range(count, 1, INT16_MAX);
 	for (size_t i = 0; i < COUNT(many); i++)
 		many[i] = longest;
@@ -78,12 +84,39 @@ static void test_sizes(void **state)
 	assert_int_equal(make(names, 1, &count), -ENAMETOOLONG);
 }
 
+/* It is told to go on, as its stop may come later. */
+static void test_one_that_does_not_stop(void **state)
+{
+	struct catch_rule rule = {.by = CATCH_BPF};
+	struct guardian nobody = {{-1, -1}};
+	struct caught caught = {0};
+	sigset_t set;
+	struct err e = {0};
+	int signal;
+	pid_t pid;
+
+	(void)state;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCONT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(sigwait(&set, &signal) == 0 && signal == SIGCONT ? 7 : 1);
+	caught.stop.pid = pid;
+	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, &e), -ETIME);
+	assert_non_null(strstr(e.text, "was not stopped in time"));
+	assert_int_equal(waitpid(pid, &signal, 0), pid);
+	assert_int_equal(WEXITSTATUS(signal), 7);
+	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, &e), -ESRCH);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_loader),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_one_that_does_not_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,6 +184,25 @@ static void test_scripts(void **state)
 	expect_interpreter(longest, NULL);
 }
 
+/* What can be no place in a file is not looked for. */
+static void test_names_beyond_any_file(void **state)
+{
+	char *data cleanup(free_at) = NULL;
+	struct memory memory = own(&data);
+	struct elf_bytes bytes = bytes_of(&memory);
+	Elf64_Ehdr *header = (void *)data;
+	Elf64_Shdr *sections = (void *)(data + header->e_shoff);
+	struct elf_file elf;
+	uint64_t value;
+
+	(void)state;
+	for (int n = 0; n < header->e_shnum; n++)
+		if (sections[n].sh_type == SHT_STRTAB)
+			sections[n].sh_offset = UINT64_MAX - 7;
+	assert_int_equal(elf_read(&bytes, &elf), 0);
+	assert_int_equal(elf_symbol(&bytes, &elf, "main", &value), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_auxv),
 		cmocka_unit_test(test_scripts),
+		cmocka_unit_test(test_names_beyond_any_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "stopexec/allow.h"
 #include "stopexec/debugger.h"
 #include "stopexec/json.h"
@@ -286,6 +287,20 @@ static void test_quote(void **state)
 	assert_string_equal(buf_text(&b), "plain-1.2 'it'\\''s $HOME' ''");
 }
 
+/* A command that lacks something is none. */
+static void test_commands_without_memory(void **state)
+{
+	struct handover h = {.pid = 42, .to_main = true, .with_sudo = true};
+
+	(void)state;
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		struct buf line cleanup(buf_free) = {0};
+
+		debugger_line(DEBUGGER_GDB, &h, &line);
+		assert_int_equal(buf_status(&line), memory_refused() ? -ENOMEM : 0);
+	}
+}
+
 static void test_allow(void **state)
 {
 	static const char *const groups[] = {"audio", "alice"};
@@ -320,14 +335,23 @@ static void test_points(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),	cmocka_unit_test(test_inherited),
-		cmocka_unit_test(test_limits),	cmocka_unit_test(test_terminal),
-		cmocka_unit_test(test_start),	cmocka_unit_test(test_counter),
-		cmocka_unit_test(test_mapping), cmocka_unit_test(test_capabilities),
-		cmocka_unit_test(test_judge),	cmocka_unit_test(test_names),
-		cmocka_unit_test(test_record),	cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_json),	cmocka_unit_test(test_quote),
-		cmocka_unit_test(test_points),	cmocka_unit_test(test_allow),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_inherited),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_counter),
+		cmocka_unit_test(test_mapping),
+		cmocka_unit_test(test_capabilities),
+		cmocka_unit_test(test_judge),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_commands_without_memory),
+		cmocka_unit_test(test_points),
+		cmocka_unit_test(test_allow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
