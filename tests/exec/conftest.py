@@ -348,6 +348,22 @@ def deny(folder):
     return target
 
 
+@pytest.fixture
+def group():
+    """A control group with another in it."""
+    for mount in ('/sys/fs/cgroup', '/sys/fs/cgroup/unified'):
+        made = pathlib.Path(mount) / f'stopexec-{os.getpid()}'
+        if not os.path.exists(f'{mount}/cgroup.procs') or not os.path.exists(
+                f'{mount}/cgroup.controllers'):
+            continue
+        (made / 'inner').mkdir(parents=True)
+        yield made
+        (made / 'inner').rmdir()
+        made.rmdir()
+        return
+    pytest.skip('no control groups of version 2 are mounted')
+
+
 @pytest.fixture(scope='session')
 def suid_busybox(folder):
     busybox = shutil.which('busybox')

@@ -12,17 +12,23 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const struct {
+struct call {
 	const char *name;
 	unsigned call;
-	unsigned command; /* the first argument; 0: any */
-} calls[] = {{"bpf", SYS_bpf, 0},
-	     {"bpf_attach", SYS_bpf, BPF_RAW_TRACEPOINT_OPEN},
-	     {"bpf_load", SYS_bpf, BPF_PROG_LOAD},
-	     {"fanotify_init", SYS_fanotify_init, 0},
-	     {"fanotify_mark", SYS_fanotify_mark, 0},
-	     {"membarrier", SYS_membarrier, 0},
-	     {"ptrace", SYS_ptrace, 0}};
+	int argument; /* its number; -1: all such calls */
+	unsigned is;
+};
+
+static const struct call calls[] = {{"bpf", SYS_bpf, -1, 0},
+				    {"bpf_attach", SYS_bpf, 0, BPF_RAW_TRACEPOINT_OPEN},
+				    {"bpf_load", SYS_bpf, 0, BPF_PROG_LOAD},
+				    {"fanotify_init", SYS_fanotify_init, -1, 0},
+				    {"fanotify_mark", SYS_fanotify_mark, -1, 0},
+				    {"getgroups", SYS_getgroups, -1, 0},
+				    {"membarrier", SYS_membarrier, -1, 0},
+				    {"ptrace", SYS_ptrace, -1, 0},
+				    {"seteuid", SYS_setresuid, 0, (unsigned)-1},
+				    {"seteuid_root", SYS_setresuid, 1, 0}};
 
 static const struct {
 	const char *name;
@@ -31,24 +37,26 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	unsigned call = 0, command = 0, error = 0;
+	const struct call *call = NULL;
+	unsigned error = 0;
 
 	for (size_t i = 0; argc > 3 && i < sizeof(calls) / sizeof(calls[0]); i++)
-		if (strcmp(argv[1], calls[i].name) == 0) {
-			call = calls[i].call;
-			command = calls[i].command;
-		}
+		if (strcmp(argv[1], calls[i].name) == 0)
+			call = &calls[i];
 	for (size_t i = 0; argc > 3 && i < sizeof(errors) / sizeof(errors[0]); i++)
 		if (strcmp(argv[2], errors[i].name) == 0)
 			error = errors[i].error;
-	if (call == 0 || error == 0)
+	if (call == NULL || error == 0)
 		return 2;
 
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-		BPF_JUMP(BPF_JMP | (command == 0 ? BPF_JGE : BPF_JEQ) | BPF_K, command, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call->call, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[0]) +
+				 (call->argument > 0 ? 8 * (unsigned)call->argument : 0)),
+		BPF_JUMP(BPF_JMP | (call->argument < 0 ? BPF_JGE : BPF_JEQ) | BPF_K, call->is, 0,
+			 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};

@@ -90,6 +90,26 @@ def test_nothing_else_is_lent(world, lent, armed, words):
     assert 'DONE' not in done.stdout and 'stopexec: ' in done.stdout
 
 
+@pytest.mark.parametrize('call, sentence', [
+    ('getgroups', "Your groups can't be found"),
+    ('seteuid', "The rights of the caller can't be taken"),
+    ('seteuid_root', "The rights of root can't be taken back"),
+])
+def test_where_rights_cannot_be_changed(world, lent, armed, deny, call, sentence):
+    """Then it does nothing, neither with more nor with less of them."""
+    script = ('echo "tester $P" > $ALLOW\n'
+              f'{deny} {call} EPERM /usr/bin/setpriv --reuid={USER} --regid={USER} --groups=61500 $X run -- $P || exit 0\n'
+              'echo DONE')
+    done = private(world, lent, armed('glibc', 'suid'), script)
+    assert sentence in done.stdout and len(done.stdout.splitlines()) == 1, done.stdout
+
+
+def test_bpf_is_not_lent(world, lent, armed):
+    script = 'echo "tester $P" > $ALLOW; user $X next --by bpf $P && echo DONE; exit 0'
+    done = private(world, lent, armed('glibc', 'suid'), script)
+    assert 'Only root can catch by BPF' in done.stdout and 'DONE' not in done.stdout, done.stdout
+
+
 def test_helpers_run_as_the_caller(world, lent, armed):
     script = r'''echo "tester $P" > $ALLOW
 setpriv --reuid=61001 --regid=61001 --groups=61500 $X watch --exec 'id -u; id -ru' $P & n=$!

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """stopexec next and watch by BPF: by name, command and control group, where a file is not enough."""
 import os
-import pathlib
 import platform
 import shutil
 import signal
@@ -201,22 +200,6 @@ def test_comm(world, folder, build, execer, how):
     assert process.read('comm').decode() == name[:15] + '\n'
     assert process.counter == process.first_instruction
     goes_on(world, tool, started)
-
-
-@pytest.fixture
-def group():
-    """A control group with another in it."""
-    for mount in ('/sys/fs/cgroup', '/sys/fs/cgroup/unified'):
-        made = pathlib.Path(mount) / f'stopexec-{os.getpid()}'
-        if not os.path.exists(f'{mount}/cgroup.procs') or not os.path.exists(
-                f'{mount}/cgroup.controllers'):
-            continue
-        (made / 'inner').mkdir(parents=True)
-        yield made
-        (made / 'inner').rmdir()
-        made.rmdir()
-        return
-    pytest.skip('no control groups of version 2 are mounted')
 
 
 def start_within(world, group, program):

@@ -214,6 +214,19 @@ def test_each_call_fails_once(folder, programs, scenario):
     assert len(never) < len(faults) * 0.1, 'and they have failed'
 
 
+@pytest.mark.parametrize('call, sentence', [
+    ('fstat 1', "The control group {} can't be looked at"),
+    ('openat 1', "Where the control group {} stands can't be seen from here"),
+    ('fstat 2', "Where the control group {} stands can't be seen from here"),
+])
+def test_a_control_group_that_cannot_be_looked_at(folder, group, programs, call, sentence):
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 {call} {errno.EMFILE}')
+    trial.stopexec('next', '--cgroup', group, program.name)
+    assert not trial.judge() and sentence.format(group) in trial.tool.said
+    trial.world.close()
+
+
 def lets_go(folder, programs, fails):
     """A process of stopexec's can't go on: nobody is kept waiting, and one sentence says why."""
     program = programs.get()

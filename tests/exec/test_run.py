@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """stopexec run: programs that we start ourselves."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -258,6 +259,21 @@ def test_enter_lets_it_go_on(world, armed):
     assert terminal.end() == 5
 
 
+def test_a_terminal_that_hangs_up(world, armed):
+    """Where that ends nobody (nohup), the program is held on; and stopexec waits at its leisure."""
+    terminal = Terminal(world, 'run', '-u', USER, armed('glibc', 'suid'), before="trap '' HUP; exec")
+    terminal.shows('press Enter')
+    process = Process(int(re.search(r'^Process (\d+) is stopped', terminal.shown, re.M)[1]))
+    os.close(terminal.master)
+    waits = 'voluntary_ctxt_switches'
+    tool = Process(terminal.pid)
+    until(lambda: tool.status['SigIgn'][-1] in '13579bdf', what='the shell to be stopexec')
+    before = int(tool.status[waits])
+    until(lambda: int(tool.status[waits]) > before + 10, what='waiting')
+    assert process.state == 'T' and world.call('cont', process.pid).returncode == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]) == 7
+
+
 def test_interrupt_at_the_terminal_ends_the_program(world):
     terminal = Terminal(world, 'run', 'sleep', '60')
     terminal.shows('press Enter')
@@ -323,6 +339,21 @@ def test_in_a_new_window_of_tmux(world, armed, folder):
         until(lambda: 'in main' in subprocess.run([*server, 'capture-pane', '-p'], text=True,
                                                   stdout=subprocess.PIPE).stdout)
         subprocess.run([*server, 'send-keys', 'detach', 'Enter', 'quit', 'Enter'], check=True)
+        assert tool.wait() == 7
+    finally:
+        subprocess.run([*server, 'kill-server'])
+
+
+def test_strace_in_a_new_window_of_tmux(world, armed, folder):
+    """It goes on by itself, once strace is there."""
+    if not shutil.which('tmux') or not shutil.which('strace'):
+        pytest.skip('tmux or strace is not installed')
+    socket = folder / 'tmux-strace'
+    server = ['tmux', '-S', str(socket)]
+    subprocess.run([*server, 'new-session', '-d', 'sleep 60'], env=world.environment, check=True)
+    try:
+        world.environment['TMUX'] = f'{socket},1,0'
+        tool = run(world, '--tmux', '--strace', armed('glibc', 'suid'))
         assert tool.wait() == 7
     finally:
         subprocess.run([*server, 'kill-server'])

@@ -42,11 +42,17 @@ def test_a_function_that_is_chosen_at_run_time(world, build):
     assert done.returncode == 1 and '(an IFUNC)' in done.stderr
 
 
-def test_a_program_without_a_main(world, folder):
+@pytest.mark.parametrize('code, options', [
+    ('for (volatile int i = 0; i < 9; i++) ; *(volatile int *)0 = 0;', []),
+    ('__asm__("xor %esp, %esp; jmp 1f; .skip 64; 1: nop; hlt");', ['-m32']),
+], ids=['64-bit', '32-bit, nor a stack'])
+def test_a_program_without_a_main(world, folder, code, options):
     """Nor with what C programs begin with."""
     source, bare = folder / 'bare.c', folder / 'bare'
-    source.write_text('void _start(void) { for (volatile int i = 0; i < 9; i++) ; *(volatile int *)0 = 0; }\n')
-    assert compile_c(source, bare, options=['-nostdlib', '-static', '-s'])
+    source.write_text(f'void _start(void) {{ {code} }}\n')
+    if options and not compile_c(source, bare, options=['-c', *options]):
+        pytest.skip('this machine builds no 32-bit programs')
+    assert compile_c(source, bare, options=['-nostdlib', '-static', '-s', *options])
     done = world.call('run', '--at', 'main', bare)
     assert done.returncode == 1 and 'The main of process' in done.stderr and "can't be found" in done.stderr
 
