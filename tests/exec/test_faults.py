@@ -22,11 +22,11 @@ MOST = 12  # of the calls of one function by one process; those behind are like 
 MOST_OF = {'alloc': 40, 'openat': 30}  # but each of these may be for something else
 AT_ONCE = 4
 ERRORS = {'alloc': 'ENOMEM', 'eventfd': 'EMFILE', 'fanotify_init': 'EMFILE', 'fanotify_mark': 'ENOSPC',
-          'fork': 'EAGAIN', 'kill': 'EPERM', 'mkdir': 'EROFS', 'open': 'EMFILE', 'openat': 'EMFILE', 'pidfd_open': 'EMFILE',
-          'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM EINTR', 'ptrace': 'EPERM', 'recv': 'ENOMEM', 'recvmsg': 'ENOMEM',
-          'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS', 'setgroups': 'EPERM', 'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN',
-          'setsid': 'EPERM', 'sigtimedwait': 'EINTR', 'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS',
-          'waitpid': 'EINTR', 'write': 'EIO EINTR'}
+          'fork': 'EAGAIN', 'kill': 'EPERM', 'mkdir': 'EROFS', 'open': 'EMFILE', 'openat': 'EMFILE',
+          'pidfd_open': 'EMFILE', 'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM EINTR', 'ptrace': 'EPERM',
+          'recv': 'ENOMEM', 'recvmsg': 'ENOMEM', 'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS', 'setgroups': 'EPERM',
+          'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN', 'setsid': 'EPERM', 'sigtimedwait': 'EINTR',
+          'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS', 'waitpid': 'EINTR', 'write': 'EIO EINTR'}
 
 
 def faults_of(call, count):
@@ -225,6 +225,19 @@ def test_a_control_group_that_cannot_be_looked_at(folder, group, programs, call,
     trial.stopexec('next', '--cgroup', group, program.name)
     assert not trial.judge() and sentence.format(group) in trial.tool.said
     trial.world.close()
+
+
+@pytest.mark.parametrize('words', [['list'], ['list', '--json'], ['preload', 'status', '--json']], ids=' '.join)
+def test_what_is_told_without_memory(folder, programs, words):
+    program = programs.get()
+    for number in range(1, 100):
+        trial = Trial(folder, program, program.with_suffix('.log'), f'0 alloc {number} {errno.ENOMEM}')
+        trial.stopexec(*words)
+        done = trial.judge()
+        trial.world.close()
+        if not trial.calls():
+            break
+    assert done and number > 3, 'and each that is asked for has failed'
 
 
 def lets_go(folder, programs, fails):

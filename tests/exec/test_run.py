@@ -177,7 +177,8 @@ def test_where_its_caller_ignores_the_end_of_children(world):
 
 @pytest.mark.parametrize('words, sentence', [
     (['--at', 'main', '--env', 'LD_PRELOAD={1}', '{0}'], 'did not come to the stop point in time'),
-    (['--exec', 2, 'sh', '-c', 'echo Sending SIGSTOP >&2; kill -STOP $$; exec {0}'], 'could not be followed to its start'),
+    (['--exec', 2, 'sh', '-c', 'echo Sending SIGSTOP >&2; kill -STOP $$; exec {0}'],
+     'could not be followed to its start'),
 ], ids=['before main', 'before the second exec'])
 @pytest.mark.parametrize('goes_on', [True, False], ids=['goes on', 'stays'])
 def test_stopped_on_the_way(world, armed, words, sentence, goes_on):
