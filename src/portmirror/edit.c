@@ -290,7 +290,10 @@ int edit_remove(struct engine *engine, struct sessions *sessions, const char *co
 		struct err *e)
 {
 	size_t dropped = 0;
-	int r = count > 0 ? all_known(engine, sessions, names, count, e) : 0;
+	struct notes notes cleanup(notes_free) = {0};
+	/* Whoever could not read what we noted would forget sessions that it can't take away. */
+	int r = count > 0 ? all_known(engine, sessions, names, count, e)
+			  : notes_read(engine->store.notes, &notes, e);
 
 	if (r == 0)
 		r = drop(engine, sessions, names, count, edit->dry, &dropped, e);

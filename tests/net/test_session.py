@@ -427,6 +427,10 @@ def test_what_can_not_be_read_is_told_in_one_sentence(lab, pm, spoilt, verbs):
         result = pm(*verb, status=1)
         assert str(path) in result.stderr and result.stderr.count('\n') == 1, f'{verb}: {result.stderr}'
         assert result.stderr.startswith('portmirror: ') and lab.host.state() == before
+    if spoilt == 'run/portmirror/undo.json':
+        assert (pm.sessions / 'ids.yaml').exists(), 'it is forgotten'
+        path.rmdir()
+        pm('rm', 'ids')
 
 
 @pytest.mark.engine('tc')
