@@ -63,8 +63,6 @@ static int add_ports(int map, const struct ifindexes *ports, struct err *e)
 		uint32_t port = (uint32_t)ports->items[i];
 		int r = bpf_map_update_elem(map, &port, &unused, BPF_ANY);
 
-		if (r == -E2BIG)
-			return err_set(e, r, "more than %d guarded ports", INLINE_PORTS_MAX);
 		if (r < 0)
 			return err_sys(e, r, "can't tell the programs of a guarded port");
 	}

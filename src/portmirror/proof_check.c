@@ -37,19 +37,16 @@ static bool is_found(const struct proof_check *c, const struct nl_link *link)
 	return false;
 }
 
-static int find_destinations(struct proof_check *c, struct err *e)
+/* All are there: the session is whole. */
+static void find_destinations(struct proof_check *c)
 {
 	c->nto = 0;
 	for (size_t i = 0; i < c->st->session->nto; i++) {
 		const struct nl_link *link = nl_link_by_index(&c->view->host.links, c->st->to[i]);
 
-		if (!link)
-			return err_set(e, -EAGAIN, "the destination %s is not there",
-				       c->st->session->to[i].text);
-		if (!is_found(c, link)) /* it may go by two names */
+		if (link && !is_found(c, link)) /* it may go by two names */
 			c->to[c->nto++] = link;
 	}
-	return 0;
 }
 
 int proof_check_find(struct proof_check *c, const char *name, struct err *e)
@@ -60,9 +57,10 @@ int proof_check_find(struct proof_check *c, const char *name, struct err *e)
 	if (!c->st)
 		return err_set(e, -ENOENT, "there is no session named %s", name);
 	objection(c->st, &why);
-	if (why.len > 0)
-		return err_set(e, -EAGAIN, "%s", buf_text(&why));
-	return find_destinations(c, e);
+	if (why.len > 0 || buf_status(&why) < 0)
+		return err_set(e, -EAGAIN, "%s", why.failed ? "out of memory" : buf_text(&why));
+	find_destinations(c);
+	return 0;
 }
 
 static struct proof_promise promise_of(const struct session *s)

@@ -172,15 +172,10 @@ void proof_judge(const struct proof_request *request, struct proof_result *resul
 
 const char *proof_verdict_name(enum proof_verdict verdict)
 {
-	switch (verdict) {
-	case PROOF_WHOLE:
-		return "whole";
-	case PROOF_BROKEN:
-		return "broken";
-	case PROOF_BLIND:
-		return "blind";
-	case PROOF_NOTHING:
-		return "nothing";
-	}
-	return "";
+	static const char *const names[] = {[PROOF_WHOLE] = "whole",
+					    [PROOF_BROKEN] = "broken",
+					    [PROOF_BLIND] = "blind",
+					    [PROOF_NOTHING] = "nothing"};
+
+	return names[verdict];
 }

@@ -57,7 +57,7 @@ unsigned methods_allowed(const struct route *route)
 	if (route_is_collection(route))
 		return set | (ops->list ? look : 0) | (ops->create ? METHOD_POST : 0);
 	return set | (ops->get ? look : 0) | (ops->replace ? METHOD_PUT : 0) |
-	       (ops->replace && ops->get ? METHOD_PATCH : 0) | (ops->remove ? METHOD_DELETE : 0);
+	       (ops->replace ? METHOD_PATCH : 0) | (ops->remove ? METHOD_DELETE : 0);
 }
 
 int work_fetch(struct work *work, json_t **resource)
@@ -69,15 +69,8 @@ int work_fetch(struct work *work, json_t **resource)
 		*resource = json_incref(api_facts(work->api, type)->sample);
 		return 0;
 	}
-	if (!type->ops->get)
-		return rest_refuse(&work->fault, 404, "not-found", NULL, "it can't be looked at");
 	if (type->ops->get(&work->call, &got, &work->fault) < 0)
 		return -1;
-	if (!json_is_object(got)) {
-		json_decref(got);
-		return rest_refuse(&work->fault, 500, "internal", NULL,
-				   "the server has no description of it");
-	}
 	*resource = got;
 	return 0;
 }
@@ -106,21 +99,18 @@ static bool hash_now(struct work *work, uint64_t *hash)
 {
 	const struct rest_type *type = work->route.type;
 	const char *base = work->request->base;
+	bool collection = route_is_collection(&work->route);
 	struct rest_list list = {0};
 	json_t *resource = NULL;
+	bool there = collection ? type->ops->list && work_list(work, &list) == 0
+				: work_fetch(work, &resource) == 0;
 
-	if (route_is_collection(&work->route)) {
-		if (!type->ops->list || work_list(work, &list) < 0)
-			return false;
-		*hash = condition_hash_all(type, list.items, base);
-		json_decref(list.items);
-		return true;
-	}
-	if (work_fetch(work, &resource) < 0)
-		return false;
-	*hash = condition_hash(type, resource, base);
+	if (there)
+		*hash = collection ? condition_hash_all(type, list.items, base)
+				   : condition_hash(type, resource, base);
+	json_decref(list.items);
 	json_decref(resource);
-	return true;
+	return there;
 }
 
 int work_conditions(struct work *work)

@@ -283,9 +283,7 @@ static enum step replace(struct work *work, const json_t *body)
 		return finish(work, &outcome);
 	}
 	outcome.location = url_of(work, &work->route, work->route.id);
-	if (!type->ops->get)
-		outcome.status = 204;
-	else if (show(work, work->route.id, &outcome) < 0)
+	if (show(work, work->route.id, &outcome) < 0)
 		return STEP_FAILED;
 	return finish(work, &outcome);
 }
@@ -294,12 +292,10 @@ static enum step put(struct work *work)
 {
 	json_t *resource cleanup(json_free_at) = NULL;
 
-	if (work->route.type->ops->get) {
-		if (work_fetch(work, &resource) < 0)
-			return STEP_FAILED;
-		if (rest_form_fixed(work->route.type, resource, work->body, &work->fault) < 0)
-			return STEP_FAILED;
-	}
+	if (work_fetch(work, &resource) < 0)
+		return STEP_FAILED;
+	if (rest_form_fixed(work->route.type, resource, work->body, &work->fault) < 0)
+		return STEP_FAILED;
 	return replace(work, work->body);
 }
 

@@ -75,9 +75,7 @@ static void add_own(struct links *links, const json_t *resource)
 {
 	json_t *own = json_object_get(resource, "link");
 
-	if (json_is_array(own) ? json_array_extend(links->array, own) < 0
-			       : own && json_array_append(links->array, own) < 0)
-		links->failed = true;
+	links->failed |= own && json_array_extend(links->array, own) < 0;
 }
 
 static json_t *dress(const json_t *resource, const char *type, const char *id, const char *href,

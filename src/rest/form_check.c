@@ -304,7 +304,6 @@ static json_t *checked_object(const struct check *c, enum rest_form_kind kind)
 int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, const json_t *input,
 		    bool text, json_t **checked, struct rest_fault *fault)
 {
-	json_t *nothing cleanup(json_free_at) = json_object();
 	struct check c cleanup(check_free) = {.type = type,
 					      .form = rest_form(type, kind, "", "", NULL),
 					      .text = text,
@@ -313,9 +312,7 @@ int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, cons
 					      .fault = fault};
 	json_t *object;
 
-	if (!input)
-		input = nothing;
-	if (!nothing || !c.form || !c.given || !c.referenced)
+	if (!c.form || !c.given || !c.referenced)
 		return rest_no_memory(fault);
 	if (!json_is_object(input))
 		return rest_refuse(fault, 400, "not-an-object", NULL,

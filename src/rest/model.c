@@ -160,6 +160,8 @@ static int check_type(const struct rest_type *type, struct err *e)
 			       "- and _");
 	if (!type->ops || !type->fields)
 		return err_set(e, -EINVAL, "it has no operations or no attributes");
+	if ((type->ops->replace || type->ops->remove) && !type->ops->get)
+		return err_set(e, -EINVAL, "what can be changed must be there to be looked at");
 	for (const struct rest_field *field = type->fields; field->name; field++) {
 		if (check_field(field, e) < 0)
 			return e->code;

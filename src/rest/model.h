@@ -124,6 +124,7 @@ struct rest_ops {
 	int (*replace)(const struct rest_call *call, const json_t *input, struct rest_made *made,
 		       struct rest_fault *fault);
 	int (*remove)(const struct rest_call *call, struct rest_fault *fault);
+	/* Where there is one of these two there is get(), too. */
 };
 
 struct rest_type {

@@ -89,8 +89,8 @@ int search_items(struct work *work, json_t **items)
 		return -1;
 	json_array_foreach(*items, i, item)
 	{
-		if (is_wanted(type, item, wanted) && json_array_append(found, item) < 0)
-			return rest_no_memory(&work->fault);
+		if (is_wanted(type, item, wanted))
+			json_array_append(found, item); /* json_lacked() is asked in the end */
 	}
 	json_decref(*items);
 	*items = take(found);

@@ -261,6 +261,16 @@ def test_a_host_that_is_none(server, host):
         assert code(client.send(head.encode('latin-1') + b'\r\n').answer()) == (400, 'bad-host')
 
 
+@pytest.mark.parametrize('target, status', [('http://localhost/api', 200), ('http://LOCALHOST/api', 200),
+                                            ('http://evil.example/api', 400), ('http://localhost:9/api', 400),
+                                            ('http:///api', 400)])
+def test_the_host_of_a_whole_url_is_the_one_asked_for(server, target, status):
+    with server.unix() as client:
+        answer = client.send(f'GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode()).answer()
+        assert answer.status == status
+        assert status == 200 or code(answer) == (400, 'bad-host')
+
+
 def test_a_page_of_another_site_can_not_change_anything(server):
     made = {'Content-Type': 'application/json', **BEARER}
     for origin in ('null', 'http://evil.example', 'https://localhost', 'http://localhost:1', 'http://localhost/', ''):

@@ -276,6 +276,24 @@ def test_bypass_and_restore(lab, daemon):
         'bypass', 'bypass', 'restore']
 
 
+def test_machines_of_one_name(lab, daemon):
+    machines = []
+    try:
+        for number in (1, 2):
+            machines.append(Vm(lab.host, 'web', f'tap{number}', number))
+            if not machines[-1].ready:
+                pytest.skip('no tap can be made here (/dev/net/tun)')
+        found = until(lambda: len(vms := daemon.get('/api/vms').value) == 2 and vms)
+        assert {vm['id'] for vm in found} == {f'pid-{machine.process.pid}' for machine in machines}
+        for vm, mac in zip(sorted(found, key=lambda vm: vm['uuid']), ('52:54:00:00:00:01', '52:54:00:00:00:02')):
+            assert vm['name'] == 'web' and daemon.get(vm['href'] + '/nics/0').value['mac'] == mac
+            for nic in ('1', 'x', '0x'):
+                assert daemon.get(f'{vm["href"]}/nics/{nic}').status == 404
+    finally:
+        for machine in machines:
+            machine.stop()
+
+
 def test_machines_and_bridges(lab, daemon):
     vm = Vm(lab.host, 'web 1/x', 'tap0')
     try:

@@ -167,6 +167,14 @@ def test_probes(lab, pm):
     assert proof['advice'] is None
 
 
+def test_probes_fit_the_device(lab, pm):
+    lab.host.ip('link set vnet1 mtu 100')
+    mirror(pm, '--direction', 'received', ports=('vnet1',))
+    proof = check(pm, '--probe')
+    assert proof['verdict'] == 'whole' and proof['probes'] == proof['frames']['copied'] == 100
+    assert proof['sources'][0]['bytes'] <= 100 * 114
+
+
 @pytest.mark.ordinary  # (LeakSanitizer can't look while strace does)
 def test_probes_that_go_out_late(lab, pm):
     """On a machine so slow that the time is up before the last probes have gone out, these count too."""

@@ -192,6 +192,42 @@ def test_inline(lab, pm, tmp_path, verb, sweep):
     inline(lab, pm, tmp_path, verb).sweep(**sweep)
 
 
+READING = [['list'], ['list', '--json'], ['show', 'ids'], ['show', 'ids', '--json'], ['ports'], ['ports', '--json'],
+           ['stats'], ['stats', '--json'], ['events'], ['events', '--json'], ['export'], ['export', '--json'],
+           ['tc', 'ids'], ['apply', '--dry-run'], ['apply', '--dry-run', '--json'], ['rm', 'ids', '--dry-run', '--json'],
+           ['add', 'two', '--from', 'port:vnet2', '--to', 'port:ids0', '--dry-run', '--json']]
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('every', [pytest.param(5, id='some'), pytest.param(1, id='all', marks=pytest.mark.long)])
+@pytest.mark.parametrize('verb', READING, ids=' '.join)
+def test_what_is_only_read(lab, pm, tmp_path, verb, every):
+    """Whatever there is no memory for, that is said in a sentence, and nothing is told in part."""
+    pm(*MIRROR)
+    pm.root.joinpath('run/portmirror/events').write_text(
+        '{"number":1,"time":1,"kind":"repaired","session":"ids","text":"vnet1: the filter was gone"}\n')
+    faults = Faults(tmp_path, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap')
+    command, before = pm.command(*verb), lab.host.state()
+
+    def run(words, leaks):
+        env = {**os.environ, **pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(leaks)}'}
+        return lab.host.run(*words, check=False, env=env)
+
+    whole = run(faults.watched(command), leaks=False)
+    assert whole.returncode == 0 and whole.stdout and not whole.stderr
+    wrong = []
+    for number in list(faults.steps()[ALLOCATION])[::every]:
+        result = run(faults.failing(command, ALLOCATION, number), leaks=True)
+        told = result.stderr.splitlines()
+        failed = result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
+        same = result.returncode == 0 and not told and result.stdout == whole.stdout
+        # (A file that couldn't be read for lack of memory may be told of as such.)
+        if not (failed or same or (result.returncode == 0 and 'memory' in result.stdout)):
+            wrong.append(f'{number}: {result.returncode} {result.stderr}{result.stdout}')
+    assert not wrong, '\n'.join(wrong)
+    assert lab.host.state() == before
+
+
 class Start:
     """portmirrord is started: it ends and says why, or soon all is as it should be."""
     # glibc's: how it ends a process itself, and what regcomp() leaks where it fails.

@@ -434,6 +434,20 @@ def test_what_can_not_be_read_is_told_in_one_sentence(lab, pm, spoilt, verbs):
 
 
 @pytest.mark.engine('tc')
+def test_a_boot_that_has_no_name(lab, pm, tmp_path):
+    """Without it nobody could tell whether what was noted is of this boot."""
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    before = lab.host.state()
+    (tmp_path / 'short').write_text('1234\n')
+    result = lab.host.run('unshare', '--mount', 'sh', '-c',
+                          f'mount --bind {tmp_path}/short /proc/sys/kernel/random/boot_id && exec "$@"', 'sh',
+                          *map(str, pm.command('rm', 'ids')), check=False, env={**os.environ, **pm.env})
+    assert result.returncode == 1
+    assert result.stderr == 'portmirror: /proc/sys/kernel/random/boot_id is too short\n'
+    assert lab.host.state() == before and (pm.sessions / 'ids.yaml').exists()
+
+
+@pytest.mark.engine('tc')
 @pytest.mark.parametrize('most, arguments, words', [
     (4, ['stats', '-w', '--json'], "can't watch"),
     (4, ['events', '-w'], "can't watch"),

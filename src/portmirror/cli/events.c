@@ -42,9 +42,11 @@ static int print_line(const struct cli_call *call, const struct event *event)
 		return 0;
 	}
 	term_safe(&text, event->text);
+	if (buf_status(&text) < 0)
+		return -ENOMEM;
 	printf("%-8" PRIu64 " %s  %-17s %s%s%s\n", event->number, show_time(time, event->time),
 	       event->kind, event->session, *event->session ? ": " : "", buf_text(&text));
-	return buf_status(&text);
+	return 0;
 }
 
 static int print_array(const struct cli_call *call, const struct events *events)
@@ -68,7 +70,9 @@ static int print_last(const struct cli_call *call, const struct events *events, 
 
 	for (size_t i = all - (count < all ? count : all); r == 0 && i < all; i++)
 		r = print_line(call, events_nth(events, i));
-	if (r == 0 && (fflush(stdout) < 0 || ferror(stdout)))
+	if (r < 0)
+		cli_complain(call, "out of memory");
+	else if (fflush(stdout) < 0 || ferror(stdout))
 		r = -EIO; /* cli_main() tells it */
 	return r;
 }
@@ -112,17 +116,17 @@ static void close_at(struct events **events)
 int verb_events(const struct cli_call *call)
 {
 	struct events *events cleanup(close_at) = NULL;
-	struct buf folder cleanup(buf_free) = {0};
-	struct buf path cleanup(buf_free) = {0};
+	char *folder cleanup(free_at) = string_fmt("%s/run/portmirror", app_root(call));
+	char *path cleanup(free_at) = string_fmt("%s/run/portmirror/events", app_root(call));
 	struct err e = {0};
+	int r = folder && path ? events_open(path, &events, &e)
+			       : err_set(&e, -ENOMEM, "out of memory");
 
-	buf_fmt(&folder, "%s/run/portmirror", app_root(call));
-	buf_fmt(&path, "%s/events", buf_text(&folder));
-	if (buf_status(&path) < 0 || events_open(buf_text(&path), &events, &e) < 0)
+	if (r < 0)
 		return app_fail(call, &e);
 	if (app_json(call) && !cli_has(call, "watch"))
 		return print_array(call, events);
 	if (print_last(call, events, EVENTS_MAX) < 0)
 		return EXIT_FAILED;
-	return cli_has(call, "watch") ? follow(call, events, buf_text(&folder)) : EXIT_OK;
+	return cli_has(call, "watch") ? follow(call, events, folder) : EXIT_OK;
 }

@@ -55,6 +55,8 @@ static int print_table(const struct view *view)
 			selectors_text(s->through, SIDES, &to);
 		else
 			selectors_text(s->to, s->nto, &to);
+		if (buf_status(&from) < 0 || buf_status(&to) < 0)
+			return -ENOMEM;
 		table_cell(t, PAINT_BOLD, "%s", s->name);
 		table_cell(t, paint_of(show_state(st)), "%s", state_name(show_state(st)));
 		table_cell(t, PAINT_NONE, "%zu", st->from.count);
@@ -96,27 +98,34 @@ int verb_list(const struct cli_call *call)
 	return EXIT_OK;
 }
 
-static void line(const char *title, const char *text)
+static void line(struct buf *out, const char *title, const char *text)
 {
-	struct buf b cleanup(buf_free) = {0};
-
-	term_safe(&b, text);
-	printf("%-12s %s\n", title, buf_text(&b));
+	buf_fmt(out, "%-12s ", title);
+	term_safe(out, text);
+	buf_char(out, '\n');
 }
 
-static void print_reasons(const struct session_state *st)
+/* none: what is said of an empty one. */
+static void line_of(struct buf *out, const char *title, const struct buf *text, const char *none)
+{
+	line(out, title, text->len ? buf_text(text) : none);
+	out->failed |= buf_status(text) < 0;
+}
+
+static void print_reasons(struct buf *out, const struct session_state *st)
 {
 	const char *at = st->reasons;
 
 	while (at && *at) {
 		size_t len = strcspn(at, "\n");
 
-		printf("%-12s %.*s\n", "", (int)len, at);
+		buf_fmt(out, "%-12s %.*s\n", "", (int)len, at);
 		at += len + (at[len] == '\n');
 	}
 	if (st->state == STATE_WHOLE && st->pending > 0)
-		printf("%-12s the kernel differs from what is saved; portmirror apply mends it\n",
-		       "");
+		buf_fmt(out,
+			"%-12s the kernel differs from what is saved; portmirror apply mends it\n",
+			"");
 }
 
 /* The names of devices, those that are there. */
@@ -131,17 +140,17 @@ static void devices_text(const struct view *view, const int *indexes, size_t cou
 }
 
 /* What is off is not told. */
-static void print_options(const struct session *s)
+static void print_options(struct buf *out, const struct session *s)
 {
 	if (s->snap)
-		printf("%-12s %u bytes\n", "snap", s->snap);
+		buf_fmt(out, "%-12s %u bytes\n", "snap", s->snap);
 	if (s->sample)
-		printf("%-12s one %s in %u\n", "sample", s->sample_flows ? "flow" : "frame",
-		       s->sample);
+		buf_fmt(out, "%-12s one %s in %u\n", "sample", s->sample_flows ? "flow" : "frame",
+			s->sample);
 	if (s->rate)
-		printf("%-12s %u Mbit/s\n", "rate", s->rate);
+		buf_fmt(out, "%-12s %u Mbit/s\n", "rate", s->rate);
 	if (s->balance)
-		line("balance", "yes");
+		line(out, "balance", "yes");
 }
 
 /* Whether anybody notices when the appliance fails. */
@@ -152,16 +161,16 @@ static const char *watcher(const struct session *s, const struct inliner *have)
 	return "by nobody: static, portmirrord doesn't run; only a port that is gone is noticed";
 }
 
-static void print_counts(const struct inliner *have)
+static void print_counts(struct buf *out, const struct inliner *have)
 {
 	for (unsigned i = 0; i < INLINE_COUNTS; i++)
 		if (have->counts[i].frames)
-			printf("%-12s %" PRIu64 " frames, %" PRIu64 " bytes\n",
-			       show_inline_count(i), (uint64_t)have->counts[i].frames,
-			       (uint64_t)have->counts[i].bytes);
+			buf_fmt(out, "%-12s %" PRIu64 " frames, %" PRIu64 " bytes\n",
+				show_inline_count(i), (uint64_t)have->counts[i].frames,
+				(uint64_t)have->counts[i].bytes);
 }
 
-static void print_inline(const struct view *view, const struct session_state *st)
+static void print_inline(struct buf *out, const struct view *view, const struct session_state *st)
 {
 	const struct session *s = st->session;
 	const struct inliner *have = host_inliner(&view->host, s->name);
@@ -174,27 +183,30 @@ static void print_inline(const struct view *view, const struct session_state *st
 	selectors_text(s->through, SIDES, &through);
 	devices_text(view, st->from.items, st->from.count, &ports);
 	devices_text(view, st->through, SIDES, &appliance);
-	line("mode", "inline");
-	line("guard", buf_text(&guard));
-	line("through", buf_text(&through));
-	line("on-failure", s->on_failure == ON_FAILURE_OPEN ? "open: frames go straight on"
-							    : "closed: no frame gets through");
-	line("appliance", s->appliance == APPLIANCE_WIRE
-				  ? "wire"
-				  : "bridge: guarded machines talk to each other past it");
-	line("filter", s->filter ? s->filter : "(all frames)");
-	printf("%-12s every %u ms\n", "probes", s->probe_interval);
-	line("suspended", s->suspended ? "yes" : "no");
-	line("ports", ports.len ? buf_text(&ports) : "(none now)");
-	line("devices", appliance.len ? buf_text(&appliance) : "(none now)");
-	line("watched", watcher(s, have));
+	line(out, "mode", "inline");
+	line_of(out, "guard", &guard, "");
+	line_of(out, "through", &through, "");
+	line(out, "on-failure",
+	     s->on_failure == ON_FAILURE_OPEN ? "open: frames go straight on"
+					      : "closed: no frame gets through");
+	line(out, "appliance",
+	     s->appliance == APPLIANCE_WIRE
+		     ? "wire"
+		     : "bridge: guarded machines talk to each other past it");
+	line(out, "filter", s->filter ? s->filter : "(all frames)");
+	buf_fmt(out, "%-12s every %u ms\n", "probes", s->probe_interval);
+	line(out, "suspended", s->suspended ? "yes" : "no");
+	line_of(out, "ports", &ports, "(none now)");
+	line_of(out, "devices", &appliance, "(none now)");
+	line(out, "watched", watcher(s, have));
 	if (!have)
 		return;
-	printf("%-12s %u\n", "failures", have->health.failures);
-	print_counts(have);
+	buf_fmt(out, "%-12s %u\n", "failures", have->health.failures);
+	print_counts(out, have);
 }
 
-static void print_one(const struct view *view, const struct session_state *st, const char *path)
+static void print_one(struct buf *out, const struct view *view, const struct session_state *st,
+		      const char *path)
 {
 	const struct session *s = st->session;
 	bool colour = term_colour(stdout);
@@ -203,34 +215,34 @@ static void print_one(const struct view *view, const struct session_state *st, c
 	struct buf to cleanup(buf_free) = {0};
 	struct buf destinations cleanup(buf_free) = {0};
 
-	line("name", s->name);
-	printf("%-12s %s%s%s\n", "state", term_on(paint_of(show_state(st)), colour),
-	       state_name(show_state(st)), term_off(colour));
-	print_reasons(st);
-	line("file", path);
+	line(out, "name", s->name);
+	buf_fmt(out, "%-12s %s%s%s\n", "state", term_on(paint_of(show_state(st)), colour),
+		state_name(show_state(st)), term_off(colour));
+	print_reasons(out, st);
+	line(out, "file", path);
 	if (s->nfrom == 0)
 		return; /* a broken one: there is nothing more to tell */
 	if (s->mode == MODE_INLINE) {
-		print_inline(view, st);
+		print_inline(out, view, st);
 		return;
 	}
 	selectors_text(s->from, s->nfrom, &from);
 	selectors_text(s->to, s->nto, &to);
 	devices_text(view, st->from.items, st->from.count, &ports);
 	devices_text(view, st->to, s->nto, &destinations);
-	line("from", buf_text(&from));
-	line("to", buf_text(&to));
-	line("direction", direction_name(s->direction));
-	line("filter", s->filter ? s->filter : "(all frames)");
-	line("attach", attach_name(s->attach));
-	line("engine", engine_kind_name(st->engine == ENGINE_AUTO ? s->engine : st->engine));
-	print_options(s);
-	line("isolate", s->isolate ? "yes" : "no");
-	line("suspended", s->suspended ? "yes" : "no");
-	line("ports", st->from.count ? buf_text(&ports) : "(none now)");
-	line("destination", destinations.len ? buf_text(&destinations) : "(none now)");
+	line_of(out, "from", &from, "");
+	line_of(out, "to", &to, "");
+	line(out, "direction", direction_name(s->direction));
+	line(out, "filter", s->filter ? s->filter : "(all frames)");
+	line(out, "attach", attach_name(s->attach));
+	line(out, "engine", engine_kind_name(st->engine == ENGINE_AUTO ? s->engine : st->engine));
+	print_options(out, s);
+	line(out, "isolate", s->isolate ? "yes" : "no");
+	line(out, "suspended", s->suspended ? "yes" : "no");
+	line_of(out, "ports", &ports, "(none now)");
+	line_of(out, "destination", &destinations, "(none now)");
 	if (st->action && st->in_kernel)
-		printf("%-12s mirred %u\n", "action", st->action);
+		buf_fmt(out, "%-12s mirred %u\n", "action", st->action);
 }
 
 int verb_show(const struct cli_call *call)
@@ -240,6 +252,7 @@ int verb_show(const struct cli_call *call)
 	struct view view cleanup(view_free) = {0};
 	const struct session_state *st;
 	char *path cleanup(free_at) = NULL;
+	struct buf out cleanup(buf_free) = {0};
 
 	if (!look(call, &engine, &sessions, &view))
 		return EXIT_FAILED;
@@ -251,6 +264,12 @@ int verb_show(const struct cli_call *call)
 	if (app_json(call))
 		return app_print_json(call, app_session_object(&view, st));
 	path = store_path(&engine.store, st->session);
-	print_one(&view, st, path ? path : "?");
+	if (path)
+		print_one(&out, &view, st, path);
+	if (!path || buf_status(&out) < 0) {
+		cli_complain(call, "out of memory");
+		return EXIT_FAILED;
+	}
+	fputs(buf_text(&out), stdout);
 	return EXIT_OK;
 }

@@ -621,6 +621,9 @@ static void what_the_kernel_can_is_tried(void **state)
 	assert_int_equal(facts.count, 2);
 	assert_true(facts.probed);
 	assert_false(facts.lacks_mirred || facts.lacks_clsact || facts.lacks_bpf);
+	w.states[0].from.items[0] = 99; /* gone by now */
+	assert_int_equal(gather_anew(&w, &facts), 0);
+	assert_int_equal(facts.count, 1);
 }
 
 /* A process that may make network namespaces, and not set anything up in them. */

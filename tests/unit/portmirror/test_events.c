@@ -124,6 +124,21 @@ static void damaged_lines_are_left_out(void **state)
 	events_close(events);
 }
 
+static void behind_a_gap_it_begins_anew(void **state)
+{
+	struct events *events = opened();
+
+	(void)state;
+	append("{\"number\":1,\"time\":1,\"kind\":\"repaired\",\"text\":\"event 1\"}\n");
+	assert_int_equal(events_follow(events, NULL), 1);
+	assert_kept(events, 1, 1);
+	append("{\"number\":7,\"time\":1,\"kind\":\"repaired\",\"text\":\"event 7\"}\n");
+	append("{\"number\":8,\"time\":1,\"kind\":\"repaired\",\"text\":\"event 8\"}\n");
+	assert_true(events_follow(events, NULL) > 0);
+	assert_kept(events, 7, 8);
+	events_close(events);
+}
+
 static void what_cannot_be_read_is_told(void **state)
 {
 	struct events *events = NULL;
@@ -165,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
 		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
+		cmocka_unit_test_teardown(behind_a_gap_it_begins_anew, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_read_is_told, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_written_is_told, remove_file),
 	};

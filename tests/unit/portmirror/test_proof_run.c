@@ -507,6 +507,10 @@ static void test_refused(void **state)
 	plan.to[0] = 9999;
 	assert_int_equal(proof_run(&bad, &untouched, &e), -ENODEV);
 	assert_non_null(strstr(e.text, "9999"));
+	bad.nsources = UINT16_MAX;
+	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
+	assert_string_equal(e.text, "cannot compare the frames of 65535 devices");
+	bad.nsources = 1;
 	bad.nto = 0;
 	assert_int_equal(proof_run(&bad, &untouched, &e), -EINVAL);
 	bad.nto = SESSION_TO_MAX + 1;

@@ -341,6 +341,10 @@ static void a_plan_that_removes_is_no_script(void **state)
 	plan = plan_with(w, (struct lacks){0});
 	assert_int_equal(script_make(&plan, &script, &e), -EINVAL);
 	assert_null(script.lines);
+	w->view.plan = plan;
+	assert_int_equal(script_plan(&w->view, "none", HOUSE, &plan, &e), -ENOENT);
+	assert_string_equal(e.text, "there is no session named none");
+	w->view.plan = (struct plan){0};
 }
 
 static void words_are_safe(void **state)

@@ -97,6 +97,32 @@ static void totals(void **state)
 	assert_int_equal(s->sources[1].sum.bytes, 60);
 }
 
+/* By programs of two sessions, of which the second is the one that is looked at. */
+static void counts_of_its_own_programs(void **state)
+{
+	struct copier copiers[] = {{.session = "a"}, {.session = "ids"}};
+	struct copier_count counts[] = {
+		{.copier = 0, .port = {.ifindex = VNET1}, .count = {.frames = 1000}},
+		{.copier = 1, .port = {.ifindex = VNET1}, .count = {.frames = 5, .bytes = 300}},
+		{.copier = 1, .port = {.ifindex = 99}, .count = {.frames = 2, .bytes = 120}}};
+	struct world w;
+	struct stats stats cleanup(stats_free) = {0};
+
+	(void)state;
+	make(&w);
+	w.host.actions.count = 0;
+	w.states[0].engine = ENGINE_BPF;
+	w.host.copiers = copiers;
+	w.host.ncopiers = COUNT(copiers);
+	w.host.counts = counts;
+	w.host.ncounts = COUNT(counts);
+	stats = look(&w);
+	assert_int_equal(stats.items[0].copied.frames, 7); /* of a port that is gone, too */
+	assert_int_equal(stats.items[0].copied.bytes, 420);
+	assert_int_equal(stats.items[0].sources[0].copies.frames, 5);
+	assert_int_equal(stats.items[0].sources[1].copies.frames, 0);
+}
+
 static void only_the_directions_asked_for(void **state)
 {
 	struct world w;
@@ -224,6 +250,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(totals),
+		cmocka_unit_test(counts_of_its_own_programs),
 		cmocka_unit_test(only_the_directions_asked_for),
 		cmocka_unit_test(one_by_name),
 		cmocka_unit_test(what_is_not_there),

@@ -8,11 +8,16 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -224,6 +229,54 @@ static void nothing_is_found_where_nothing_is(void **state)
 	assert_int_equal(untouched.count, 7);
 }
 
+/* Of this process: pidfd_getfd(2) fails, as where it may not trace the other. */
+static void forbid_taking_descriptors(void)
+{
+	struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					      offsetof(struct seccomp_data, nr)),
+				     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+				     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+				     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+	struct sock_fprog filter = {.len = COUNT(code), .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		_exit(3);
+}
+
+/* Then the namespace of the process decides. */
+static void where_no_descriptor_can_be_taken(void **state)
+{
+	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
+	struct vms vms = {0};
+	int status;
+	pid_t pid;
+
+	start(*state, "20=tap0", NULL, argv);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		forbid_taking_descriptors();
+		_exit(vms_find("/proc", &vms, NULL) < 0 || vms.count != 1 ||
+		      strcmp(vms.items[0].nics[0].port, "tap0") != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void a_proc_without_this_thread_is_told(void **state)
+{
+	char folder[] = "/tmp/proc-XXXXXX";
+	struct vms vms = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(vms_find(folder, &vms, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/thread-self/ns/net: No such file or directory"));
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void a_search_in_portions_finds_the_same(void **state)
 {
 	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
@@ -268,6 +321,9 @@ int main(int argc, char **argv)
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(a_search_in_portions_finds_the_same, NULL,
 							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(where_no_descriptor_can_be_taken, NULL,
+							 stop_all, &world),
+		cmocka_unit_test(a_proc_without_this_thread_is_told),
 	};
 
 	if (!world.program) {

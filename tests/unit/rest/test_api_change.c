@@ -325,6 +325,7 @@ static void test_rule_10_asynchronous(void **state)
 	ASK(a, "GET", monitor, .accept = "text/html");
 	assert_non_null(header_of(a, "Refresh")); /* a person needn't press a key */
 	rest_job_done(a->app.job, 200, bound());
+	rest_job_done(a->app.job, 500, bound()); /* the first end counts */
 	ASK(a, "GET", monitor);
 	assert_string_equal(text_of(a->body, "status"), "200 OK");
 	assert_string_equal(text_of(a->body, "progress"), "100%");

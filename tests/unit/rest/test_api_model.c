@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "rest/work.h"
 #include "shelves.h"
 
 static const struct rest_ops nothing;
@@ -74,6 +75,12 @@ static void test_names_that_go_through_another(void **state)
 
 	(void)state;
 	is_refused(&type, "a.b");
+}
+
+static int no_remove(const struct rest_call *call, struct rest_fault *fault)
+{
+	(void)call;
+	return rest_no_memory(fault);
 }
 
 static void test_wrong_types(void **state)
@@ -147,12 +154,45 @@ static void test_a_right_one(void **state)
 	shelves_free(&shelves);
 }
 
+static void test_wrong_models(void **state)
+{
+	static const struct rest_ops removed = {.remove = no_remove};
+	static const struct rest_type unseen = {
+		.name = "a", .plural = "as", .fields = no_fields, .ops = &removed};
+	static const struct rest_type plural = {
+		.name = "a", .plural = "as", .fields = no_fields, .ops = &nothing};
+	static const struct rest_type *const none[] = {NULL};
+	static const struct rest_model wrong[] = {{.types = none},
+						  {.entry = &plural, .types = none}};
+
+	(void)state;
+	is_refused(&unseen, "looked at");
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		struct rest_api *api = NULL;
+		struct err e = {0};
+
+		assert_int_equal(rest_api_new(&wrong[i], NULL, &api, &e), -EINVAL);
+		assert_string_equal(e.text, "a model needs an entry, without a plural, and types");
+	}
+}
+
+/* Others than those that this server answers with. */
+static void test_any_status_has_a_phrase(void **state)
+{
+	(void)state;
+	assert_string_equal(say_phrase(404), "Not Found");
+	assert_string_equal(say_phrase(299), "OK");
+	assert_string_equal(say_phrase(599), "Failed");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrong_fields),
 		cmocka_unit_test(test_names_that_go_through_another),
 		cmocka_unit_test(test_wrong_types),
+		cmocka_unit_test(test_wrong_models),
+		cmocka_unit_test(test_any_status_has_a_phrase),
 		cmocka_unit_test(test_a_right_one),
 	};
 

@@ -243,6 +243,7 @@ static void test_rule_6_html_resource_is_a_two_column_table(void **state)
 		"\"href\":\"http://h/api/books/1/loans;create\"}],"
 		"\"title\":\"A\",\"lent\":false,\"authors\":[\"x\",\"y\"],"
 		"\"shelf\":{\"href\":\"http://h/api/shelves/low%20one\"},"
+		"\"other\":{\"href\":\"http://h/api/shelves/a%ffb\"},"
 		"\"secret\":{\"k\":[1,{\"z\":null}],\"none\":[],"
 		"\"loans\":[{\"to\":\"x\",\"days\":3},{\"to\":\"y\",\"back\":true}]},"
 		"\"pages\":0.1}");
@@ -260,6 +261,7 @@ static void test_rule_6_html_resource_is_a_two_column_table(void **state)
 	assert_told(&told, "<a href=http://h/api/books/1/loans;create>create loan</a>");
 	assert_not_told(&told, "<th scope=row>link");
 	assert_told(&told, "<a href=http://h/api/shelves/low%20one>low one</a>");
+	assert_told(&told, "<a href=http://h/api/shelves/a%ffb>a%ffb</a>"); /* no UTF-8 */
 	assert_told(&told, "<ul>\n<li>x</li>\n<li>y</li></ul>");
 	assert_told(&told, "<span class=no>false</span>");
 	assert_told(&told, "<span class=number>0.1</span>");
@@ -324,6 +326,27 @@ static void test_rule_6_html_form_is_a_real_form(void **state)
 	assert_told(&told, "<textarea rows=2 id=create-book-text name=text>");
 	assert_told(&told, "name=shelf.href");
 	assert_told(&told, "<button type=submit class=plain>Create</button>");
+}
+
+static void test_rule_6_html_what_was_chosen_is_checked(void **state)
+{
+	json_t *form cleanup(json_free_at) = rest_form(
+		&book, REST_FORM_CREATE, "http://h/api/books;create", "http://h/api/books", NULL);
+	struct rest_page page = {
+		.shape = REST_FORM, .value = form, .type = &book, .base = "http://h"};
+	struct told told cleanup(told_free) = {0};
+	json_t *field;
+	size_t i;
+
+	(void)state;
+	json_array_foreach(json_object_get(form, "fields"), i, field)
+	{
+		if (strcmp(json_string_value(json_object_get(field, "name")), "inks") == 0)
+			json_object_set_new(field, "value", json_of("[\"green\"]"));
+	}
+	show(&page, &told);
+	assert_told(&told, "value=green checked=");
+	assert_not_told(&told, "value=red checked=");
 }
 
 static void test_rule_6_html_forms_hide_the_method(void **state)
@@ -457,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_rule_6_html_resource_is_a_two_column_table),
 		cmocka_unit_test(test_rule_17_html_fault_says_the_reason),
 		cmocka_unit_test(test_rule_6_html_form_is_a_real_form),
+		cmocka_unit_test(test_rule_6_html_what_was_chosen_is_checked),
 		cmocka_unit_test(test_rule_6_html_forms_hide_the_method),
 		cmocka_unit_test(test_rule_6_html_is_escaped_everywhere),
 		cmocka_unit_test(the_policy_lets_the_style_in_and_nothing_else),

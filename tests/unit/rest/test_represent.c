@@ -356,12 +356,28 @@ static void test_rule_6_bodies_have_limits(void **state)
 	assert_refused(buf_text(&body), body.len, REST_FORM_BODY, "body: more than 10000 values");
 }
 
+static void test_rule_6_html_is_written_and_form_bodies_are_read(void **state)
+{
+	json_t *value = NULL, *shown cleanup(json_free_at) = json_object();
+	struct rest_page page = {.shape = REST_RESOURCE, .value = shown, .type = &book};
+	struct buf out cleanup(buf_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(rest_represent(&page, REST_FORM_BODY, &out, &e), -EINVAL);
+	assert_string_equal(e.text, "a form body is only read");
+	assert_int_equal(rest_read("<p>", 3, REST_HTML, &value, &e), -EINVAL);
+	assert_string_equal(e.text, "HTML is only written");
+	assert_null(value);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rule_3_a_resource_is_an_object_in_every_format),
 		cmocka_unit_test(test_rule_3_a_collection_is_an_array),
 		cmocka_unit_test(test_rule_6_content_types),
+		cmocka_unit_test(test_rule_6_html_is_written_and_form_bodies_are_read),
 		cmocka_unit_test(test_rule_6_accept_is_negotiated),
 		cmocka_unit_test(test_rule_6_each_shape_has_its_names),
 		cmocka_unit_test(test_rule_6_a_body_has_a_known_type),
