@@ -14,6 +14,11 @@ LEFT_OUT = {
     r'/test_faults\.py': 'what fails there fails before the kernel is asked',
     r'/test_(session|daemon|bpf)\.py::test_(wrong_usage|what_is_wrong_with_its_options|apply_refuses)_.*':
         'what is refused is refused before the kernel is asked',
+    r'/test_(session|daemon)\.py::test_(an_engine_that_nobody_knows|what_can_not_be_read_is_told|'
+    r'a_boot_that_has_no_name|too_few_descriptors|rm_wants_names|who_is_root_may|the_live_view|'
+    r'what_is_wrong_with_its_environment|'
+    r'it_does_not_run_with_privileges|it_takes_as_many)': 'files, rights and terminals are those of any kernel',
+    r'/test_check\.py::test_its_own_frames_for_people': 'what is said in words is said in JSON too',
     r'/test_tc\.py::test_any_name_is_one_word': 'the quotes are the shell\'s',
     r'/test_foreign\.py::.*in_either_order\[\w+-\w+-5-': 'one of three priorities: before ours, behind ours',
     r'/test_crash\.py::.*\[\w+-(one port|a bridge)': 'an isolated bridge goes through these steps, and more',
