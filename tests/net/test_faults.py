@@ -194,7 +194,8 @@ def test_inline(lab, pm, tmp_path, verb, sweep):
 
 READING = [['list'], ['list', '--json'], ['show', 'ids'], ['show', 'ids', '--json'], ['ports'], ['ports', '--json'],
            ['stats'], ['stats', '--json'], ['events'], ['events', '--json'], ['export'], ['export', '--json'],
-           ['tc', 'ids'], ['apply', '--dry-run'], ['apply', '--dry-run', '--json'], ['rm', 'ids', '--dry-run', '--json'],
+           ['tc', 'ids'], ['apply', '--dry-run'], ['apply', '--dry-run', '--json'],
+           ['rm', 'ids', '--dry-run', '--json'],
            ['add', 'two', '--from', 'port:vnet2', '--to', 'port:ids0', '--dry-run', '--json']]
 
 
