@@ -36,8 +36,8 @@ int json_text(const char *text, size_t len, json_t **value);
 char *json_real_text(const json_t *value);
 
 /* Indented by two spaces and ended by a newline, not flushed. Returns 0 or -errno; -ENOMEM (and
- * nothing printed) where json_lacked(): who puts a value together needn't
- * look at each step, and none is told without a part of it. */
+ * nothing printed) where json_lacked(): who puts a value together needn't look at each step, and
+ * none is told without a part of it. */
 int json_print(const json_t *value, FILE *stream, struct err *e);
 
 #endif

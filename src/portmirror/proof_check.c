@@ -57,8 +57,10 @@ int proof_check_find(struct proof_check *c, const char *name, struct err *e)
 	if (!c->st)
 		return err_set(e, -ENOENT, "there is no session named %s", name);
 	objection(c->st, &why);
-	if (why.len > 0 || buf_status(&why) < 0)
-		return err_set(e, -EAGAIN, "%s", why.failed ? "out of memory" : buf_text(&why));
+	if (buf_status(&why) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (why.len > 0)
+		return err_set(e, -EAGAIN, "%s", buf_text(&why));
 	find_destinations(c);
 	return 0;
 }

@@ -209,7 +209,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 	if (proof_check_find(&proof, call->parent, &e) < 0)
 		return e.code == -EAGAIN
 			       ? rest_refuse(fault, 409, "mirror-not-whole", NULL, "%s", e.text)
-			       : api_unknown("mirror", call->parent, fault);
+			       : api_refuse(&e, NULL, fault);
 	if (running(actions_of(call)) >= CHECKS_MAX)
 		return rest_refuse(fault, 503, "checks-busy", NULL,
 				   "%d checks are under way, as many as may be: wait for one, or "

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "memory/memory.h"
 #include "portmirror/store.h"
 #include "portmirrord/files.h"
+#include "root.h"
 
 struct world {
 	char root[32];
@@ -50,21 +50,13 @@ static int world_new(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 static int world_end(void **state)
 {
 	struct world *w = *state;
 
 	files_free(w->files);
 	loop_free(w->loop);
-	nftw(w->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_root(w->root);
 	store_close(&w->store);
 	free(w);
 	return 0;

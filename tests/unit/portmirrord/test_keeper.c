@@ -9,7 +9,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +32,7 @@
 #include "portmirrord/keeper.h"
 #include "portmirrord/metrics.h"
 #include "rest/api.h"
+#include "root.h"
 
 #define SESSION "from: port:v0\nto: port:s0\nengine: tc\n"
 
@@ -78,14 +78,6 @@ static int world_new(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 static int world_end(void **state)
 {
 	struct world *w = *state;
@@ -94,7 +86,7 @@ static int world_end(void **state)
 	api_free(w->api);
 	keeper_free(w->keeper);
 	loop_free(w->loop);
-	nftw(w->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_root(w->root);
 	free(w);
 	return 0;
 }
