@@ -75,7 +75,7 @@ class Process:
     @property
     def counter(self):
         # While a tracer takes note of its stop, it counts as running.
-        words = until(lambda: [word for word in self.read('syscall').split() if word != 'running'])
+        words = until(lambda: [word for word in self.read('syscall').split() if word != b'running'])
         return int(words[-1], 16)
 
     @property

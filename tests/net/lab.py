@@ -31,7 +31,7 @@ MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 SO_RCVBUFFORCE = 33
-SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x8914, 1, 0x40
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891c
 SIOCSARP, ARPHRD_ETHER, ATF_COM, ATF_PERM = 0x8955, 1, 2, 4
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 0x10, 0x40
@@ -133,11 +133,21 @@ class Namespace:
         """Sets the device up."""
         self._ioctl(SIOCSIFFLAGS, struct.pack('16sH22x', dev.encode(), IFF_UP))
 
+    def wait_for_carrier(self, dev):
+        """What the kernel notes of a carrier a moment after it has come: until then, frames sent there are dropped."""
+        end = time.monotonic() + 10
+        flags = struct.pack('16s24x', dev.encode())
+        while not struct.unpack_from('H', flags, 16)[0] & IFF_RUNNING:
+            assert time.monotonic() < end, f'{self.name}: {dev} has no carrier'
+            time.sleep(0.001)
+            flags = self._ioctl(SIOCGIFFLAGS, flags)
+        self._ioctl(SIOCSIFFLAGS, flags)  # as they are: it waits for the lock under which this was noted
+
     def _ioctl(self, request, argument):
         def body():
             with socket.socket() as sock:
-                fcntl.ioctl(sock, request, argument)
-        self.inside(body)
+                return fcntl.ioctl(sock, request, argument)
+        return self.inside(body)
 
     def send(self, frames, dev='eth0'):
         """Puts frames (bytes, the Ethernet header first, without its checksum) on the device."""
@@ -379,6 +389,8 @@ class Lab:
             f'link set {port} up')], *after, pass_fds=[namespace.fd for _, namespace, _, _ in cables])
         for _, namespace, _, end in cables:
             namespace.up(end)
+        for port, *_ in cables:
+            self.host.wait_for_carrier(port)
 
     def add_machine(self, name=None):
         """Plugs one more machine into the bridge."""
