@@ -235,7 +235,7 @@ def test_super_frames_that_are_cut(lab, pm, port, offload, verdict):
     add(pm, *to('ids0'), '--snap', '128')
     with super_frames(a, b):
         frames = check(pm, verdict)['frames']
-    assert frames['copied'] > 100 and frames['lost'] == frames['altered'] == frames['doubled'] == 0
+    assert frames['copied'] > 10 and frames['lost'] == frames['altered'] == frames['doubled'] == 0
     assert (frames['unseen'] > 0) == (verdict == 'blind')
 
 

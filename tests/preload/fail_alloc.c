@@ -7,7 +7,8 @@
  *   FAIL_AT=N         the Nth is refused; 0 or unset: none. N+: and all behind it
  *   EXEMPT=NAME:NAME  libraries whose own allocations are neither refused nor counted
  *   PATHS_FILE=PATH   at the end, a line for each in turn: a number that those have in common which
- *                     were called for from the same place by the same callers
+ *                     were called for from the same place by the same callers, and those callers
+ *                     that are of the program, as addresses in its file
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,8 +26,11 @@ static atomic_ulong count;
 static unsigned long fail_at;
 static bool counting, for_good;
 static const char *exempt, *paths_file;
-static uint64_t
-	paths[1U << 20]; /* of each allocation; the pages that are not needed cost nothing */
+/* Of each allocation; the pages that are not needed cost nothing. */
+static struct path {
+	uint64_t hash;
+	uint32_t places[32];
+} paths[1U << 20];
 static int (*program)(int argc, char **argv, char **envp);
 static _Thread_local bool within; /* who unwinds may allocate */
 
@@ -81,20 +85,28 @@ static bool is_exempt(void *caller)
 }
 
 /* FNV-1a over the addresses of the callers. */
-static uint64_t path_here(void)
+static void note_path(struct path *path)
 {
-	uint64_t hash = 0xcbf29ce484222325U;
 	void *callers[64];
+	Dl_info ours;
+	size_t places = 0;
 	int n;
 
-	if (within)
-		return 0;
+	if (within || !dladdr(*(void **)&program, &ours))
+		return;
 	within = true;
 	n = backtrace(callers, sizeof(callers) / sizeof(callers[0]));
 	within = false;
-	for (int i = 0; i < n; i++)
-		hash = (hash ^ (uintptr_t)callers[i]) * 0x100000001b3U;
-	return hash;
+	path->hash = 0xcbf29ce484222325U;
+	for (int i = 0; i < n; i++) {
+		Dl_info info;
+
+		path->hash = (path->hash ^ (uintptr_t)callers[i]) * 0x100000001b3U;
+		if (places < sizeof(path->places) / sizeof(path->places[0]) &&
+		    dladdr(callers[i], &info) && info.dli_fbase == ours.dli_fbase)
+			path->places[places++] =
+				(uint32_t)((uintptr_t)callers[i] - (uintptr_t)info.dli_fbase);
+	}
 }
 
 static bool refused(void *caller)
@@ -105,7 +117,7 @@ static bool refused(void *caller)
 		return false;
 	n = ++count;
 	if (paths_file && n <= sizeof(paths) / sizeof(paths[0]))
-		paths[n - 1] = path_here();
+		note_path(&paths[n - 1]);
 	if (fail_at == 0 || (for_good ? n < fail_at : n != fail_at))
 		return false;
 	errno = ENOMEM;
@@ -158,8 +170,13 @@ static void record(void)
 		return;
 	if (count > sizeof(paths) / sizeof(paths[0]))
 		abort();
-	for (unsigned long i = 0; i < count; i++)
-		fprintf(file, "%" PRIx64 "\n", paths[i]);
+	for (unsigned long i = 0; i < count; i++) {
+		fprintf(file, "%" PRIx64, paths[i].hash);
+		for (size_t k = 0; k < sizeof(paths->places) / sizeof(paths->places[0]); k++)
+			if (paths[i].places[k])
+				fprintf(file, " %#" PRIx32, paths[i].places[k]);
+		fputc('\n', file);
+	}
 	if (fclose(file) != 0)
 		abort();
 }

@@ -24,6 +24,11 @@ class Call:
     def __init__(self, thread, name, line):
         self.thread, self.name, self.line, self.path = thread, name, line, ()
 
+    def places(self):
+        """Those of its callers that are of a program of ours, as addresses in its file."""
+        found = (re.match(r' > .*/src/[^(]*\(.*\[(0x\w+)\]', caller) for caller in self.path)
+        return tuple(int(caller[1], 16) for caller in found if caller)
+
 
 def _calls(log):
     """The calls of a log of strace -k, each with those who called, its path."""
@@ -47,11 +52,21 @@ def _ends(steps):
     return {numbers[at] for numbers in paths.values() for at in (0, -1)}
 
 
+def _cover(steps):
+    """Of steps with their places, the fewest, or nearly, that are reached from all these places."""
+    left, chosen = set().union(*steps.values()), []
+    while left:
+        step = max(steps, key=lambda step: len(left & steps[step]))
+        left -= steps[step]
+        chosen.append(step)
+    return chosen
+
+
 class Faults:
     """folder: for the log and the paths. library: fail_alloc.so, and what it is told besides."""
 
     def __init__(self, folder, library, **options):
-        self.log, self.paths = folder / 'strace', folder / 'allocations'
+        self.log, self.paths, self.places = folder / 'strace', folder / 'allocations', {}
         self.preload = [f'LD_PRELOAD={library}', *(f'{name}={value}' for name, value in options.items())]
 
     def _strace(self, command, preload, *options):
@@ -80,9 +95,25 @@ class Faults:
         for name, numbered in found.items():
             chosen = _ends((call.path, number) for number, call in numbered.items())
             steps[name] = {number: call.line for number, call in numbered.items() if number in chosen}
-        paths = self.paths.read_text().split()
-        steps[ALLOCATION] = dict.fromkeys(sorted(_ends(zip(paths, range(1, len(paths) + 1)))), '')
+            for number in steps[name]:
+                self.places[name, number] = set(numbered[number].places())
+        paths = [line.split() for line in self.paths.read_text().splitlines()]
+        ends = sorted(_ends((path[0], number) for number, path in enumerate(paths, 1)))
+        steps[ALLOCATION] = dict.fromkeys(ends, '')
+        for number in ends:
+            self.places[ALLOCATION, number] = {int(place, 16) for place in paths[number - 1][1:]}
         return collections.defaultdict(dict, steps)
+
+    def all_of(self, kinds):
+        """All steps of these kinds: (kind, number)."""
+        return [step for kind in kinds for step in self.places if step[0] == kind]
+
+    def one_for_each_place(self, kinds, tried):
+        """As few of the steps of these kinds as need to fail so that, of all places of the program that lead to such a
+        step, each has led to one that fails. Those tried are left out, and get the new ones added."""
+        places = {step: its - tried for step, its in self.places.items() if step[0] in kinds}
+        tried |= set().union(*places.values())
+        return _cover(places)
 
     def failing(self, command, kind, number, for_good=False):
         """The command, in which this step fails; for good: and all of its kind behind it."""
