@@ -278,6 +278,8 @@ json_t *proof_check_object(const struct proof_check *c)
 
 	proof_check_judge(c, &sentence);
 	proof_check_advise(c, &advice);
+	if (buf_status(&sentence) < 0 || buf_status(&advice) < 0)
+		return NULL;
 	return add_promised(
 		c,
 		json_pack("{s:s, s:s, s:s, s:s?, s:b, s:f, s:f, s:f, s:I, s:b, s:o, s:o, s:{s:s, "

@@ -162,7 +162,7 @@ ALL = [pytest.param(kinds, for_good, id=name, marks=pytest.mark.long) for name, 
 
 
 @pytest.fixture(name='tried', scope='module')
-def make_known():
+def make_tried():
     """The places that have seen a failure. (Fewer are left to the tests that come later.)"""
     return set()
 
@@ -221,35 +221,72 @@ READING = [['list'], ['list', '--json'], ['show', 'ids'], ['show', 'ids', '--jso
            ['add', 'two', '--from', 'port:vnet2', '--to', 'port:ids0', '--dry-run', '--json']]
 
 
+class Reading:
+    """A command that changes nothing."""
+
+    def __init__(self, lab, pm, folder, *words):
+        self.lab, self.pm, self.command, self.before = lab, pm, pm.command(*words), lab.host.state()
+        self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap')
+        self.whole = self.run(self.faults.watched(self.command), leaks=False)
+        assert self.whole.stdout and not self.whole.stderr
+        self.faults.steps()
+
+    def run(self, command, leaks):
+        env = {**os.environ, **self.pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(leaks)}'}
+        return self.lab.host.run(*command, check=False, env=env)
+
+    def is_whole(self, result):
+        return result.returncode == self.whole.returncode and result.stdout == self.whole.stdout
+
+    def sweep(self, steps):
+        wrong = []
+        for kind, number in steps:
+            result = self.run(self.faults.failing(self.command, kind, number), leaks=kind == ALLOCATION)
+            told = result.stderr.splitlines()
+            failed = result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
+            # (Of a session whose file couldn't be read, that is told.)
+            shown = result.returncode == 0 and re.search('memory| failed ', result.stdout)
+            if not (failed or not told and (shown or self.is_whole(result))):
+                wrong.append(f'{kind} {number}: {result.returncode} {result.stderr}{result.stdout}')
+        assert not wrong, '\n'.join(wrong)
+        assert self.lab.host.state() == self.before
+
+
 @pytest.mark.engine('tc')
 @pytest.mark.parametrize('each_path', [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize('verb', READING, ids=' '.join)
 def test_what_is_only_read(lab, pm, tmp_path, tried, verb, each_path):
-    """Whatever there is no memory for, that is said in a sentence, and nothing is told in part."""
+    """Whatever fails, that is said in a sentence, and nothing is told in part."""
     pm(*MIRROR)
     pm.root.joinpath('run/portmirror/events').write_text(
         '{"number":1,"time":1,"kind":"repaired","session":"ids","text":"vnet1: the filter was gone"}\n')
-    faults = Faults(tmp_path, BUILD / 'tests/preload/fail_alloc.so', EXEMPT='libpcap')
-    command, before = pm.command(*verb), lab.host.state()
+    reading = Reading(lab, pm, tmp_path, *verb)
+    assert reading.whole.returncode == 0
+    faults = reading.faults
+    reading.sweep(faults.all_of(STEPS) if each_path else faults.one_for_each_place(STEPS, tried))
 
-    def run(words, leaks):
-        env = {**os.environ, **pm.env, 'ASAN_OPTIONS': f'{OPTIONS}:detect_leaks={int(leaks)}'}
-        return lab.host.run(*words, check=False, env=env)
 
-    whole = run(faults.watched(command), leaks=False)
-    assert whole.returncode == 0 and whole.stdout and not whole.stderr
-    faults.steps()
-    wrong, kinds = [], [ALLOCATION]
-    for _, number in faults.all_of(kinds) if each_path else faults.one_for_each_place(kinds, tried):
-        result = run(faults.failing(command, ALLOCATION, number), leaks=True)
-        told = result.stderr.splitlines()
-        failed = result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
-        same = result.returncode == 0 and not told and result.stdout == whole.stdout
-        # (A file that couldn't be read for lack of memory may be told of as such.)
-        if not (failed or same or (result.returncode == 0 and 'memory' in result.stdout)):
-            wrong.append(f'{number}: {result.returncode} {result.stderr}{result.stdout}')
-    assert not wrong, '\n'.join(wrong)
-    assert lab.host.state() == before
+class Checking(Reading):
+    def is_whole(self, result):
+        """The same in all but the numbers."""
+        return result.returncode == self.whole.returncode and verdict(result) == verdict(self.whole)
+
+
+def verdict(result):
+    return re.sub(r'\d+', '', result.stdout.split('\n\n')[-1])
+
+
+@pytest.mark.ordinary
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('mode', ['mirror', 'in-line'])
+def test_each_place_of_a_check(lab, pm, tmp_path, tried, mode):
+    options = ['--probe'] if mode == 'mirror' else []
+    if mode == 'mirror':
+        pm(*MIRROR)
+    else:
+        inline(lab, pm, tmp_path, 'list').prepare()
+    check = Checking(lab, pm, tmp_path, 'check', 'ids', '--seconds', '1', *options)
+    check.sweep(check.faults.one_for_each_place(STEPS, tried))
 
 
 class Start:

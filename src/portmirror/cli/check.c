@@ -203,11 +203,13 @@ static int print_proof(const struct check *c)
 	struct buf advice cleanup(buf_free) = {0};
 	bool colour = term_colour(stdout);
 
+	proof_check_judge(&c->proof, &sentence);
+	proof_check_advise(&c->proof, &advice);
+	if (buf_status(&sentence) < 0 || buf_status(&advice) < 0)
+		return -ENOMEM;
 	print_head(c);
 	if (print_tables(c) < 0)
 		return -ENOMEM;
-	proof_check_judge(&c->proof, &sentence);
-	proof_check_advise(&c->proof, &advice);
 	printf("\n%s%s%s: %s\n", term_on(paints[r->verdict], colour),
 	       proof_verdict_name(r->verdict), term_off(colour), buf_text(&sentence));
 	if (advice.len > 0)
