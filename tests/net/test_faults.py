@@ -172,23 +172,27 @@ def mirror(lab, pm, folder, verb):
     return Trial(lab, pm, folder, [*MIRROR, *engine], verb)
 
 
+@pytest.mark.lab(machines=3)
 @pytest.mark.parametrize('verb', VERBS)
 def test_each_place_of_a_mirror(lab, pm, tmp_path, tried, verb):
     mirror(lab, pm, tmp_path, verb).sweep_places(tried)
 
 
+@pytest.mark.lab(machines=3)
 @pytest.mark.parametrize('kinds, for_good', ALL)
 @pytest.mark.parametrize('verb', VERBS)
 def test_mirror(lab, pm, tmp_path, verb, kinds, for_good):
     mirror(lab, pm, tmp_path, verb).sweep_all(kinds, for_good)
 
 
+@pytest.mark.lab(machines=3)
 @pytest.mark.engine('tc')
 def test_an_answer_of_the_kernel_is_lost(lab, pm, tmp_path):
     """What follows asks by the same socket, which must have been read to the end."""
     mirror(lab, pm, tmp_path, 'bypass').sweep_all(['recvfrom'])
 
 
+@pytest.mark.lab(machines=3)
 @pytest.mark.engine('clsact')
 @pytest.mark.parametrize('kinds, for_good', ALL)
 @pytest.mark.parametrize('verb', VERBS)
