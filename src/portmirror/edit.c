@@ -25,8 +25,14 @@ static const char *objection(const struct session_state *st, const struct edit *
 /* The first line only: one sentence is wanted. */
 static int refuse(const char *name, const char *why, struct err *e)
 {
-	return err_set(e, -EINVAL, "%s: %.*s; nothing was changed", name, (int)strcspn(why, "\n"),
-		       why);
+	return err_set(e, -EINVAL, "%s: %.*s", name, (int)strcspn(why, "\n"), why);
+}
+
+static int say_unchanged(int r, struct err *e)
+{
+	struct err first = *e;
+
+	return err_set(e, r, "%s; nothing was changed", first.text);
 }
 
 /* An edit of one session, in the list already; and what was there before. */
@@ -77,9 +83,9 @@ static int restore_file(const struct change *c, const char *path, struct err *e)
 	return file_write(path, c->file, c->len, 0644, e);
 }
 
-/* List, file and, where it was changed, kernel as they were. A failure is told behind the sentence
- * in e. */
-static void undo(struct change *c, bool changed, struct err *e)
+/* List, file and, where it was changed, kernel as they were. False: that failed, which is told
+ * behind the sentence in e. */
+static bool undo(struct change *c, bool changed, struct err *e)
 {
 	struct outcome outcome cleanup(outcome_free) = {0};
 	const struct saved *now = sessions_find(c->sessions, c->name);
@@ -97,6 +103,7 @@ static void undo(struct change *c, bool changed, struct err *e)
 
 		err_set(e, first.code, "%s; taking it back failed too: %s", first.text, why.text);
 	}
+	return r == 0;
 }
 
 static int carry_out(struct change *c, const struct edit *edit, struct view *first,
@@ -124,8 +131,7 @@ static int carry_out(struct change *c, const struct edit *edit, struct view *fir
 	if (refusal) {
 		r = refuse(c->name, refusal, e);
 		outcome_free(&made); /* it borrows from the list */
-		undo(c, true, e);
-		return r;
+		return undo(c, true, e) ? say_unchanged(r, e) : r;
 	}
 	*outcome = made;
 	made = (struct outcome){0};
@@ -147,7 +153,7 @@ static int commit(struct change *c, const struct edit *edit, struct outcome *out
 	st = plan_state(&view.plan, c->name);
 	why = st ? objection(st, edit) : NULL;
 	if (why) {
-		r = refuse(c->name, why, e);
+		r = say_unchanged(refuse(c->name, why, e), e);
 		view_free(&view);
 		put_back(c);
 		return r;
@@ -213,7 +219,7 @@ int edit_suspend(struct engine *engine, struct sessions *sessions, const char *n
 		return err_set(e, -ENOENT, "there is no session named %s; nothing was changed",
 			       name);
 	if (saved->broken)
-		return refuse(name, saved->broken, e);
+		return say_unchanged(refuse(name, saved->broken, e), e);
 	r = session_copy(&saved->session, &session, e);
 	if (r < 0)
 		return r;

@@ -8,7 +8,8 @@
  *   EXEMPT=NAME:NAME  libraries whose own allocations are neither refused nor counted
  *   PATHS_FILE=PATH   at the end, a line for each in turn: a number that those have in common which
  *                     were called for from the same place by the same callers, and those callers
- *                     that are of the program, as addresses in its file
+ *                     that are of the program, as addresses in its file; of the last of them also
+ *                     with the address that it called in a library
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,7 +30,7 @@ static const char *exempt, *paths_file;
 /* Of each allocation; the pages that are not needed cost nothing. */
 static struct path {
 	uint64_t hash;
-	uint32_t places[32];
+	uint64_t places[32];
 } paths[1U << 20];
 static int (*program)(int argc, char **argv, char **envp);
 static _Thread_local bool within; /* who unwinds may allocate */
@@ -84,6 +85,13 @@ static bool is_exempt(void *caller)
 	return false;
 }
 
+/* An address in its file. */
+static uint64_t offset_of(void *address, Dl_info *info)
+{
+	*info = (Dl_info){0};
+	return dladdr(address, info) ? (uintptr_t)address - (uintptr_t)info->dli_fbase : 0;
+}
+
 /* FNV-1a over the addresses of the callers. */
 static void note_path(struct path *path)
 {
@@ -100,12 +108,15 @@ static void note_path(struct path *path)
 	path->hash = 0xcbf29ce484222325U;
 	for (int i = 0; i < n; i++) {
 		Dl_info info;
+		uint64_t place = offset_of(callers[i], &info);
 
 		path->hash = (path->hash ^ (uintptr_t)callers[i]) * 0x100000001b3U;
-		if (places < sizeof(path->places) / sizeof(path->places[0]) &&
-		    dladdr(callers[i], &info) && info.dli_fbase == ours.dli_fbase)
-			path->places[places++] =
-				(uint32_t)((uintptr_t)callers[i] - (uintptr_t)info.dli_fbase);
+		if (places > sizeof(path->places) / sizeof(path->places[0]) - 2 ||
+		    info.dli_fbase != ours.dli_fbase)
+			continue;
+		if (places == 0)
+			path->places[places++] = offset_of(callers[i - 1], &info) << 32 | place;
+		path->places[places++] = place;
 	}
 }
 
@@ -174,7 +185,7 @@ static void record(void)
 		fprintf(file, "%" PRIx64, paths[i].hash);
 		for (size_t k = 0; k < sizeof(paths->places) / sizeof(paths->places[0]); k++)
 			if (paths[i].places[k])
-				fprintf(file, " %#" PRIx32, paths[i].places[k]);
+				fprintf(file, " %#" PRIx64, paths[i].places[k]);
 		fputc('\n', file);
 	}
 	if (fclose(file) != 0)

@@ -25,9 +25,17 @@ class Call:
         self.thread, self.name, self.line, self.path = thread, name, line, ()
 
     def places(self):
-        """Those of its callers that are of a program of ours, as addresses in its file."""
-        found = (re.match(r' > .*/src/[^(]*\(.*\[(0x\w+)\]', caller) for caller in self.path)
-        return tuple(int(caller[1], 16) for caller in found if caller)
+        """Those of its callers that are of a program of ours, as addresses in its file; of the last of them also with
+        the address that it called in a library."""
+        found, below = [], 0
+        for caller in self.path:
+            file, address = (re.match(r' > ([^(]*).*\[(0x\w+)\]', caller) or re.match('()(0)', '0')).groups()
+            if '/src/' in file:
+                if not found:
+                    found = [below << 32 | int(address, 16)]
+                found.append(int(address, 16))
+            below = int(address, 16)
+        return found
 
 
 def _calls(log):

@@ -28,19 +28,30 @@ static int print_json(const struct cli_call *call, const struct findings *findin
 	return app_print_json(call, list);
 }
 
-static void print_finding(const struct finding *f, bool colour)
+static void add_finding(struct buf *out, const struct finding *f, bool colour)
+{
+	buf_fmt(out, "%s%-8s%s ", term_on(paints[f->severity], colour), severity_name(f->severity),
+		term_off(colour));
+	if (f->session)
+		buf_fmt(out, "%s: ", f->session);
+	term_safe(out, f->sentence);
+	buf_fmt(out, "\n         %scure:%s ", term_on(PAINT_DIM, colour), term_off(colour));
+	term_safe(out, f->cure);
+	buf_char(out, '\n');
+}
+
+static int print_findings(const struct cli_call *call, const struct findings *findings)
 {
 	struct buf text cleanup(buf_free) = {0};
 
-	if (f->session)
-		buf_fmt(&text, "%s: ", f->session);
-	term_safe(&text, f->sentence);
-	printf("%s%-8s%s %s\n", term_on(paints[f->severity], colour), severity_name(f->severity),
-	       term_off(colour), buf_text(&text));
-	buf_clear(&text);
-	term_safe(&text, f->cure);
-	printf("         %scure:%s %s\n", term_on(PAINT_DIM, colour), term_off(colour),
-	       buf_text(&text));
+	for (size_t i = 0; i < findings->count; i++)
+		add_finding(&text, &findings->items[i], term_colour(stdout));
+	if (buf_status(&text) < 0) {
+		cli_complain(call, "out of memory");
+		return EXIT_FAILED;
+	}
+	printf("%s", buf_text(&text));
+	return EXIT_OK;
 }
 
 static void print_summary(const struct findings *findings, size_t sessions)
@@ -73,15 +84,10 @@ static int report(const struct cli_call *call, const struct findings *findings, 
 {
 	/* The worst comes first. */
 	bool bad = findings->count > 0 && findings->items[0].severity > SEVERITY_HINT;
-	int r = EXIT_OK;
+	int r = app_json(call) ? print_json(call, findings) : print_findings(call, findings);
 
-	if (app_json(call)) {
-		r = print_json(call, findings);
-	} else {
-		for (size_t i = 0; i < findings->count; i++)
-			print_finding(&findings->items[i], term_colour(stdout));
+	if (r == EXIT_OK && !app_json(call))
 		print_summary(findings, sessions);
-	}
 	return bad ? EXIT_FAILED : r;
 }
 

@@ -98,8 +98,12 @@ static int follow(const struct cli_call *call, struct events *events, const char
 		if (r < 0)
 			return app_fail(call, &e);
 		r = print_last(call, events, (size_t)r);
-		if (r < 0 || (poll(polled, COUNT(polled), -1) < 0 && errno != EINTR))
+		if (r < 0)
 			return EXIT_FAILED;
+		if (poll(polled, COUNT(polled), -1) < 0) {
+			err_sys(&e, -errno, "can't wait");
+			return app_fail(call, &e);
+		}
 		if (polled[1].revents)
 			return EXIT_OK;
 		while (read(fd, buffer, sizeof(buffer)) > 0)

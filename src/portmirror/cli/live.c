@@ -25,12 +25,10 @@ static void write_all(const char *text, size_t len)
 	while (len > 0) {
 		ssize_t n = write(STDOUT_FILENO, text, len);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0)
 			return;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
+		text += n;
+		len -= (size_t)n;
 	}
 }
 
@@ -117,7 +115,7 @@ static bool quit_key(struct live *live)
 	char keys[64];
 	ssize_t n = read(STDIN_FILENO, keys, sizeof(keys));
 
-	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+	if (n == 0 || (n < 0 && errno != EAGAIN))
 		live->keys = false; /* the terminal is gone; SIGHUP will tell */
 	return n > 0 && (memchr(keys, 'q', (size_t)n) || memchr(keys, 'Q', (size_t)n));
 }
@@ -135,13 +133,9 @@ enum live_event live_wait(struct live *live, int64_t until)
 
 		if (ready == 0)
 			return LIVE_TIME;
-		if (ready < 0 && errno != EINTR)
-			return LIVE_END;
 		if (ready < 0)
-			continue;
-		if (fds[0].revents)
-			return LIVE_END;
-		if (fds[2].revents && quit_key(live))
+			return LIVE_FAILED;
+		if (fds[0].revents || (fds[2].revents && quit_key(live)))
 			return LIVE_END;
 		if (fds[1].revents) {
 			other_signal(live);

@@ -29,6 +29,7 @@ enum live_event {
 	LIVE_TIME,   /* the time has come: look anew */
 	LIVE_REDRAW, /* the window has changed: draw the same again */
 	LIVE_END,    /* q, Ctrl-C or another signal: end */
+	LIVE_FAILED, /* it can't wait; errno says why */
 };
 
 /* Milliseconds of a clock that only goes forward. */

@@ -325,7 +325,11 @@ static int show(const struct watch *w, struct err *e)
 		print_lines(&w->stats);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
-	return fflush(stdout) == 0 ? 0 : err_sys(e, -errno, "can't write the output");
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	r = err_sys(e, -errno, "can't write the output");
+	clearerr(stdout); /* it is told once */
+	return r;
 }
 
 static int watch_loop(struct watch *w, struct err *e)
@@ -347,6 +351,8 @@ static int watch_loop(struct watch *w, struct err *e)
 				return r;
 			event = live_wait(&w->live, next);
 		} while (event == LIVE_REDRAW);
+		if (event == LIVE_FAILED)
+			return err_sys(e, -errno, "can't wait");
 		if (event == LIVE_END)
 			return 0;
 	}
