@@ -57,8 +57,6 @@ static void refuse(struct reader *r, const char *format, ...)
 {
 	va_list args;
 
-	if (r->failed)
-		return;
 	r->failed = -EBADMSG;
 	va_start(args, format);
 	(void)err_setv(r->e, -EBADMSG, format, args);
@@ -69,8 +67,6 @@ static void refuse(struct reader *r, const char *format, ...)
 
 static void no_memory(struct reader *r)
 {
-	if (r->failed)
-		return;
 	r->failed = err_set(r->e, -ENOMEM, "%s: out of memory", r->name);
 	(void)XML_StopParser(r->parser, XML_FALSE);
 }
@@ -347,10 +343,6 @@ static json_t *finish(struct reader *r)
 {
 	struct frame *f = innermost(r);
 
-	if (buf_status(&f->text) < 0) {
-		no_memory(r);
-		return NULL;
-	}
 	if (f->type == UNTYPED && r->depth == 1 && is_blank(buf_text(&f->text), f->text.len))
 		make_container(r, OBJECT);
 	return f->value ? take(f->value) : scalar_value(r, f);

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <expat.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,16 @@
 #include "data/json.h"
 #include "data/xml.h"
 #include "memory/memory.h"
+
+/* By the linker, instead of XML_ParserCreate(): what expat asks for can be refused too. */
+XML_Parser __wrap_XML_ParserCreate(const char *encoding);
+
+XML_Parser __wrap_XML_ParserCreate(const char *encoding)
+{
+	static const XML_Memory_Handling_Suite refusable = {malloc, realloc, free};
+
+	return XML_ParserCreate_MM(encoding, &refusable, NULL);
+}
 
 static json_t *json_of(const char *text)
 {
@@ -165,6 +177,8 @@ static void depth_and_size_have_limits(void **state)
 	buf_str(&text, "</a>");
 	assert_int_equal(xml_read(buf_text(&text), text.len, "f", &value, &e), -EBADMSG);
 	assert_string_equal(e.text, "f:1: more than 100000 values");
+	assert_int_equal(xml_read("", (size_t)INT_MAX + 1, "f", &value, &e), -EBADMSG);
+	assert_string_equal(e.text, "f: the document is too large");
 }
 
 /* It is added to what there is. */
@@ -270,6 +284,27 @@ static void what_xml_can_not_say_is_refused(void **state)
 	}
 }
 
+/* Nothing is written that would not be read again. */
+static void what_is_too_deep_to_be_read_is_not_written(void **state)
+{
+	json_t *value cleanup(json_free_at) = json_integer(1);
+	struct buf text cleanup(buf_free) = {0};
+	json_t *again cleanup(json_free_at) = NULL;
+	struct err e = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < XML_DEPTH_MAX; i++)
+		value = json_pack("[o]", value);
+	assert_int_equal(xml_write(value, "x", &text, &e), 0);
+	assert_int_equal(xml_read(buf_text(&text), text.len, "f", &again, &e), 0);
+	assert_true(json_equal(again, value));
+	value = json_pack("[o]", value);
+	buf_clear(&text);
+	assert_int_equal(xml_write(value, "x", &text, &e), -EINVAL);
+	assert_string_equal(e.text, "a value of more than 16 levels can't be written");
+	assert_int_equal(text.len, 0);
+}
+
 static void plurals_have_singulars(void **state)
 {
 	static const char *const cases[][2] = {
@@ -310,6 +345,7 @@ int main(void)
 		cmocka_unit_test(values_are_written),
 		cmocka_unit_test(what_is_written_is_read_again),
 		cmocka_unit_test(what_xml_can_not_say_is_refused),
+		cmocka_unit_test(what_is_too_deep_to_be_read_is_not_written),
 		cmocka_unit_test(plurals_have_singulars),
 	};
 
