@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <gsasl.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -119,7 +120,8 @@ static void begin(struct talk *t, const struct smtp_setup *base)
 
 	setup.hello = "me";
 	setup.sender = "a@x";
-	setup.recipient = "b@y";
+	if (!setup.recipient)
+		setup.recipient = "b@y";
 	if (!t->body)
 		t->body = "A: 1\r\n\r\n.x\r\n";
 	(void)well(t, smtp_new(&t->s, &setup, &t->e));
@@ -231,6 +233,27 @@ static void test_lockstep(void **state)
 	};
 
 	(void)state;
+	play(&p);
+}
+
+/* Each command goes out when the one before was answered. */
+static void test_long_recipient(void **state)
+{
+	char recipient[300] = "";
+	struct buf said cleanup(buf_free) = {0};
+	struct play p = {
+		.setup = {.recipient = recipient},
+		.count = 1,
+		.turns = {GREETING, "250 me\r\n", OK, OK, "354 go\r\n", OK},
+		.events = "ready sent0:250 ",
+	};
+
+	(void)state;
+	memset(recipient, 'b', sizeof(recipient) - 3);
+	strcat(recipient, "@y");
+	buf_fmt(&said, EHLO "MAIL FROM:<a@x>\r\nRCPT TO:<%s>\r\nDATA\r\nA: 1\r\n\r\n..x\r\n.\r\n",
+		recipient);
+	p.said = buf_text(&said);
 	play(&p);
 }
 
@@ -545,15 +568,52 @@ static void test_login(void **state)
 	      -EACCES);
 }
 
+/* By the linker, instead of libgsasl's: one that was built without some mechanism. */
+static bool lacks;
+int __real_gsasl_client_start(Gsasl *library, const char *mechanism, Gsasl_session **session);
+int __wrap_gsasl_client_start(Gsasl *library, const char *mechanism, Gsasl_session **session);
+
+int __wrap_gsasl_client_start(Gsasl *library, const char *mechanism, Gsasl_session **session)
+{
+	return lacks ? GSASL_UNKNOWN_MECHANISM
+		     : __real_gsasl_client_start(library, mechanism, session);
+}
+
+static void test_login_that_the_library_lacks(void **state)
+{
+	const struct sasl_login joe = {.user = "joe", .secret = "secret", .host = "x"};
+	const char *mechanism = NULL;
+	struct sasl *s = NULL;
+	struct err e = {0};
+	bool first;
+
+	(void)state;
+	lacks = true;
+	assert_int_equal(sasl_new(&s, &joe, &e), 0);
+	assert_int_equal(sasl_start(s, "CRAM-MD5", false, &mechanism, &first, &e), -ENOTSUP);
+	assert_string_equal(e.text, "cannot log in with CRAM-MD5: Unknown SASL mechanism");
+	assert_null(mechanism);
+	sasl_free(s);
+	lacks = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_data),	       cmocka_unit_test(test_lockstep),
-		cmocka_unit_test(test_bdat),	       cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_losses),	       cmocka_unit_test(test_never_left),
-		cmocka_unit_test(test_hostile),	       cmocka_unit_test(test_starttls),
-		cmocka_unit_test(test_login),	       cmocka_unit_test(test_early_and_late),
-		cmocka_unit_test(test_refused_midway), cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_data),
+		cmocka_unit_test(test_lockstep),
+		cmocka_unit_test(test_bdat),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_losses),
+		cmocka_unit_test(test_never_left),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_login),
+		cmocka_unit_test(test_early_and_late),
+		cmocka_unit_test(test_refused_midway),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_long_recipient),
+		cmocka_unit_test(test_login_that_the_library_lacks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
