@@ -173,17 +173,14 @@ static int tls_trouble(const struct net *n, const char *what, struct err *e)
 static int make_context(struct net *n, struct err *e)
 {
 	n->context = SSL_CTX_new(TLS_client_method());
-	if (!n->context || !SSL_CTX_set_min_proto_version(n->context, TLS1_2_VERSION))
+	if (!n->context || !SSL_CTX_set_min_proto_version(n->context, TLS1_2_VERSION) ||
+	    (!n->setup.ca_file && !SSL_CTX_set_default_verify_paths(n->context)))
 		return err_set(e, -ENOMEM, "cannot start TLS");
 	SSL_CTX_set_verify(n->context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_mode(n->context,
 			 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	if (n->setup.ca_file) {
-		if (SSL_CTX_load_verify_file(n->context, n->setup.ca_file) != 1)
-			return tls_trouble(n, "reading the file of --tls-ca, for TLS", e);
-	} else if (SSL_CTX_set_default_verify_paths(n->context) != 1) {
-		return tls_trouble(n, "TLS", e);
-	}
+	if (n->setup.ca_file && !SSL_CTX_load_verify_file(n->context, n->setup.ca_file))
+		return tls_trouble(n, "reading the file of --tls-ca, for TLS", e);
 	return 0;
 }
 
