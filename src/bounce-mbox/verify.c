@@ -76,9 +76,11 @@ static int content_key(struct store *store, const struct item *item,
 	return 0;
 }
 
-static int id_key(const char *id, unsigned char key[KEY_BYTES])
+static int id_key(const char *id, unsigned char key[KEY_BYTES], struct err *e)
 {
-	return EVP_Digest(id, strlen(id), key, NULL, EVP_sha256(), NULL) ? 0 : -ENOMEM;
+	return EVP_Digest(id, strlen(id), key, NULL, EVP_sha256(), NULL)
+		       ? 0
+		       : err_set(e, -ENOMEM, "cannot compute SHA-256");
 }
 
 static int add_archive(struct comparison *c, const unsigned char *key, const char *id,
@@ -102,8 +104,8 @@ static int add_export(struct comparison *c, const unsigned char *key, const char
 	entry->met++;
 	if (entry->sent > 0 || !*id)
 		return 0;
-	if (id_key(id, by_id) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	if (id_key(id, by_id, e) < 0)
+		return -ENOMEM;
 	entry = journal_table_make(&c->ids, by_id, "", e);
 	if (!entry)
 		return -ENOMEM;
@@ -140,19 +142,44 @@ int verify_store(void *store, verify_visit *visit, void *data, struct err *e)
 	return r;
 }
 
-/* Whether the export has another message of that id. */
-static bool changed(struct comparison *c, const struct journal_entry *lost)
+/* Whether the export has another message of that id: 0, 1, or an error. */
+static int changed(struct comparison *c, const struct journal_entry *lost, struct err *e)
 {
 	unsigned char key[KEY_BYTES];
 	struct journal_entry *entry;
 
-	if (!lost->id || id_key(lost->id, key) < 0)
-		return false;
+	if (!lost->id)
+		return 0;
+	if (id_key(lost->id, key, e) < 0)
+		return -ENOMEM;
 	entry = journal_table_find(&c->ids, key);
 	if (!entry || entry->met == 0)
-		return false;
+		return 0;
 	entry->met--;
-	return true;
+	return 1;
+}
+
+/* sums: of the missing, the changed and the doubled ones. */
+static int tell(struct comparison *c, const struct journal_entry *entry, struct report *report,
+		uint64_t sums[3], struct err *e)
+{
+	const char *id = entry->id ? entry->id : "";
+
+	for (uint32_t n = entry->met; n < entry->sent; n++) {
+		int other = changed(c, entry, e);
+
+		if (other < 0)
+			return other;
+		sums[other]++;
+		report_message(report, other ? REPORT_CHANGED : REPORT_MISSING, id, "",
+			       other ? "it has another content there" : "it is not there");
+	}
+	if (entry->sent > 0 && entry->met > entry->sent) {
+		sums[2] += entry->met - entry->sent;
+		report_message(report, REPORT_DOUBLED, id, "",
+			       "it is there more often than in the archive");
+	}
+	return 0;
 }
 
 int verify(struct store *archive, verify_walk *walk, void *export, const struct cleaning *cleaning,
@@ -168,23 +195,8 @@ int verify(struct store *archive, verify_walk *walk, void *export, const struct 
 	if (r == 0)
 		r = walk(export, add_one, &side, e);
 	prepared_free(&side.p);
-	for (size_t i = 0; i < c.messages.count && r == 0; i++) {
-		const struct journal_entry *entry = journal_table_nth(&c.messages, i);
-		const char *id = entry->id ? entry->id : "";
-
-		for (uint32_t n = entry->met; n < entry->sent; n++) {
-			bool other = changed(&c, entry);
-
-			sums[other]++;
-			report_message(report, other ? REPORT_CHANGED : REPORT_MISSING, id, "",
-				       other ? "it has another content there" : "it is not there");
-		}
-		if (entry->sent > 0 && entry->met > entry->sent) {
-			sums[2] += entry->met - entry->sent;
-			report_message(report, REPORT_DOUBLED, id, "",
-				       "it is there more often than in the archive");
-		}
-	}
+	for (size_t i = 0; i < c.messages.count && r == 0; i++)
+		r = tell(&c, journal_table_nth(&c.messages, i), report, sums, e);
 	if (r == 0)
 		report_verified(report, archive->count, sums[0], sums[1], sums[2]);
 	journal_table_free(&c.messages);
