@@ -23,8 +23,10 @@
 #include "bounce-mbox/journal_private.h"
 #include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/pace.h"
+#include "bounce-mbox/secret.h"
 #include "bounce-mbox/store.h"
 #include "bounce-mbox/target.h"
+#include "calls/calls.h"
 #include "mail/imap_name.h"
 #include "mail/reply.h"
 #include "memory/memory.h"
@@ -495,6 +497,70 @@ static void test_spill(void **state)
 	spill_free(&s);
 }
 
+/* Likewise, and then says what failed. */
+static int grow_over_the_heap(struct err *e)
+{
+	static const size_t rooms[] = {1000, 9000000, 30000000};
+	struct spill s = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < COUNT(rooms) && r == 0; i++) {
+		r = spill_grow(&s, rooms[i], "/tmp", e);
+		if (r == 0 && i == 0)
+			memcpy(s.bytes, "here", 5);
+		assert_string_equal(s.bytes, "here");
+		assert_true(r < 0 || s.room >= rooms[i]);
+	}
+	spill_free(&s);
+	return r;
+}
+
+static void test_spill_that_the_kernel_refuses(void **state)
+{
+	(void)state;
+	for (unsigned nth = 1; call_refuse(&nth, ENOSPC);) {
+		struct err e = {0};
+		int r = grow_over_the_heap(&e);
+		const char *failed = call_refused();
+
+		if (!failed || strcmp(failed, "open64") == 0) { /* there is another way to one */
+			assert_int_equal(r, 0);
+			continue;
+		}
+		assert_int_equal(r, -ENOSPC);
+		assert_string_equal(e.text, strstr(failed, "map")
+						    ? "cannot map a temporary file: No space left "
+						      "on device"
+						    : "cannot make a temporary file in /tmp: No "
+						      "space left on device");
+	}
+}
+
+/* No more files can be opened. */
+static void test_password_command_that_can_not_run(void **state)
+{
+	const struct secret_source source = {.command = "echo secret"};
+	struct rlimit old, none;
+	char *secret = NULL;
+	struct err e = {0};
+	int fd = dup(0), r;
+
+	(void)state;
+	assert_int_equal(secret_get(&source, &secret, &e), 0);
+	assert_string_equal(secret, "secret");
+	secret_free(take(secret));
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){(rlim_t)fd, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = secret_get(&source, &secret, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(r, -EMFILE);
+	assert_string_equal(e.text, "cannot run \"echo secret\": Too many open files");
+	assert_null(secret);
+}
+
 /* More of them than can be counted. */
 static void test_full_table(void **state)
 {
@@ -632,6 +698,8 @@ int main(void)
 		cmocka_unit_test(test_lines_without_memory),
 		cmocka_unit_test(test_no_room_for_a_uid),
 		cmocka_unit_test(test_spill),
+		cmocka_unit_test(test_spill_that_the_kernel_refuses),
+		cmocka_unit_test(test_password_command_that_can_not_run),
 		cmocka_unit_test(test_full_table),
 		cmocka_unit_test(test_old_lines),
 		cmocka_unit_test(test_what_the_kernel_refuses),

@@ -23,6 +23,7 @@
 #include "bounce-mbox/prepare.h"
 #include "bounce-mbox/rejects.h"
 #include "bounce-mbox/report.h"
+#include "bounce-mbox/run.h"
 #include "bounce-mbox/store.h"
 #include "bounce-mbox/verify.h"
 #include "mail/header.h"
@@ -273,6 +274,66 @@ static void test_compares_without_memory(void **state)
 	assert_int_equal(found, 3); /* missing, changed, doubled */
 }
 
+#define SIGNED "DKIM-Signature: v=1; d=x.test; h=from:subject; b=x\nSubject: y\n"
+
+static int warn(const struct options *options, struct store *store, struct err *e)
+{
+	struct run run = {.options = options, .store = store};
+	int r = report_new(&run.report, false, true, e);
+
+	if (r == 0)
+		r = run_warn_removed(&run, e);
+	if (r == 0 && !report_is_whole(run.report))
+		r = -ENOMEM;
+	report_free(run.report);
+	return r;
+}
+
+/* The same, with what it tells in this file. */
+static int warn_into(const char *path, const struct options *options, struct store *store,
+		     struct err *e)
+{
+	int kept = fcntl(2, F_DUPFD_CLOEXEC, 3), r;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(kept >= 0 && dup2(fd, 2) >= 0);
+	r = warn(options, store, e);
+	assert_true(dup2(kept, 2) >= 0);
+	close(kept);
+	close(fd);
+	return r;
+}
+
+/* Headers that are to be removed, and are signed. */
+static void test_warns_of_broken_signatures(void **state)
+{
+	struct mail_names names = {0};
+	const struct options options = {.cleaning.remove = &names};
+	struct store store;
+	struct err e = {0};
+	char *told = NULL;
+	size_t len;
+
+	(void)state;
+	PUT("archive", FROM SIGNED DATE "\nx\n\n" FROM MESSAGE(1) "\n" FROM SIGNED DATE "\nx\n");
+	assert_int_equal(mail_names_add(&names, "Subject", &e), 0);
+	assert_int_equal(store_open(&store, "archive", &wishes, &e), 0);
+	assert_int_equal(scarce(warn_into("told", &options, &store, &e)), 0);
+	assert_int_equal(file_read("told", 1000, &told, &len, &e), 0);
+	assert_string_equal(told, "bounce-mbox: removing these headers breaks the DKIM signatures "
+				  "of 2 messages, which may be refused for it; --check names "
+				  "them\n");
+	free(told);
+	assert_int_equal(truncate("archive", 100), 0);
+	assert_int_equal(warn_into("told", &options, &store, &e), -ESTALE);
+	assert_string_equal(e.text, "archive became shorter while it was being read; start again");
+	assert_int_equal(file_read("told", 1000, &told, &len, &e), 0);
+	assert_int_equal(len, 0);
+	free(told);
+	store_free(&store);
+	mail_names_free(&names);
+}
+
 static int set_aside(struct store *store, struct err *e)
 {
 	struct rejects *rejects = NULL;
@@ -356,6 +417,7 @@ int main(void)
 		TEST(test_reads_no_further),
 		TEST(test_replaced),
 		TEST(test_compares_without_memory),
+		TEST(test_warns_of_broken_signatures),
 		TEST(test_sets_aside_without_memory),
 	};
 

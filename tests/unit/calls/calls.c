@@ -87,6 +87,8 @@ REFUSABLE(int, mkdir, -1, (const char *path, mode_t mode), (path, mode))
 REFUSABLE(void *, mmap64, MAP_FAILED,
 	  (void *at, size_t len, int prot, int flags, int fd, off_t offset),
 	  (at, len, prot, flags, fd, offset))
+REFUSABLE(void *, mremap, MAP_FAILED, (void *at, size_t old, size_t len, int flags),
+	  (at, old, len, flags))
 REFUSABLE(int, pipe2, -1, (int fds[2], int flags), (fds, flags))
 REFUSABLE(int, posix_fallocate64, why, (int fd, off_t offset, off_t len), (fd, offset, len))
 REFUSABLE(ssize_t, pread64, -1, (int fd, void *data, size_t len, off_t offset),
