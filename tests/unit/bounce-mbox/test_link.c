@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection to a server of our own, which says each word when it is told to. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "bounce-mbox/link.h"
+#include "bounce-mbox/run.h"
+#include "bounce-mbox/store.h"
+#include "mail/header.h"
+#include "memory/memory.h"
+
+#define LARGE ((size_t)20 * 1024 * 1024)
+
+static const struct mail_names nothing;
+static struct options options = {.sender = "a@x",
+				 .recipient = "b@y",
+				 .hello = "me",
+				 .timeout = 30,
+				 .cleaning.remove = &nothing};
+static struct run run = {.options = &options, .stop_fd = -1};
+static struct smtp_told fate; /* of the last message */
+static unsigned fates;
+
+static void note_fate(struct link_owner *owner, struct job *job, const struct smtp_told *told,
+		      bool blame)
+{
+	(void)owner;
+	(void)job;
+	(void)blame;
+	fate = *told;
+	fates++;
+}
+
+static int listen_at(void **state)
+{
+	static int listener;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(address);
+	char url[60];
+
+	*state = &listener;
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&address, len) < 0 || listen(listener, 5) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &len) < 0)
+		return -1;
+	snprintf(url, sizeof(url), "smtp://127.0.0.1:%u", ntohs(address.sin_port));
+	return target_parse(url, NULL, &options.target, NULL);
+}
+
+static void await(int fd, short events)
+{
+	struct pollfd poller = {fd, events, 0};
+
+	assert_int_equal(poll(&poller, 1, 20000), 1);
+}
+
+static int say(int peer, struct link *l, const char *words, struct err *e)
+{
+	assert_int_equal(send(peer, words, strlen(words), 0), strlen(words));
+	await(link_fd(l), POLLIN);
+	return link_hear(l, e);
+}
+
+/* What the client says next. */
+static void expect(int peer, const char *words)
+{
+	char bytes[100] = "";
+
+	await(peer, POLLIN);
+	assert_true(recv(peer, bytes, sizeof(bytes) - 1, 0) > 0);
+	assert_string_equal(bytes, words);
+}
+
+/* The other end of it; ends of others, which were given up, are passed over. */
+static int accept_it(int listener, const struct link *l)
+{
+	struct sockaddr_in ours = {0}, its = {0};
+	socklen_t len = sizeof(ours);
+
+	assert_int_equal(getsockname(link_fd(l), (struct sockaddr *)&ours, &len), 0);
+	for (;;) {
+		int peer = accept4(listener, (struct sockaddr *)&its, &len, SOCK_CLOEXEC);
+
+		assert_true(peer >= 0);
+		if (its.sin_port == ours.sin_port)
+			return peer;
+		close(peer);
+	}
+}
+
+/* Opens it, and greets up to the end of EHLO's answer. */
+static int greet(int listener, struct link *l, int *peer, struct err *e)
+{
+	int r = link_open(l, e);
+
+	*peer = -1;
+	if (r < 0)
+		return r;
+	*peer = accept_it(listener, l);
+	r = say(*peer, l, "220 hi\r\n", e);
+	if (r == 0)
+		r = link_flush(l, e);
+	if (r < 0)
+		return r;
+	expect(*peer, "EHLO me\r\n");
+	return say(*peer, l, "250-me\r\n250 PIPELINING\r\n", e);
+}
+
+static int greet_once(int listener, struct err *e)
+{
+	struct link_owner owner = {.run = &run, .done = note_fate};
+	struct link *l = link_new(&owner);
+	int peer = -1, r = l ? greet(listener, l, &peer, e) : -ENOMEM;
+
+	assert_int_equal(r == 0, l && link_takes(l));
+	assert_int_equal(r == 0, l && link_is_open(l));
+	link_free(l);
+	if (peer >= 0)
+		close(peer);
+	return r;
+}
+
+static void test_greets_without_memory(void **state)
+{
+	struct err e = {0};
+
+	assert_int_equal(scarce(greet_once(*(int *)*state, &e)), 0);
+}
+
+/* Its end comes to light by what is to be sent: that it closed is what is told. */
+static void test_closes_before_it_is_told(void **state)
+{
+	struct link_owner owner = {.run = &run, .done = note_fate};
+	struct link *l = link_new(&owner);
+	struct linger at_once = {1, 0};
+	char wanted[500];
+	struct err e = {0};
+	int peer;
+
+	assert_non_null(l);
+	assert_int_equal(link_open(l, &e), 0);
+	peer = accept_it(*(int *)*state, l);
+	assert_int_equal(say(peer, l, "220 hi\r\n", &e), 0);
+	assert_int_equal(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(peer);
+	await(link_fd(l), POLLIN);
+	assert_int_equal(link_flush(l, &e), -ECONNRESET);
+	snprintf(wanted, sizeof(wanted), "%s closed the connection", options.target.shown);
+	assert_string_equal(e.text, wanted);
+	assert_false(link_is_open(l));
+	assert_int_equal(link_failures(l), 1);
+	link_free(l);
+}
+
+/* The archive is cut while a message of it is on its way, which is not sent then. */
+static void test_archive_that_shrinks(void **state)
+{
+	static const char reply[] = "250 ok\r\n250 ok\r\n354 go\r\n";
+	const struct store_wishes wishes = {.temporary = "/tmp"};
+	char path[] = "/tmp/test-link-XXXXXX", *text = malloc(LARGE), bytes[65536];
+	int fd = mkstemp(path), peer, r = 0;
+	struct job job = {.state = JOB_READY};
+	struct link_owner owner = {.run = &run, .jobs = &job, .done = note_fate};
+	struct link *l = link_new(&owner);
+	struct store store;
+	struct err e = {0};
+
+	assert_true(l && text && fd >= 0);
+	memset(text, 'x', LARGE);
+	for (size_t i = 99; i < LARGE; i += 100)
+		text[i] = '\n';
+	memcpy(text, "From - Sat Aug 23 10:00:00 2008\n\n", 33);
+	assert_int_equal(file_write(path, text, LARGE, 0600, &e), 0);
+	free(text);
+	assert_int_equal(store_open(&store, path, &wishes, &e), 0);
+	run.store = &store;
+	assert_int_equal(prepare(&job.p, &store, store_item(&store, 0), &options.cleaning, &e), 0);
+
+	assert_int_equal(greet(*(int *)*state, l, &peer, &e), 0);
+	fates = 0;
+	assert_int_equal(link_send(l, &job, &e), 0);
+	assert_int_equal(link_go_on(l, &e), 0);
+	assert_int_equal(link_flush(l, &e), 0);
+	expect(peer, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
+	assert_int_equal(say(peer, l, reply, &e), 0);
+	assert_int_equal(truncate(path, 2000000), 0);
+	while (r == 0) {
+		await(link_fd(l), POLLOUT);
+		r = link_flush(l, &e);
+		while (recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			;
+	}
+	assert_int_equal(r, -ESTALE);
+	assert_non_null(strstr(e.text, "became shorter while it was being read; start again"));
+	assert_false(link_is_open(l));
+	assert_int_equal(fates, 1);
+	assert_int_equal(fate.result, SMTP_UNSENT);
+	link_free(l);
+	close(peer);
+	prepared_free(&job.p);
+	store_free(&store);
+	unlink(path);
+	close(fd);
+}
+
+static int close_listener(void **state)
+{
+	return close(*(int *)*state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_greets_without_memory),
+		cmocka_unit_test(test_closes_before_it_is_told),
+		cmocka_unit_test(test_archive_that_shrinks),
+	};
+
+	return cmocka_run_group_tests(tests, listen_at, close_listener);
+}
