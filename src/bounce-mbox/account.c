@@ -30,13 +30,11 @@ static int take_piece(struct link_owner *owner, const char *bytes, size_t len, b
 	while (len > 0) {
 		ssize_t n = pwrite(fd, bytes, len, (off_t)r->len);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0)
 			return err_sys(e, -errno, "cannot write a temporary file");
-		if (n > 0) {
-			bytes += n;
-			len -= (size_t)n;
-			r->len += (uint64_t)n;
-		}
+		bytes += n;
+		len -= (size_t)n;
+		r->len += (uint64_t)n;
 	}
 	if (!last)
 		return 0;

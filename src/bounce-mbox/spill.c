@@ -101,13 +101,11 @@ int spill_read(const struct spill *s, size_t at, void *bytes, size_t len, struct
 	for (char *to = bytes; len > 0;) {
 		ssize_t n = pread(s->fd, to, len, (off_t)at);
 
-		if (n == 0 || (n < 0 && errno != EINTR))
+		if (n <= 0)
 			return err_sys(e, n < 0 ? -errno : -EIO, "cannot read a temporary file");
-		if (n > 0) {
-			to += n;
-			at += (size_t)n;
-			len -= (size_t)n;
-		}
+		to += n;
+		at += (size_t)n;
+		len -= (size_t)n;
 	}
 	return 0;
 }

@@ -57,12 +57,10 @@ static int write_all(int fd, const char *bytes, size_t len, const char *folder, 
 	while (len > 0) {
 		ssize_t n = write(fd, bytes, len);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0)
 			return err_sys(e, -errno, "cannot write a temporary file in %s", folder);
-		if (n > 0) {
-			bytes += n;
-			len -= (size_t)n;
-		}
+		bytes += n;
+		len -= (size_t)n;
 	}
 	return 0;
 }
