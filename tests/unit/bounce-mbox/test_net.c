@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -335,20 +337,46 @@ static void test_nobody_there(void **state)
 	assert_null(n);
 }
 
-/* All have a folder with a certificate of 127.0.0.1. */
+/* A certificate of 127.0.0.1, signed by itself. */
+static bool certify(EVP_PKEY *key, X509 *certificate)
+{
+	X509_NAME *name = X509_get_subject_name(certificate);
+	X509_EXTENSION *address =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+	bool made = key && address && X509_set_version(certificate, X509_VERSION_3) &&
+		    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+					       (const unsigned char *)"test", -1, -1, 0) &&
+		    X509_set_issuer_name(certificate, name) &&
+		    X509_gmtime_adj(X509_getm_notBefore(certificate), -60) &&
+		    X509_gmtime_adj(X509_getm_notAfter(certificate), 86400) &&
+		    X509_set_pubkey(certificate, key) && X509_add_ext(certificate, address, -1) &&
+		    X509_sign(certificate, key, EVP_sha256()) > 0;
+
+	X509_EXTENSION_free(address);
+	return made;
+}
+
+/* All have a folder with that and its key. */
 static int enter(void **state)
 {
 	static char folder[] = "/tmp/test-net-XXXXXX";
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+	FILE *pem, *secret;
+	bool made;
 
 	*state = folder;
 	(void)signal(SIGPIPE, SIG_IGN);
-	return mkdtemp(folder) && chdir(folder) == 0 &&
-			       system("openssl req -x509 -newkey ec -pkeyopt "
-				      "ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
-				      "-addext subjectAltName=IP:127.0.0.1 -keyout key -out pem "
-				      "2>log") == 0
-		       ? 0
-		       : -1;
+	if (!mkdtemp(folder) || chdir(folder) < 0)
+		return -1;
+	pem = fopen("pem", "we");
+	secret = fopen("key", "we");
+	made = certify(key, certificate) && pem && PEM_write_X509(pem, certificate) && secret &&
+	       PEM_write_PrivateKey(secret, key, NULL, NULL, 0, NULL, NULL);
+	made = pem && fclose(pem) == 0 && secret && fclose(secret) == 0 && made;
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return made ? 0 : -1;
 }
 
 static int leave(void **state)
