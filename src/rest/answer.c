@@ -123,6 +123,8 @@ int work_conditions(struct work *work)
 	if (!if_match && !request->if_none_match)
 		return 0;
 	there = hash_now(work, &hash);
+	if (json_lacked() || (!there && work->fault.status >= 500)) /* it may well be there */
+		return rest_no_memory(&work->fault);
 	if (if_match && !(there && condition_match(if_match, hash)))
 		return rest_refuse(
 			&work->fault, 412, "changed-meanwhile", NULL,

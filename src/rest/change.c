@@ -80,11 +80,10 @@ static enum step say_monitor(struct work *work, json_t *resource, const struct r
 	if (is_browser(work))
 		return send_on(work, url);
 	link = json_pack("{s:s, s:s}", "rel", "resource/monitor", "href", url);
-	if (links ? json_array_append_new(links, link) < 0
-		  : json_object_set_new(resource, "link", json_pack("[o]", link)) < 0)
-		return rest_no_memory(&work->fault);
-	if (!json_object_get(resource, "href") &&
-	    json_object_set_new(resource, "href", json_string(url)) < 0)
+	if ((links ? json_array_append_new(links, link)
+		   : json_object_set_new(resource, "link", json_pack("[o]", link))) < 0 ||
+	    (!json_object_get(resource, "href") &&
+	     json_object_set_new(resource, "href", json_string(url)) < 0))
 		return rest_no_memory(&work->fault);
 	say_header(work, "Location", url);
 	return say_value(work, 202, REST_RESOURCE, resource, work->route.type);

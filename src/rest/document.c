@@ -127,11 +127,8 @@ static void put_example(struct buf *out, const struct rest_type *type, const jso
 	json_t *example cleanup(json_free_at) = json_pack("{s:s}", "_type", type->name);
 	struct buf yaml cleanup(buf_free) = {0};
 
-	if (json_object_update(example, (json_t *)(uintptr_t)sample) < 0 ||
-	    yaml_write(example, &yaml, NULL) < 0) {
-		out->failed = true;
-		return;
-	}
+	(void)json_object_update(example, (json_t *)(uintptr_t)sample);
+	out->failed |= json_lacked() || yaml_write(example, &yaml, NULL) < 0;
 	buf_str(out, "<details><summary>For example</summary>\n<pre>");
 	html_text(out, buf_text(&yaml));
 	buf_str(out, "</pre></details>\n");
@@ -157,6 +154,7 @@ static void put_url(struct buf *out, const struct route *route, const char *vari
 	route_resource_url(&url, "", route, route->id);
 	if (variant)
 		buf_fmt(&url, ";%s", variant);
+	out->failed |= buf_status(&url) < 0;
 	put_code(out, "<li>", buf_text(&url), ": ");
 	methods_text(methods_allowed(route), out);
 	buf_str(out, "</li>\n");
@@ -227,6 +225,7 @@ int rest_document(const struct rest_api *api, const char *base, struct buf *out)
 {
 	const struct rest_model *model = api->model;
 
+	json_forget_lack();
 	html_begin(out, model, base, "the API", model->documentation);
 	buf_str(out, "<h1>The API</h1>\n");
 	put_contents(out, api);

@@ -185,7 +185,7 @@ static void mark_wrong(json_t *form, const char *wrong)
 static json_t *form_again(const struct work *work)
 {
 	bool change = work->method == METHOD_PUT, create = work->method == METHOD_POST;
-	json_t *form, *forms = json_array();
+	json_t *form cleanup(json_free_at) = NULL, *forms = json_array();
 
 	if (work->sent != REST_FORM_BODY || !(change || create) ||
 	    !(work->fault.status == 400 || work->fault.status == 409))
@@ -193,11 +193,8 @@ static json_t *form_again(const struct work *work)
 	form = make_form(work, &work->route, change ? REST_FORM_UPDATE : REST_FORM_CREATE,
 			 work->body);
 	mark_wrong(form, work->fault.field);
-	if (work->etag && json_object_set(form, "etag", work->etag) < 0) {
-		json_decref(form);
-		form = NULL;
-	}
-	if (json_array_append_new(forms, form) < 0) {
+	if ((work->etag && json_object_set(form, "etag", work->etag) < 0) ||
+	    json_array_append(forms, form) < 0) {
 		json_decref(forms);
 		return NULL;
 	}

@@ -13,6 +13,7 @@
 #include "ask.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "memory/memory.h"
 
 static json_int_t places_of(struct asked *a)
 {
@@ -404,6 +405,84 @@ static void test_rule_10_a_job_is_cancelled(void **state)
 	refused(a, 404, "no-monitor");
 }
 
+/* Whoever waits for the end gets what it was: no resource, or for a person the page of what there
+ * is now. */
+static void test_rule_10_how_it_ended_is_the_answer(void **state)
+{
+	struct asked *a = *state;
+
+	post_order(a, "200-ok");
+	rest_job_done(a->app.job, 204, NULL);
+	post_order(a, "200-ok");
+	answered(a, 204);
+	assert_null(a->response.content_type);
+	for (int i = 0; i < 2; i++) {
+		ASK(a, "POST", "/api/shelves/low/orders", FORM("type=rebind"),
+		    .accept = "text/html", .expect = "200-ok");
+		if (i == 0) {
+			assert_int_equal(a->verdict, REST_HOLD);
+			rest_job_done(a->app.job, 201,
+				      json_pack("{s:s, s:s}", "_type", "book", "href",
+						BASE "/api/shelves/low/books/1"));
+		}
+	}
+	answered(a, 303);
+	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/low/books/1");
+}
+
+/* A change, on new shelves each time: without memory it says so, or it is answered as it should. */
+static void change_scarce(struct asked *a, struct rest_request request, unsigned wanted)
+{
+	request.base = BASE;
+	request.form_token = SHELVES_TOKEN;
+	request.ticket = &a->ticket;
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		struct rest_response response cleanup(rest_response_free) = {0};
+		struct rest_wait wait = {0};
+		bool lacked;
+
+		assert_int_equal(rest_answer(a->app.api, &request, &response, &wait), REST_ANSWER);
+		lacked = memory_refused();
+		if (response.status != wanted && !(lacked && response.status >= 500))
+			fail_msg("%u: %s", response.status, buf_text(&response.body));
+		if (response.status == 500)
+			assert_non_null(strstr(buf_text(&response.body), "out of memory"));
+		if (response.status == 400)
+			assert_non_null(strstr(buf_text(&response.body), "_etag"));
+		shelves_free(&a->app);
+		assert_int_equal(shelves_new(&a->app), 0);
+	}
+}
+
+static void test_a_change_without_memory(void **state)
+{
+	struct asked *a = *state;
+
+	change_scarce(a,
+		      (struct rest_request){.method = "POST",
+					    .target = "/api/shelves/low/orders",
+					    FORM("type=rebind")},
+		      202);
+	change_scarce(a,
+		      (struct rest_request){.method = "POST",
+					    .target = "/api/shelves/low",
+					    .expect = "202-accepted",
+					    FORM("_method=DELETE")},
+		      202);
+	change_scarce(a,
+		      (struct rest_request){.method = "POST",
+					    .target = "/api/shelves/low",
+					    FORM("_method=PUT&places=7&labels=old&locked=true")},
+		      200);
+	/* A form that comes back still has what keeps one from overwriting somebody else's. */
+	change_scarce(a,
+		      (struct rest_request){.method = "POST",
+					    .target = "/api/shelves/low",
+					    .accept = "text/html",
+					    FORM("_method=PUT&places=1000&_etag=*")},
+		      400);
+}
+
 static void test_rule_10_asynchronous_when_asked_for(void **state)
 {
 	struct asked *a = *state;
@@ -739,7 +818,9 @@ int main(void)
 		RULE(test_rule_10_a_job_fails),
 		RULE(test_rule_10_a_wait_has_its_end),
 		RULE(test_rule_10_a_job_is_cancelled),
+		RULE(test_rule_10_how_it_ended_is_the_answer),
 		RULE(test_rule_10_asynchronous_when_asked_for),
+		RULE(test_a_change_without_memory),
 		RULE(test_rule_10_expectations_that_fail),
 		RULE(test_rule_10_only_so_many_jobs),
 		RULE(test_rule_13_input_is_checked_by_the_form),

@@ -154,6 +154,27 @@ static void test_a_right_one(void **state)
 	shelves_free(&shelves);
 }
 
+/* Also one that declares its id: the placeholder's stays what it is in every URL. */
+static void test_an_id_of_a_sample_of_its_own(void **state)
+{
+	static const struct rest_field fields[] = {
+		{.name = "id", .sample = "\"low\""}, {.name = "a", .sample = "\"x\""}, {0}};
+	static const struct rest_type type = {
+		.name = "thing", .plural = "things", .fields = fields, .ops = &nothing};
+	static const struct rest_type *const types[] = {&type, NULL};
+	static const struct rest_model model = {.title = "test", .entry = &entry, .types = types};
+	struct rest_api *api = NULL;
+	struct err e = {0};
+	const json_t *sample;
+
+	(void)state;
+	assert_int_equal(rest_api_new(&model, NULL, &api, &e), 0);
+	sample = api_facts(api, &type)->sample;
+	assert_string_equal(json_string_value(json_object_get(sample, "id")), ROUTE_PLACEHOLDER);
+	assert_string_equal(json_string_value(json_object_get(sample, "a")), "x");
+	rest_api_free(api);
+}
+
 static void test_wrong_models(void **state)
 {
 	static const struct rest_ops removed = {.remove = no_remove};
@@ -194,6 +215,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_models),
 		cmocka_unit_test(test_any_status_has_a_phrase),
 		cmocka_unit_test(test_a_right_one),
+		cmocka_unit_test(test_an_id_of_a_sample_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,13 @@ static const struct rest_type key = {
 	.nconstraints = COUNT(key_constraints),
 };
 
+/* More values than an array has room for at first. */
+static const struct rest_field tag_fields[] = {
+	{.name = "tags", .kind = REST_STRING, .multiple = true, .use = REST_CREATE},
+	{.name = NULL},
+};
+static const struct rest_type tagged = {.name = "tagged", .plural = "tagged", .fields = tag_fields};
+
 static json_t *json_of(const char *text)
 {
 	json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
@@ -248,6 +255,15 @@ static void assert_fault(const struct rest_type *type, enum rest_form_kind kind,
 	    strcmp(fault.why.text, sentence) != 0)
 		fail_msg("%s gives %s, \"%s\", \"%s\"", input, fault.code, fault.field,
 			 fault.why.text);
+}
+
+static void test_rule_13_many_values(void **state)
+{
+	static const char many[] =
+		"{\"tags\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]}";
+
+	(void)state;
+	assert_checked(&tagged, REST_FORM_CREATE, false, many, many);
 }
 
 static void test_rule_13_defaults_are_filled_in(void **state)
@@ -610,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_rule_13_forms_describe_their_fields),
 		cmocka_unit_test(test_rule_13_the_four_standard_forms),
 		cmocka_unit_test(test_rule_13_defaults_are_filled_in),
+		cmocka_unit_test(test_rule_13_many_values),
 		cmocka_unit_test(test_rule_13_values_are_checked),
 		cmocka_unit_test(test_rule_13_presence_is_checked_after_values),
 		cmocka_unit_test(test_rule_13_an_exclusive_group_stops_at_its_first_match),
