@@ -322,13 +322,9 @@ void html_form(struct buf *out, const struct rest_page *page, const json_t *form
 {
 	const char *method = string_of(form, "method"), *type = string_of(form, "type");
 	const char *id = string_of(form, "id");
-	bool get;
+	bool get = strcmp(method, "GET") == 0;
 	size_t w = 0;
 
-	if (!method || !type || !string_of(form, "action"))
-		return;
-	id = id ? id : method;
-	get = strcmp(method, "GET") == 0;
 	while (w < COUNT(words) - 1 && strcmp(words[w].method, method) != 0)
 		w++;
 	put_title(out, page, words[w].title, type);

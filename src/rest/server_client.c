@@ -226,20 +226,13 @@ void client_changed(const struct rest_type *type, uint64_t job, void *data)
 static enum MHD_Result ask(struct client *client, struct rest_request *request,
 			   struct rest_response *response)
 {
-	struct rest_fault fault;
-
 	if (!client->asked)
 		client->asked = loop_now();
 	request->expired = client->expired;
-	if (rest_answer(client->server->config.api, request, response, &client->wait) ==
-	    REST_ANSWER) {
-		check_form_refusal(client, request, response);
-		return send_answer(client, response);
-	}
-	if (!client->expired)
+	if (rest_answer(client->server->config.api, request, response, &client->wait) == REST_HOLD)
 		return hold(client, request, response);
-	(void)rest_refuse(&fault, 500, "internal", NULL, "there is no answer");
-	return send_fault(client, request, &fault, response);
+	check_form_refusal(client, request, response);
+	return send_answer(client, response);
 }
 
 static enum MHD_Result answer(struct client *client, const char *method, const char *version)

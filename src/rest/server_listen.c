@@ -21,16 +21,16 @@ enum { ACCEPT_AT_ONCE = 64, PAUSE = 1000 };
 static int remove_stale(const struct where *where, struct err *e)
 {
 	const char *path = where->address.local.sun_path;
-	int fd cleanup(fd_close_at) =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd cleanup(fd_close_at) = -1;
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", path);
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(e, -EEXIST, "%s is there already, and is no socket", path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_sys(e, -errno, "socket");
+		return err_sys(e, -errno, "%s", path);
 	if (connect(fd, &where->address.any, where->len) == 0 || errno == EAGAIN)
 		return err_set(e, -EADDRINUSE,
 			       "%s: somebody serves there already; stop that first, or listen at "
