@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the server does when time goes by, on a socket of its own and by a clock that is put
- * forward. */
+ * forward; and where the kernel, or memory, refuses it something. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,12 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -26,6 +27,8 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "calls/calls.h"
+#include "memory/memory.h"
 #include "rest/server.h"
 #include "rest/server_private.h"
 #include "shelves.h"
@@ -127,18 +130,24 @@ static void until_sending(struct world *w)
 }
 
 /* The first line that comes; "" where the connection ends. */
-static void hears(struct world *w, int fd, const char *wanted)
+static const char *first_line(struct world *w, int fd)
 {
-	char text[2000] = "";
+	static char text[2000];
 	ssize_t n = -1;
 
 	for (int i = 0; i < 200 && n < 0; i++) {
 		assert_int_equal(loop_once(w->loop, 20, NULL), 0);
 		n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
 	}
+	assert_true(n >= 0 || errno == ECONNRESET);
 	text[n > 0 ? n : 0] = '\0';
 	text[strcspn(text, "\r")] = '\0';
-	assert_string_equal(text, wanted);
+	return text;
+}
+
+static void hears(struct world *w, int fd, const char *wanted)
+{
+	assert_string_equal(first_line(w, fd), wanted);
 }
 
 static void who_waits_gets_an_answer_in_the_end(void **state)
@@ -219,9 +228,16 @@ static void log_to_pipe(int priority, const char *sentence, void *data)
 		_exit(1);
 }
 
+enum { ABORTED = 3 };
+
+static void on_abort(int number)
+{
+	(void)number;
+	_exit(ABORTED);
+}
+
 static void what_ends_libmicrohttpd_is_told(void **state)
 {
-	const struct rlimit no_core = {0};
 	struct world *w = *state;
 	char told[200] = "";
 	int ends[2], status;
@@ -231,18 +247,193 @@ static void what_ends_libmicrohttpd_is_told(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		signal(SIGABRT, SIG_DFL); /* cmocka has it */
-		setrlimit(RLIMIT_CORE, &no_core);
+		signal(SIGABRT, on_abort);
 		w->server->config.log = log_to_pipe;
 		w->server->config.data = &ends[1];
 		server_panic(w->server, "daemon.c", 7, "it can't go on");
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == ABORTED);
 	assert_true(read(ends[0], told, sizeof(told) - 1) > 0);
 	assert_string_equal(told, "libmicrohttpd gives up at daemon.c:7: it can't go on");
 	close(ends[0]);
 	close(ends[1]);
+}
+
+/* What fails leaves no descriptor, and no listener that nobody asked for. */
+static int free_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
+}
+
+static void drop_listener(struct world *w)
+{
+	struct listener *last = w->server->listeners;
+
+	w->server->listeners = last->next;
+	listener_free(last);
+}
+
+/* As a server that was killed leaves it. */
+static void leave_socket(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)unlink(path);
+	strcpy(address.sun_path, path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+}
+
+/* It says which call failed for which place; but a port can do without SO_REUSEADDR. */
+static void listens(struct world *w, const char *where, const char *stale)
+{
+	const struct listener *before = w->server->listeners;
+	const char *failed = "";
+	int first = free_descriptor();
+
+	for (unsigned nth = 1; failed;) {
+		struct err e = {0};
+		int r;
+
+		if (stale)
+			leave_socket(stale);
+		(void)call_refuse(&nth, EIO);
+		r = rest_server_listen(w->server, where, &e);
+		failed = call_refused();
+		if (r == 0) {
+			assert_true(!failed || strcmp(failed, "setsockopt") == 0);
+			drop_listener(w);
+		} else {
+			assert_non_null(failed);
+			assert_int_equal(r, -EIO);
+			assert_non_null(strstr(e.text, ": Input/output error"));
+		}
+		assert_ptr_equal(w->server->listeners, before);
+		assert_int_equal(free_descriptor(), first);
+	}
+	if (stale)
+		assert_int_equal(access(stale, F_OK), -1);
+}
+
+static int listen_once(struct world *w, const char *where, struct err *e)
+{
+	int r = rest_server_listen(w->server, where, e);
+
+	if (r == 0)
+		drop_listener(w);
+	return r;
+}
+
+static void a_place_that_can_not_be_had(void **state)
+{
+	struct world *w = *state;
+	struct err e = {0};
+	char stale[60], where[70];
+
+	snprintf(stale, sizeof(stale), "%s/stale", w->folder);
+	snprintf(where, sizeof(where), "unix:%s", stale);
+	w->server->config.token_file = "/dev/null"; /* TCP needs one */
+	listens(w, where, stale);
+	listens(w, "tcp:127.0.0.1:0", NULL);
+	if (listen_once(w, "tcp:[::1]:0", &e) == 0) /* there are computers without IPv6 */
+		listens(w, "tcp:[::1]:0", NULL);
+	assert_int_equal(scarce(listen_once(w, where, &e)), 0);
+}
+
+/* A socket of systemd's stays the caller's unless all went well. */
+static int adopt(struct world *w, int fd, struct err *e)
+{
+	int own = dup(fd), r = rest_server_adopt(w->server, own, e);
+
+	(void)call_refused(); /* the rest is the test's */
+	if (r == 0)
+		drop_listener(w);
+	else
+		assert_int_equal(close(own), 0);
+	return r;
+}
+
+static void a_socket_that_can_not_be_adopted(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX}; /* any name that is free */
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct err e = {0};
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(adopt(w, null, &e), -ENOTSOCK);
+	assert_non_null(strstr(e.text, "Socket operation on non-socket"));
+	assert_int_equal(faulty(adopt(w, fd, &e)), 0);
+	assert_int_equal(scarce(adopt(w, fd, &e)), 0);
+	close(null);
+	close(fd);
+}
+
+/* No form could be told from a foreign one. */
+static void no_server_without_random_numbers(void **state)
+{
+	const struct world *w = *state;
+	const struct rest_server_config config = {.loop = w->loop, .api = w->app.api};
+	struct rest_server *server = NULL;
+	struct err e = {0};
+
+	call_refuse_next("getrandom", ENOSYS);
+	assert_int_equal(rest_server_new(&config, &server, &e), -ENOSYS);
+	assert_string_equal(call_refused(), "getrandom");
+	assert_string_equal(e.text, "getrandom: Function not implemented");
+	assert_null(server);
+}
+
+#define MEMBERS 4711
+
+/* As somebody who has the group among others. */
+static int asks_as_member(const struct world *w, const char *target, const char *more)
+{
+	gid_t before[64], members = MEMBERS;
+	int n = getgroups(COUNT(before), before), fd;
+
+	assert_true(n >= 0);
+	assert_int_equal(setgroups(1, &members), 0);
+	assert_int_equal(setegid(65534), 0);
+	assert_int_equal(seteuid(65534), 0);
+	fd = asks(w, target, more);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(setegid(0), 0);
+	assert_int_equal(setgroups((size_t)n, before), 0);
+	return fd;
+}
+
+/* Turned away, cut off, or told that there is no memory: the next one is served again. */
+static void a_member_asks_without_memory(void **state)
+{
+	static const char more[] = "Accept: application/xml;q=0.1\r\nAccept: application/json\r\n";
+	struct world *w = *state;
+	bool lacked = true;
+
+	if (geteuid() != 0)
+		skip();
+	w->server->config.group = MEMBERS;
+	assert_int_equal(chmod(w->folder, 0755), 0);
+	assert_int_equal(chown(w->path, (uid_t)-1, MEMBERS), 0);
+	for (unsigned nth = 1; lacked;) {
+		int fd = asks_as_member(w, "/api/shelves", more);
+		const char *told;
+
+		(void)memory_refuse(&nth);
+		told = first_line(w, fd);
+		lacked = memory_refused();
+		if (strcmp(told, "HTTP/1.1 200 OK") != 0)
+			assert_true(lacked && (*told == '\0' || strstr(told, " 500 ") ||
+					       strstr(told, " 403 ")));
+		close(fd);
+	}
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
@@ -255,6 +446,10 @@ int main(void)
 		TEST(the_shorter_deadline_comes_first),
 		TEST(too_many_sentences_are_counted),
 		TEST(what_ends_libmicrohttpd_is_told),
+		TEST(a_place_that_can_not_be_had),
+		TEST(a_socket_that_can_not_be_adopted),
+		TEST(no_server_without_random_numbers),
+		TEST(a_member_asks_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
