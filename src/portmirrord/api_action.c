@@ -88,13 +88,10 @@ static struct action *begin(const struct rest_call *call, json_t *told)
 
 static json_t *resource_of(const struct action *a)
 {
-	json_t *object = json_pack("{s:o}", "id", json_sprintf("%" PRIu64, a->number));
+	json_t *object cleanup(json_free_at) =
+		json_pack("{s:o}", "id", json_sprintf("%" PRIu64, a->number));
 
-	if (json_object_update(object, a->told) < 0) {
-		json_decref(object);
-		return NULL;
-	}
-	return object;
+	return json_object_update(object, a->told) < 0 ? NULL : take(object);
 }
 
 static int list(const struct rest_call *call, struct rest_list *list, struct rest_fault *fault)
@@ -204,6 +201,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 		.probe = json_is_true(json_object_get(input, "probe")),
 	};
 	struct action *a;
+	json_t *told;
 	struct err e = {0};
 
 	if (proof_check_find(&proof, call->parent, &e) < 0)
@@ -215,15 +213,17 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 				   "%d checks are under way, as many as may be: wait for one, or "
 				   "cancel it",
 				   CHECKS_MAX);
-	a = begin(call, json_pack("{s:s, s:s, s:f, s:b}", "type", "check", "state", "running",
-				  "seconds", proof.seconds, "probe", proof.probe));
+	told = json_pack("{s:s, s:s, s:f, s:b}", "type", "check", "state", "running", "seconds",
+			 proof.seconds, "probe", proof.probe);
+	if (!told)
+		return rest_no_memory(fault);
+	a = begin(call, told);
 	a->job = rest_job_new(call->api, cancelled, a);
-	if (!a->told || !a->job) {
+	if (!a->job || describe(a, made, fault) < 0) {
 		if (a->job)
-			rest_job_done(a->job, 503, NULL);
+			rest_job_done(a->job, 500, NULL);
 		forget(a);
-		return rest_refuse(fault, 503, "checks-busy", NULL,
-				   "too many jobs are under way: wait for one, or cancel it");
+		return rest_no_memory(fault); /* there is room for more jobs than checks */
 	}
 	a->checker = checker_new(api_of(call)->loop, &proof, progressed, finished, a, &e);
 	if (!a->checker) {
@@ -233,7 +233,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 		return -1;
 	}
 	made->job = a->job;
-	return describe(a, made, fault);
+	return 0;
 }
 
 /* bypass, restore, tc: done at once */
@@ -315,6 +315,10 @@ static int tell_tc(const struct rest_call *call, struct rest_made *made, struct 
 	told = json_pack("{s:s, s:s, s:o, s:s?}", "type", "tc", "state", "done", "commands",
 			 commands_of(&tc.script), "object", tc.script.object);
 	script_free(&tc.script);
+	if (json_lacked()) { /* a script without one of its lines is none */
+		json_decref(told);
+		return rest_no_memory(fault);
+	}
 	return done(call, told, made, fault);
 }
 

@@ -2,6 +2,7 @@
 /* Changes of mirrors: the same files, lock and rules as the command line has. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -125,15 +126,14 @@ static int put(struct engine *engine, struct sessions *sessions, void *data, str
 	json_t *object cleanup(json_free_at) = json_copy((json_t *)(uintptr_t)c->input);
 	const struct saved *saved = sessions_find(sessions, c->name);
 
-	if (!object || json_object_set_new(object, "name", json_string(c->name)) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	/* read_session() sees a lack of memory, here and in what follows. */
+	(void)json_object_set_new(object, "name", json_string(c->name));
 	c->edit.strict = take_flag(object, "strict");
 	c->edit.dry = take_flag(object, "dry-run");
 	if (c->replace && !saved)
 		return err_set(e, -ENOENT, "there is no mirror named %s", c->name);
-	if (c->replace &&
-	    json_object_set_new(object, "runtime", json_boolean(saved->session.runtime)) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
+	if (c->replace)
+		(void)json_object_set_new(object, "runtime", json_boolean(saved->session.runtime));
 	return put_object(engine, sessions, c, object, e);
 }
 
@@ -156,12 +156,15 @@ int api_mirror_create(const struct rest_call *call, const json_t *input, struct 
 	struct change c cleanup(change_free) = {
 		.name = json_string_value(json_object_get(input, "name")), .input = input};
 
+	made->id = strdup(c.name);
+	if (!made->id)
+		return rest_no_memory(fault);
 	if (carry_out(call, &c, put, fault) < 0)
 		return -1;
-	if (c.edit.dry)
-		return api_give(&made->resource, tried(&c), fault);
-	made->id = strdup(c.name);
-	return made->id ? 0 : rest_no_memory(fault);
+	if (!c.edit.dry)
+		return 0;
+	free(take(made->id));
+	return api_give(&made->resource, tried(&c), fault);
 }
 
 int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
@@ -206,9 +209,11 @@ static int put_sources(struct engine *engine, struct sessions *sessions, void *d
 		return err_set(e, -ENOENT, "there is no mirror named %s whose file can be read",
 			       c->name);
 	object = session_object(&saved->session, true);
-	from = json_object_get(object, saved->session.mode == MODE_INLINE ? "guard" : "from");
-	if (!c->drop && json_array_append_new(from, json_string(c->source)) < 0)
+	if (!object)
 		return err_set(e, -ENOMEM, "out of memory");
+	from = json_object_get(object, saved->session.mode == MODE_INLINE ? "guard" : "from");
+	if (!c->drop)
+		(void)json_array_append_new(from, json_string(c->source));
 	for (size_t i = 0; c->drop && i < json_array_size(from); i++) {
 		if (strcmp(json_string_value(json_array_get(from, i)), c->source) != 0)
 			continue;
@@ -229,13 +234,14 @@ int api_source_create(const struct rest_call *call, const json_t *input, struct 
 		change_free) = {.name = call->parent,
 				.source = json_string_value(json_object_get(input, "selector"))};
 
-	if (carry_out(call, &c, put_sources, fault) < 0) {
-		if (fault->status == 400)
-			snprintf(fault->field, sizeof(fault->field), "selector");
-		return -1;
-	}
 	made->id = strdup(c.source);
-	return made->id ? 0 : rest_no_memory(fault);
+	if (!made->id)
+		return rest_no_memory(fault);
+	if (carry_out(call, &c, put_sources, fault) == 0)
+		return 0;
+	if (fault->status == 400)
+		snprintf(fault->field, sizeof(fault->field), "selector");
+	return -1;
 }
 
 int api_source_remove(const struct rest_call *call, struct rest_fault *fault)

@@ -207,7 +207,7 @@ static json_t *dress_made(const struct work *work, const json_t *known, const ch
 	if (json_object_set_new(dressed, "_type", json_string(work->route.type->name)) < 0 ||
 	    (id && json_object_set_new(dressed, "id", json_string(id)) < 0) ||
 	    (url && json_object_set_new(dressed, "href", json_string(url)) < 0) ||
-	    json_object_update_missing(dressed, plain) < 0) {
+	    json_object_update_missing(dressed, plain) < 0 || json_lacked()) {
 		json_decref(dressed);
 		return NULL;
 	}
@@ -238,6 +238,15 @@ static int made_outcome(struct work *work, const json_t *input, struct rest_made
 	return outcome->resource ? 0 : rest_no_memory(&work->fault);
 }
 
+/* Whoever asked must not take it for undone. */
+static enum step done_unseen(struct work *work)
+{
+	struct rest_fault fault = work->fault;
+
+	return rest_refuse(&work->fault, 500, "not-shown", NULL,
+			   "it is done, but can't be shown: %s", fault.why.text);
+}
+
 static void made_free(struct rest_made *made)
 {
 	free(made->id);
@@ -259,7 +268,7 @@ static enum step post(struct work *work)
 	if (type->ops->create(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
 	if (made_outcome(work, input, &made, &outcome) < 0)
-		return STEP_FAILED;
+		return made.id ? done_unseen(work) : STEP_FAILED;
 	return finish(work, &outcome);
 }
 
@@ -283,7 +292,7 @@ static enum step replace(struct work *work, const json_t *body)
 	}
 	outcome.location = url_of(work, &work->route, work->route.id);
 	if (show(work, work->route.id, &outcome) < 0)
-		return STEP_FAILED;
+		return done_unseen(work);
 	return finish(work, &outcome);
 }
 

@@ -88,7 +88,7 @@ static json_t *dress(const json_t *resource, const char *type, const char *id, c
 	    (id && json_object_set_new(dressed, "id", json_string(id)) < 0) ||
 	    json_object_set_new(dressed, "href", json_string(href)) < 0 ||
 	    json_object_update_missing(dressed, plain) < 0 ||
-	    json_object_set_nocheck(dressed, "link", links) < 0) {
+	    json_object_set_nocheck(dressed, "link", links) < 0 || json_lacked()) {
 		json_decref(dressed);
 		return NULL;
 	}

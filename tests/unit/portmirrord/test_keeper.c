@@ -376,10 +376,10 @@ static void forget_answers(const struct world *w)
 	assert_int_equal(keeper_refresh(w->keeper, 0, &e), 0);
 }
 
-/* sent: what is to be changed; NULL: it is a GET. */
-static unsigned answer(struct world *w, const char *target, const char *sent, struct buf *body)
+static unsigned ask(struct world *w, const char *method, const char *target, const char *sent,
+		    struct buf *body)
 {
-	const struct rest_request request = {.method = sent ? "POST" : "GET",
+	const struct rest_request request = {.method = method,
 					     .target = target,
 					     .base = "http://localhost",
 					     .accept = "application/json",
@@ -395,6 +395,12 @@ static unsigned answer(struct world *w, const char *target, const char *sent, st
 	*body = response.body;
 	response.body = (struct buf){0};
 	return response.status;
+}
+
+/* sent: what is to be changed; NULL: it is a GET. */
+static unsigned answer(struct world *w, const char *target, const char *sent, struct buf *body)
+{
+	return ask(w, sent ? "POST" : "GET", target, sent, body);
 }
 
 /* Without memory it is said that there is none, or nothing is missing: what can't be kept for the
@@ -480,6 +486,163 @@ static void every_resource_without_memory(void **state)
 	pass_time(w, 1000);
 }
 
+/* Starts with a mirror that is whole, and the API. */
+static void start_mirroring(struct world *w)
+{
+	struct err e = {0};
+
+	assert_int_equal(open_keeper(w, &e), 0);
+	write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), SESSION);
+	keeper_start(w->keeper);
+	assert_string_equal(state_of(w, "ids"), "whole");
+	assert_int_equal(open_api(w, &e), 0);
+}
+
+static void stop_mirroring(const struct world *w)
+{
+	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
+	pass_time(w, 1000);
+}
+
+static size_t count_of(const char *text, const char *word)
+{
+	size_t count = 0;
+
+	while ((text = strstr(text, word))) {
+		text += strlen(word);
+		count++;
+	}
+	return count;
+}
+
+/* Nobody gets a script without one of its lines. */
+static void the_commands_without_memory(void **state)
+{
+	static const char target[] = "/api/mirrors/ids/actions", sent[] = "{\"type\": \"tc\"}";
+	struct world *w = *state;
+	struct buf body cleanup(buf_free) = {0};
+	size_t wanted;
+
+	start_mirroring(w);
+	assert_int_equal(answer(w, target, sent, &body), 201);
+	wanted = count_of(buf_text(&body), "tc ");
+	assert_true(wanted > 1);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		unsigned status = answer(w, target, sent, &body);
+
+		if (!memory_refused() || status != 500)
+			assert_int_equal(status, 201);
+		if (status == 201 && count_of(buf_text(&body), "tc ") != wanted)
+			fail_msg("%u %s", nth, buf_text(&body));
+	}
+	stop_mirroring(w);
+}
+
+static void cancel_all_checks(struct world *w)
+{
+	struct buf body cleanup(buf_free) = {0};
+	json_t *monitors cleanup(json_free_at) = NULL;
+	const json_t *monitor;
+	size_t i;
+
+	assert_int_equal(answer(w, "/api/monitors", NULL, &body), 200);
+	monitors = json_loads(buf_text(&body), 0, NULL);
+	json_array_foreach(monitors, i, monitor)
+	{
+		const char *href = json_string_value(json_object_get(monitor, "href"));
+
+		assert_int_equal(ask(w, "DELETE", href + strlen("http://localhost"), NULL, &body),
+				 204);
+	}
+}
+
+/* It is under way and can be looked at, or there is none; nobody hears of others. */
+static void a_check_without_memory(void **state)
+{
+	static const char target[] = "/api/mirrors/ids/actions";
+	struct world *w = *state;
+	struct buf body cleanup(buf_free) = {0};
+
+	start_mirroring(w);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		unsigned status = answer(w, target, "{\"type\": \"check\"}", &body);
+
+		if (!memory_refused() || status != 500)
+			assert_int_equal(status, 202);
+		else
+			assert_non_null(strstr(buf_text(&body), "out of memory"));
+		cancel_all_checks(w);
+	}
+	assert_int_equal(answer(w, target, NULL, &body), 200);
+	assert_int_equal(count_of(buf_text(&body), "running"), 0);
+	stop_mirroring(w);
+}
+
+/* A source more, and one less; where it isn't said to be done, it may be done, or not. */
+static void the_sources_without_memory(void **state)
+{
+	static const char sources[] = "/api/mirrors/ids/sources";
+	static const char one[] = "/api/mirrors/ids/sources/port:v1";
+	static const char sent[] = "{\"selector\": \"port:v1\"}";
+	struct world *w = *state;
+	struct buf body cleanup(buf_free) = {0};
+
+	start_mirroring(w);
+	for (int more = 1; more >= 0; more--) {
+		for (unsigned nth = 1;;) {
+			bool over = !memory_refuse(&nth), lacked;
+			unsigned status = more ? answer(w, sources, sent, &body)
+					       : ask(w, "DELETE", one, NULL, &body);
+
+			lacked = memory_refused();
+			if (status != (more ? 201 : 204) && !(lacked && status == 500))
+				fail_msg("%u: %s", status, buf_text(&body));
+			pass_time(w, 60000);
+			assert_string_equal(state_of(w, "ids"), "whole");
+			assert_int_equal(answer(w, sources, NULL, &body), 200);
+			assert_int_equal(count_of(buf_text(&body), "\"id\": \"port:v0\""), 1);
+			if (status < 300)
+				assert_int_equal(count_of(buf_text(&body), "\"id\": \"port:v1\""),
+						 more);
+			if (over)
+				break;
+			if (more) /* as it was: without it, or with it */
+				(void)ask(w, "DELETE", one, NULL, &body);
+			else
+				(void)answer(w, sources, sent, &body);
+		}
+	}
+	stop_mirroring(w);
+}
+
+/* A tap comes and goes, and somebody removes what copies the frames: that is mended, and the loss
+ * of it told. */
+static void news_without_memory(void **state)
+{
+	struct world *w = *state;
+
+	write_file(path_of(w, "session"), SESSION);
+	for (unsigned nth = 1;;) {
+		bool over;
+
+		start(w);
+		write_file(path_of(w, "etc/portmirror/sessions.d/ids.yaml"), SESSION);
+		pass_time(w, 1000);
+		run("if test -c /dev/net/tun; then ip tuntap add t0 mode tap; fi");
+		run("tc qdisc del dev v0 clsact");
+		over = !memory_refuse(&nth);
+		pass_time(w, 0);
+		(void)memory_refused();
+		run("if test -c /dev/net/tun; then ip tuntap del t0 mode tap; fi");
+		pass_time(w, 60000);
+		assert_string_equal(state_of(w, "ids"), "whole");
+		stop_mirroring(w);
+		keeper_free(take(w->keeper));
+		if (over)
+			break;
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
@@ -495,6 +658,10 @@ int main(void)
 		TEST(the_front_without_memory),
 		TEST(the_metrics_without_memory),
 		TEST(every_resource_without_memory),
+		TEST(the_commands_without_memory),
+		TEST(a_check_without_memory),
+		TEST(the_sources_without_memory),
+		TEST(news_without_memory),
 	};
 
 	if (unshare(CLONE_NEWNET) < 0)
