@@ -91,8 +91,8 @@ static int process_add(struct machines *m, pid_t pid)
 		return -ENOMEM;
 	*p = (struct process){.machines = m, .pid = pid, .lives = true};
 	p->fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p->fd >= 0 && loop_watch(m->loop, p->fd, EPOLLIN, ended, p, &p->watch, NULL) < 0)
-		p->watch = NULL;
+	if (p->fd >= 0) /* an unwatched one is tried again at the next look */
+		(void)loop_watch(m->loop, p->fd, EPOLLIN, ended, p, &p->watch, NULL);
 	m->processes[m->nprocesses++] = p;
 	return 0;
 }
