@@ -117,17 +117,15 @@ static const char *const calls[] = {
 
 static int allow_calls(scmp_filter_ctx filter)
 {
-	for (size_t i = 0; i < COUNT(calls); i++) {
-		int number = seccomp_syscall_resolve_name(calls[i]);
-		int r;
+	int r = 0;
 
-		if (number == __NR_SCMP_ERROR)
-			continue;
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
-		if (r < 0)
-			return r;
+	for (size_t i = 0; i < COUNT(calls) && r == 0; i++) {
+		int number = seccomp_syscall_resolve_name(calls[i]);
+
+		if (number != __NR_SCMP_ERROR)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 	}
-	return 0;
+	return r;
 }
 
 static int allow_sockets(scmp_filter_ctx filter)
@@ -159,11 +157,8 @@ static int allow_mapping(scmp_filter_ctx filter)
 int confine_calls(struct err *e)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r;
+	int r = filter ? allow_calls(filter) : -ENOMEM;
 
-	if (!filter)
-		return err_set(e, -ENOMEM, "out of memory");
-	r = allow_calls(filter);
 	if (r == 0)
 		r = allow_sockets(filter);
 	if (r == 0)
