@@ -314,8 +314,8 @@ static int open_parts(struct keeper *k, struct err *e)
 
 	if (r == 0)
 		r = events_open(path, &k->events, e);
-	if (r == 0)
-		r = told_new(k->events, &k->told);
+	if (r == 0 && told_new(k->events, &k->told) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
 	/* Watched first, read then: nothing falls between. */
 	if (r == 0)
 		r = files_new(c->loop, &k->engine.store, news, k, &k->files, e);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The API's resources: what the command line can do, the API can, on the same files and frames."""
+import contextlib
 import fcntl
 import json
 import os
@@ -343,10 +344,61 @@ def test_faults_name_the_field(daemon, change, status, field):
     assert daemon.get('/api/mirrors').value == []
 
 
+def lacking(lab, root, kinds):
+    """A daemon on a kernel that lacks these parts."""
+    return Daemon(lab.host, root, env={
+        'LD_PRELOAD': str(BUILD / 'tests/preload/lacks.so'), 'LACKS': kinds, 'PORTMIRROR_ENGINE': 'tc',
+        'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'})
+
+
+def test_what_the_kernel_lacks_is_a_feature_that_it_has_not(lab, root):
+    daemon = lacking(lab, root, 'bpf matchall')
+    assert daemon.get('/api').value['features']['matchall'] is None
+    assert daemon.post('/api/mirrors', IDS).value['state'] == 'whole'
+    features = daemon.get('/api').value['features']
+    assert (features['bpf'], features['matchall'], features['clsact']) == (False, False, True)
+    daemon.stop()
+
+
+def test_what_is_still_to_be_done_is_told_of_each_mirror(lab, root):
+    daemon = lacking(lab, root, 'mirred')
+    for name, port in (('one', 'vnet1'), ('two', 'vnet2')):
+        (daemon.sessions / f'{name}.yaml').write_text(f'from: port:{port}\nto: port:ids0\n')
+    mirrors = until(lambda: [mirror for mirror in daemon.get('/api/mirrors').value if mirror['planned']][1:] and
+                    daemon.get('/api/mirrors').value, what='the plan for both')
+    for mirror, own, other in zip(mirrors, ('vnet1', 'vnet2'), ('vnet2', 'vnet1')):
+        assert any(own in line for line in mirror['planned']) and not any(other in line for line in mirror['planned'])
+    daemon.stop()
+
+
+@contextlib.contextmanager
+def injected(daemon, tmp_path, call, error):
+    """Meanwhile this system call of the daemon's fails."""
+    with subprocess.Popen(['strace', '-p', str(daemon.pid), '-o', tmp_path / 'trace', '-e', f'trace={call}', '-e',
+                           f'inject={call}:error={error}'], stderr=subprocess.PIPE) as tracer:
+        assert b'attached' in tracer.stderr.readline()
+        yield
+        tracer.terminate()
+
+
+@pytest.mark.skipif(not TCX, reason='links to devices need Linux 6.6')
+def test_what_the_kernel_does_not_let_go_is_told(lab, root, tmp_path):
+    """The mirror is saved no longer; what is left of it goes as soon as the kernel lets it."""
+    daemon = Daemon(lab.host, root, env={'PORTMIRROR_ENGINE': 'bpf'})
+    empty = lab.host.state()
+    daemon.post('/api/mirrors', IDS)
+    with injected(daemon, tmp_path, 'unlink', 'EPERM'):
+        refused = fault(daemon.ask('DELETE', '/api/mirrors/ids'), 409)
+        assert refused['reason'].startswith("can't detach ") and 'Operation not permitted' in refused['reason']
+        assert daemon.get('/api/mirrors').value == []
+        told = until(lambda: [event for event in daemon.get('/api/events').value if event['kind'] == 'error'])
+        assert told[0]['text'] == refused['reason'] and told[0]['mirror'] is None
+    assert lab.host.back_to(empty)
+    daemon.stop()
+
+
 def test_what_the_kernel_refuses_is_told_in_its_words(lab, root):
-    env = {'LD_PRELOAD': str(BUILD / 'tests/preload/lacks.so'), 'LACKS': 'mirred', 'PORTMIRROR_ENGINE': 'tc',
-           'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'}
-    daemon = Daemon(lab.host, root, env=env)
+    daemon = lacking(lab, root, 'mirred')
     before = lab.host.state()
     refused = fault(daemon.post('/api/mirrors', IDS), 409)
     assert 'TC action' in refused['reason'] and 'nothing was changed' in refused['reason']

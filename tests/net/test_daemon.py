@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """portmirrord: whatever happens on the host, the kernel is soon as the sessions say."""
+import collections
 import contextlib
 import json
 import os
@@ -736,12 +737,40 @@ def test_what_is_wrong_with_its_environment_is_said(lab, pm, variables, told):
 
 @pytest.mark.engine('tc')
 @pytest.mark.parametrize('call, told', [('prctl', "can't give up new privileges"),
-                                        ('capset', "can't give up capabilities")])
+                                        ('capset', "can't give up capabilities"),
+                                        ('capget', "can't read the capabilities")])
 def test_it_does_not_run_with_privileges_that_it_can_not_give_up(lab, pm, tmp_path, call, told):
     env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
     result = lab.host.run('strace', '-f', '-o', tmp_path / 'trace', '-e', f'trace={call}', '-e',
-                          f'inject={call}:error=EPERM', PROGRAM, '--group', 'root', check=False, env=env)
+                          f'inject={call}:error=EPERM' + (':when=2' if call == 'capget' else ''),  # first: are we root?
+                          PROGRAM, '--group', 'root', check=False, env=env)
     assert result.returncode == 1 and f'portmirrord: {told}: Operation not permitted\n' in result.stderr
+
+
+@pytest.mark.engine('tc')
+def test_it_does_not_run_where_it_would_hear_no_signal(lab, pm, tmp_path):
+    before = lab.host.state()
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
+    result = lab.host.run('strace', '-f', '-o', tmp_path / 'trace', '-e', 'trace=signalfd4', '-e',
+                          'inject=signalfd4:error=EMFILE', PROGRAM, '--group', 'root', check=False, env=env)
+    assert (result.returncode, result.stderr) == (1, "portmirrord: can't watch for signals: Too many open files\n")
+    assert lab.host.state() == before
+
+
+@pytest.mark.engine('tc')
+def test_without_memory_at_its_start_it_says_so(lab, pm):
+    """The values of its options, and the descriptors that systemd has kept, come first."""
+    script = 'exec 3</dev/null; export LISTEN_PID=$$; exec env "$@"'
+    command = [PROGRAM, '--group', 'root', '--host', 'a', '--listen', 'unix:/nowhere/api.sock']
+    environment = pm.preloaded('fail_alloc', LISTEN_FDS='1', LISTEN_FDNAMES='map-1', LC_ALL='C')
+    preload = f'LD_PRELOAD={environment.pop("LD_PRELOAD")}'
+    told = collections.Counter()
+    for step in range(1, 41):
+        result = lab.host.run('bash', '-c', script, 'bash', preload, f'FAIL_AT={step}', *command, check=False,
+                              env=environment)
+        assert result.returncode == 1 and re.fullmatch(r'portmirrord: .+\n', result.stderr), result.stderr
+        told[result.stderr] += 1
+    assert told['portmirrord: out of memory\n'] >= 20, told
 
 
 @pytest.mark.engine('tc')

@@ -95,8 +95,13 @@ static int open_keeper(struct world *w, struct err *e)
 {
 	const struct keeper_config config = {
 		.loop = w->loop, .root = w->root, .preferred = ENGINE_TC, .log = log_nothing};
+	int r;
 
-	return keeper_new(&config, &w->keeper, e);
+	*e = (struct err){0};
+	r = keeper_new(&config, &w->keeper, e);
+	if (r < 0)
+		assert_string_not_equal(e->text, "");
+	return r;
 }
 
 static void start(struct world *w)
