@@ -259,6 +259,7 @@ static enum step post(struct work *work)
 	json_t *input cleanup(json_free_at) = NULL;
 	struct rest_made made cleanup(made_free) = {0};
 	struct outcome outcome cleanup(outcome_free) = {0};
+	enum step step;
 
 	if (rest_form_check(type, REST_FORM_CREATE, work->body, work->sent == REST_FORM_BODY,
 			    &input, &work->fault) < 0)
@@ -267,9 +268,14 @@ static enum step post(struct work *work)
 		return rest_no_memory(&work->fault);
 	if (type->ops->create(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
-	if (made_outcome(work, input, &made, &outcome) < 0)
-		return made.id ? done_unseen(work) : STEP_FAILED;
-	return finish(work, &outcome);
+	if (made_outcome(work, input, &made, &outcome) == 0)
+		step = finish(work, &outcome);
+	else
+		step = made.id && !made.job ? done_unseen(work) : STEP_FAILED;
+	/* Nobody would know where to ask for its end. */
+	if (step == STEP_FAILED && made.job && !job_is_done(made.job))
+		job_cancel(made.job);
+	return step;
 }
 
 static enum step replace(struct work *work, const json_t *body)

@@ -55,7 +55,7 @@ void job_drop(struct rest_job *job)
 	free(job);
 }
 
-static void cancel(struct rest_job *job)
+void job_cancel(struct rest_job *job)
 {
 	if (!job_is_done(job) && job->cancel)
 		job->cancel(job->data);
@@ -66,7 +66,7 @@ void jobs_free(struct rest_api *api)
 {
 	for (size_t i = 0; i < REST_JOBS_MAX; i++) {
 		if (api->jobs[i])
-			cancel(api->jobs[i]);
+			job_cancel(api->jobs[i]);
 	}
 }
 
@@ -249,7 +249,7 @@ static int remove_job(const struct rest_call *call, struct rest_fault *fault)
 	if (!job)
 		return -1;
 	number = job->number;
-	cancel(job);
+	job_cancel(job);
 	rest_api_changed(api, &job_type);
 	if (api->changed)
 		api->changed(NULL, number, api->data);

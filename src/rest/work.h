@@ -124,6 +124,7 @@ bool job_is_done(const struct rest_job *job);
 struct rest_job *job_find(const struct rest_api *api, uint64_t number);
 void job_await(struct rest_job *job, bool awaited); /* kept longer than others */
 void job_drop(struct rest_job *job);		    /* without a word to anybody */
+void job_cancel(struct rest_job *job);		    /* ends the work, and drops it */
 /* How it ended. Borrowed. */
 unsigned job_outcome(const struct rest_job *job, const json_t **resource);
 void jobs_free(struct rest_api *api);

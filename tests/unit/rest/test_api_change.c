@@ -447,6 +447,8 @@ static void change_scarce(struct asked *a, struct rest_request request, unsigned
 			fail_msg("%u: %s", response.status, buf_text(&response.body));
 		if (response.status == 500)
 			assert_non_null(strstr(buf_text(&response.body), "out of memory"));
+		if (response.status >= 500)
+			assert_null(a->app.job); /* no work goes on that nobody can ask for */
 		if (response.status == 400)
 			assert_non_null(strstr(buf_text(&response.body), "_etag"));
 		shelves_free(&a->app);
