@@ -218,12 +218,10 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 	if (!told)
 		return rest_no_memory(fault);
 	a = begin(call, told);
-	a->job = rest_job_new(call->api, cancelled, a);
-	if (!a->job || describe(a, made, fault) < 0) {
-		if (a->job)
-			rest_job_done(a->job, 500, NULL);
+	/* (There is room for more jobs than checks.) */
+	if (describe(a, made, fault) < 0 || !(a->job = rest_job_new(call->api, cancelled, a))) {
 		forget(a);
-		return rest_no_memory(fault); /* there is room for more jobs than checks */
+		return rest_no_memory(fault);
 	}
 	a->checker = checker_new(api_of(call)->loop, &proof, progressed, finished, a, &e);
 	if (!a->checker) {

@@ -2,7 +2,6 @@
 /* Changes of mirrors: the same files, lock and rules as the command line has. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -155,16 +154,16 @@ int api_mirror_create(const struct rest_call *call, const json_t *input, struct 
 {
 	struct change c cleanup(change_free) = {
 		.name = json_string_value(json_object_get(input, "name")), .input = input};
+	char *id cleanup(free_at) = strdup(c.name);
 
-	made->id = strdup(c.name);
-	if (!made->id)
+	if (!id)
 		return rest_no_memory(fault);
 	if (carry_out(call, &c, put, fault) < 0)
 		return -1;
-	if (!c.edit.dry)
-		return 0;
-	free(take(made->id));
-	return api_give(&made->resource, tried(&c), fault);
+	if (c.edit.dry)
+		return api_give(&made->resource, tried(&c), fault);
+	made->id = take(id);
+	return 0;
 }
 
 int api_mirror_replace(const struct rest_call *call, const json_t *input, struct rest_made *made,
@@ -233,15 +232,17 @@ int api_source_create(const struct rest_call *call, const json_t *input, struct 
 	struct change c cleanup(
 		change_free) = {.name = call->parent,
 				.source = json_string_value(json_object_get(input, "selector"))};
+	char *id cleanup(free_at) = strdup(c.source);
 
-	made->id = strdup(c.source);
-	if (!made->id)
+	if (!id)
 		return rest_no_memory(fault);
-	if (carry_out(call, &c, put_sources, fault) == 0)
-		return 0;
-	if (fault->status == 400)
-		snprintf(fault->field, sizeof(fault->field), "selector");
-	return -1;
+	if (carry_out(call, &c, put_sources, fault) < 0) {
+		if (fault->status == 400)
+			snprintf(fault->field, sizeof(fault->field), "selector");
+		return -1;
+	}
+	made->id = take(id);
+	return 0;
 }
 
 int api_source_remove(const struct rest_call *call, struct rest_fault *fault)

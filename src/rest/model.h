@@ -101,7 +101,7 @@ struct rest_list {
 	uint64_t first; /* the number of the first item, where older ones are gone (events) */
 };
 
-/* What a creation led to. */
+/* What a creation led to. The library frees it, also where it failed after all. */
 struct rest_made {
 	char *id;	  /* of what was created; to be freed. NULL with a job only */
 	json_t *resource; /* what it looks like; NULL: ask get(). Without an id: shown as it is */
