@@ -28,7 +28,7 @@ static enum engine_kind engine(struct world *w, const char *session)
 /* More ports on br0, so that there are that many. */
 static void fill(struct world *w, size_t ports)
 {
-	char name[16];
+	char name[24];
 
 	for (size_t i = 3; i < ports; i++) {
 		snprintf(name, sizeof(name), "m%zu", i);
