@@ -228,38 +228,25 @@ static int drop_pin(const struct engine *engine, const struct view *view, const 
 	return pin_drop(path, e);
 }
 
-static const struct deed {
-	enum op_kind kind;
-	int (*act)(const struct engine *engine, const struct view *view, const struct op *op,
-		   struct err *e);
-} deeds[] = {
-	{OP_COPY_MAPS, put_maps},
-	{OP_COPY_PROGRAMS, put_programs},
-	{OP_COPY_CONFIG, put_config},
-	{OP_COPY_LINK, put_copy_link},
-	{OP_CUT_PROGRAM, put_cut_program},
-	{OP_CUT_LINK, put_cut_link},
-	{OP_UNLINK, drop_link},
-	{OP_UNPIN, drop_pin},
+static int (*const deeds[])(const struct engine *engine, const struct view *view,
+			    const struct op *op, struct err *e) = {
+	[OP_COPY_MAPS] = put_maps,
+	[OP_COPY_PROGRAMS] = put_programs,
+	[OP_COPY_CONFIG] = put_config,
+	[OP_COPY_LINK] = put_copy_link,
+	[OP_CUT_PROGRAM] = put_cut_program,
+	[OP_CUT_LINK] = put_cut_link,
+	[OP_UNLINK] = drop_link,
+	[OP_UNPIN] = drop_pin,
 };
-
-static const struct deed *deed_of(const struct op *op)
-{
-	for (size_t i = 0; i < COUNT(deeds); i++)
-		if (deeds[i].kind == op->kind)
-			return &deeds[i];
-	return NULL;
-}
 
 bool copier_does(const struct op *op)
 {
-	return deed_of(op) != NULL;
+	return op->kind < COUNT(deeds) && deeds[op->kind];
 }
 
 int copier_act(const struct engine *engine, const struct view *view, const struct op *op,
 	       struct err *e)
 {
-	const struct deed *deed = deed_of(op);
-
-	return deed ? deed->act(engine, view, op, e) : err_set(e, -EINVAL, "no such operation");
+	return deeds[op->kind](engine, view, op, e);
 }

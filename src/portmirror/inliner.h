@@ -65,7 +65,7 @@ uint64_t inliner_now(void);
  * for what an appliance doesn't let through is no traffic of the machine. 0: there is none. */
 uint32_t inliner_in_front(const struct pins *pins, int ifindex, bool egress);
 
-/* Carries out one operation (OP_INLINE_…). */
+/* Carries out one operation (OP_INLINE_…), if it does that one. */
 int inliner_act(const struct engine *engine, const struct view *view, const struct op *op,
 		struct err *e);
 bool inliner_does(const struct op *op);

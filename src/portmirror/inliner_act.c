@@ -192,29 +192,20 @@ static int put_link(const struct engine *engine, const struct view *view, const 
 	return link < 0 ? link : put_pin(engine, op, op->pin, link, e);
 }
 
-static const struct deed {
-	enum op_kind kind;
-	int (*act)(const struct engine *engine, const struct view *view, const struct op *op,
-		   struct err *e);
-} deeds[] = {
-	{OP_INLINE_MAPS, put_maps},	  {OP_INLINE_PROGRAMS, put_programs},
-	{OP_INLINE_STATE, put_state},	  {OP_INLINE_LINK, put_link},
-	{OP_INLINE_FORGET, forget_ports},
+static int (*const deeds[])(const struct engine *engine, const struct view *view,
+			    const struct op *op, struct err *e) = {
+	[OP_INLINE_MAPS] = put_maps,	   [OP_INLINE_PROGRAMS] = put_programs,
+	[OP_INLINE_STATE] = put_state,	   [OP_INLINE_LINK] = put_link,
+	[OP_INLINE_FORGET] = forget_ports,
 };
 
 bool inliner_does(const struct op *op)
 {
-	for (size_t i = 0; i < COUNT(deeds); i++)
-		if (deeds[i].kind == op->kind)
-			return true;
-	return false;
+	return op->kind < COUNT(deeds) && deeds[op->kind];
 }
 
 int inliner_act(const struct engine *engine, const struct view *view, const struct op *op,
 		struct err *e)
 {
-	for (size_t i = 0; i < COUNT(deeds); i++)
-		if (deeds[i].kind == op->kind)
-			return deeds[i].act(engine, view, op, e);
-	return err_set(e, -EINVAL, "no such operation");
+	return deeds[op->kind](engine, view, op, e);
 }

@@ -20,15 +20,19 @@
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "calls/calls.h"
+#include "memory/memory.h"
 #include "portmirror/proof.h"
 
 /* To send from; kept open over a test, because closing one takes the kernel some milliseconds, in
@@ -126,6 +130,15 @@ static bool send_now(double share, const struct proof_counts *settled, void *dat
 		return true;
 	}
 	return plan->arrived != before;
+}
+
+/* The same, of frames that can't all be looked at. */
+static bool send_unseen(double share, const struct proof_counts *settled, void *data)
+{
+	static const struct proof_counts none;
+
+	(void)settled;
+	return send_now(share, &none, data);
 }
 
 static int tear_down(void **state)
@@ -410,6 +423,30 @@ static void test_probes(void **state)
 	assert_verdict(&plan, PROOF_WHOLE);
 }
 
+static void send_more_than_remembered(void)
+{
+	unsigned nth = 1;
+
+	for (uint32_t i = 0; i < 4000; i++)
+		send_frame("am", TO_B, LOCAL, i, 64);
+	assert_true(memory_refuse(&nth));
+}
+
+/* What there is no room to remember is counted as not seen, not as lost. */
+static void test_no_memory_for_more(void **state)
+{
+	struct plan plan = plan_of(DIRECTION_SENT, send_more_than_remembered);
+	const struct proof_counts *c;
+
+	(void)state;
+	mirror();
+	plan.request.progress = send_unseen;
+	c = run(&plan);
+	assert_true(memory_refused());
+	assert_true(c->unseen > 0);
+	assert_verdict(&plan, PROOF_BLIND);
+}
+
 /* A TCP super-frame of three segments from a machine, as a guest with TSO sends it. */
 static void send_super_frames(void)
 {
@@ -489,6 +526,81 @@ static void test_super_frames_cut_at_source(void **state)
 	check_super_frames("pb", 30, 10);
 }
 
+static int tap = -1;
+
+/* TCP in a tunnel, as super-frames: a machine that offloads sends them. */
+static void send_tunnelled(void)
+{
+	struct {
+		struct virtio_net_hdr offload;
+		uint8_t frame[74 + 4000];
+	} __attribute__((packed)) s = {.offload = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						   .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+						   .hdr_len = 74,
+						   .gso_size = 1428,
+						   .csum_start = 54,
+						   .csum_offset = 16}};
+
+	memcpy(s.frame,
+	       "\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\0"
+	       "\x45\0\x0f\xdc\0\x07\x40\0\x40\x04\x17\x15\x0a\0\0\1\x0a\0\0\2"
+	       "\x45\0\x0f\xc8\0\x07\x40\0\x40\x06\x17\x27\x0a\0\0\1\x0a\0\0\2"
+	       "\x30\x39\x13\x89\0\0\0\1\0\0\0\1\x50\x18\1\0\0\0\0",
+	       74);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(write(tap, &s, sizeof(s)), sizeof(s));
+}
+
+/* They are not cut into segments, so where a device on the way takes none they can't be compared.
+ */
+static void test_super_frames_that_are_not_cut(void **state)
+{
+	struct ifreq request = {.ifr_name = "tap0",
+				.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct plan plan = plan_of(DIRECTION_SENT, send_tunnelled);
+	const struct proof_counts *c;
+
+	(void)state;
+	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (tap < 0 || ioctl(tap, TUNSETIFF, &request) < 0) {
+		print_message("needs /dev/net/tun\n");
+		skip();
+	}
+	shell("ip link set tap0 master br0 up; ethtool -K mon tso off");
+	plan.sources[0].ifindex = (int)if_nametoindex("tap0");
+	plan.request.nsources = 1;
+	plan.request.progress = send_unseen;
+	c = run(&plan);
+	close(tap);
+	assert_int_equal(plan.result.sources[0].unseen, 10);
+	assert_int_equal(c->expected, 0);
+	assert_verdict(&plan, PROOF_BLIND);
+}
+
+static void test_no_ring(void **state)
+{
+	static const char *const calls[] = {"mmap64", "bind"};
+	struct plan plan = plan_of(DIRECTION_BOTH, NULL);
+	struct sock_filter code[BPF_MAXINSNS] = {{.code = BPF_RET | BPF_K, .k = UINT32_MAX}};
+	struct proof_result untouched = {.probes = 77};
+	struct err e = {0};
+
+	(void)state;
+	plan.request.sources = plan.sources;
+	plan.request.to = plan.to;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		call_refuse_next(calls[i], ENOBUFS);
+		assert_int_equal(proof_run(&plan.request, &untouched, &e), -ENOBUFS);
+		assert_non_null(call_refused());
+		assert_non_null(strstr(e.text, "No buffer space available"));
+	}
+	plan.request.code = code;
+	plan.request.ncode = BPF_MAXINSNS;
+	assert_int_equal(proof_run(&plan.request, &untouched, &e), -E2BIG);
+	assert_string_equal(e.text, "the filter is too long: 4096 instructions");
+	assert_int_equal(untouched.probes, 77);
+}
+
 static void test_refused(void **state)
 {
 	struct plan plan = plan_of(DIRECTION_BOTH, NULL);
@@ -535,6 +647,9 @@ int main(void)
 		TEST(test_super_frames_whole),
 		TEST(test_super_frames_cut_at_destination),
 		TEST(test_super_frames_cut_at_source),
+		TEST(test_super_frames_that_are_not_cut),
+		TEST(test_no_memory_for_more),
+		TEST(test_no_ring),
 		TEST(test_refused),
 	};
 
