@@ -34,22 +34,24 @@ static bool yama_forbids(void)
 int trace_seize(struct trace *t, struct err *e)
 {
 	long options = PTRACE_O_TRACEEXEC;
+	int result;
 
 	if (t->family)
 		options |= PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
 	if (ptrace(PTRACE_SEIZE, t->pid, 0, options) == 0)
 		return 0;
-	if (errno == EPERM && yama_forbids())
+	result = -errno; /* which a kernel without Yama has another of below */
+	if (result == -EPERM && yama_forbids())
 		return err_set(
 			e, -EPERM,
 			"Nothing can be traced on this system: kernel.yama.ptrace_scope is 3, "
 			"until the next boot. \"stopexec next\" and stop.so do without");
-	if (errno == EPERM)
+	if (result == -EPERM)
 		return err_set(e, -EPERM,
 			       "Process %d can't be traced: somebody else traces it, or root is "
 			       "needed (see also kernel.yama.ptrace_scope)",
 			       t->pid);
-	return err_sys(e, -errno, "Process %d can't be traced", t->pid);
+	return err_sys(e, result, "Process %d can't be traced", t->pid);
 }
 
 static enum trace_event event_of(struct trace *t, int status)
