@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -149,6 +151,11 @@ static bool in_program(pid_t pid, const struct image *image, uint64_t address)
 	return proc_mapping(pid, own_code, &within, &found) == 0;
 }
 
+static bool was_killed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 /*
  * A stripped program: its first code calls into the C library with main as the first argument
  * (glibc and musl: __libc_start_main). So step until the first call whose first argument is an
@@ -166,6 +173,8 @@ static int step_to_main(struct trace *t, const struct image *image, uint64_t *ad
 		event = result < 0 ? result : trace_wait(t);
 		if (event < 0)
 			return event;
+		if (event == TRACE_GONE) /* by itself, it would have come to main if it had one */
+			return was_killed(t->ended) ? -ESRCH : -ENOENT;
 		if (event != TRACE_TRAP) {
 			result = event == TRACE_SIGNAL || event == TRACE_NOTE ? 0 : -ENOENT;
 			continue;

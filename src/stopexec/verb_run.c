@@ -244,9 +244,12 @@ static int stop_there(struct session *s, struct trace *t, struct follow *f)
 	if (result < 0) {
 		cli_complain(s->call, "%s", e.text);
 		guardian_release(&s->guardian, &stop);
-		if (result == -ESRCH && t->pid == f->child)
-			return exit_code(t->ended);
-		return end_all(t, f);
+		if (result != -ESRCH || t->pid != f->child)
+			return end_all(t, f);
+		/* Where it was another call than waitpid(2) that has told so, its end is not taken
+		 * yet; else there is nobody to wait for. */
+		(void)waitpid(t->pid, &t->ended, __WALL);
+		return exit_code(t->ended);
 	}
 	if (session_present(s, &stop, where) == OUTCOME_LEFT)
 		return EXIT_OK;

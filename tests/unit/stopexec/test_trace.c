@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes that are traced: what is asked of the kernel when something else has just happened. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "stopexec/follow.h"
+#include "stopexec/launch.h"
+#include "stopexec/point.h"
+#include "stopexec/proc.h"
+#include "stopexec/trace.h"
+
+enum { LONG = 10000, MOMENT = 50 }; /* ms */
+
+/* What is to happen at the nth request of a kind, by the linker's --wrap: before it, behind it, or
+ * in its place. */
+static struct {
+	enum __ptrace_request request;
+	int nth;
+	void (*before)(pid_t pid), (*behind)(pid_t pid);
+	bool instead;
+} at;
+
+long __real_ptrace(enum __ptrace_request request, ...);
+long __wrap_ptrace(enum __ptrace_request request, ...);
+long __wrap_ptrace(enum __ptrace_request request, ...)
+{
+	bool now = at.nth > 0 && request == at.request && --at.nth == 0;
+	long result = 0, address, data;
+	va_list args;
+	pid_t pid;
+
+	va_start(args, request);
+	pid = va_arg(args, pid_t);
+	address = va_arg(args, long);
+	data = va_arg(args, long);
+	va_end(args);
+	if (now && at.before != NULL)
+		at.before(pid);
+	if (!now || !at.instead)
+		result = __real_ptrace(request, pid, address, data);
+	if (now && at.behind != NULL)
+		at.behind(pid);
+	return result;
+}
+
+static void await_state(pid_t pid, char state)
+{
+	struct proc_status status = {0};
+
+	for (int64_t end = now_ms() + LONG; status.state != state; usleep(100)) {
+		assert_int_equal(proc_status(pid, &status), 0);
+		assert_true(now_ms() < end);
+	}
+}
+
+static void killed(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	await_state(pid, 'Z');
+}
+
+static int gate[2]; /* what a child waits for */
+
+/* Ends with 7: a function that is a stop point here, and a child that comes to it. */
+int stop_point_of_a_child(void);
+__attribute__((noinline)) int stop_point_of_a_child(void)
+{
+	return 7;
+}
+
+static pid_t child_behind_gate(void)
+{
+	pid_t pid;
+	char go;
+
+	assert_int_equal(pipe(gate), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		_exit(read(gate[0], &go, 1) == 1 ? stop_point_of_a_child() : 1);
+	}
+	close(gate[0]);
+	return pid;
+}
+
+static void open_gate(void)
+{
+	assert_int_equal(write(gate[1], "", 1), 1);
+}
+
+static int end_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, __WALL), pid);
+	close(gate[1]);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void stop(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+}
+
+static void expect_nobody_left(void)
+{
+	assert_int_equal(waitpid(-1, NULL, __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+static void test_nobody_to_wait_for(void **state)
+{
+	struct trace t = {.pid = getpid(), .deadline = now_ms() + LONG};
+
+	(void)state;
+	assert_int_equal(trace_wait(&t), -ECHILD);
+	assert_int_equal(trace_wait_any(&t), -ECHILD);
+}
+
+static void test_one_that_has_ended(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+
+	(void)state;
+	open_gate();
+	assert_int_equal(end_of(t.pid), 7);
+	assert_int_equal(trace_seize(&t, &e), -ESRCH);
+	assert_non_null(strstr(e.text, "can't be traced: No such process"));
+}
+
+/* Its stop signal has come, but it has not stopped yet. */
+static void test_one_that_is_about_to_stop(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+
+	(void)state;
+	at = (typeof(at)){.request = PTRACE_SEIZE, .nth = 1, .behind = stop};
+	assert_int_equal(trace_seize_stopped(&t, &e), 0);
+	await_state(t.pid, 't');
+	assert_int_equal(ptrace(PTRACE_DETACH, t.pid, 0, 0), 0);
+	open_gate();
+	assert_int_equal(end_of(t.pid), 7);
+}
+
+static void test_one_that_is_killed_when_it_is_taken_over(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+
+	(void)state;
+	at = (typeof(at)){.request = PTRACE_SEIZE, .nth = 1, .behind = killed};
+	assert_int_equal(trace_seize_stopped(&t, &e), -ESRCH);
+	assert_non_null(strstr(e.text, "could not be traced any further: No such process"));
+	close(gate[1]);
+	expect_nobody_left();
+}
+
+/* It does not come back from its stop. */
+static void test_one_that_stays_away(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + MOMENT};
+	struct err e = {0};
+
+	(void)state;
+	stop(t.pid);
+	await_state(t.pid, 'T');
+	at = (typeof(at)){.request = PTRACE_CONT, .nth = 1, .instead = true};
+	assert_int_equal(trace_seize_stopped(&t, &e), -ETIME);
+	assert_non_null(strstr(e.text, "could not be traced any further: Timer expired"));
+	killed(t.pid);
+	assert_int_equal(end_of(t.pid), -SIGKILL);
+}
+
+static int launched(const char *const *words, const struct heritage *heritage, unsigned exec,
+		    struct trace *t, struct follow *f, struct err *e)
+{
+	union {
+		const char *const *in;
+		char *const *out;
+	} argv = {.in = words};
+	struct launch l = {.path = words[0],
+			   .argv = argv.out,
+			   .env = environ,
+			   .heritage = heritage,
+			   .exec = exec};
+
+	*t = (struct trace){.deadline = now_ms() + LONG};
+	return launch(&l, t, f, e);
+}
+
+static void test_limits_that_the_kernel_refuses(void **state)
+{
+	static const char *const words[] = {"/bin/true", NULL};
+	static const struct heritage heritage = {.limits = {{.rlim_cur = 2, .rlim_max = 1}}};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(launched(words, &heritage, 1, &t, &f, &e), -EINVAL);
+	assert_string_equal(e.text, "Could not take the limits for /bin/true: Invalid argument");
+	expect_nobody_left();
+}
+
+/* The program itself is killed just when something that it has started executes. */
+static void test_the_program_ends_at_the_wanted_exec(void **state)
+{
+	static const char *const words[] = {"/bin/sh", "-c", "/bin/true & wait", NULL};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	at = (typeof(at)){.request = PTRACE_INTERRUPT, .nth = 1, .before = killed};
+	assert_int_equal(launched(words, NULL, 2, &t, &f, &e), 0);
+	assert_int_not_equal(t.pid, f.child);
+	assert_true(f.ended);
+	assert_true(WIFSIGNALED(f.status) && WTERMSIG(f.status) == SIGKILL);
+	assert_int_equal(ptrace(PTRACE_DETACH, t.pid, 0, 0), 0);
+	expect_nobody_left();
+}
+
+static void expect_end_before_main(bool behind)
+{
+	static const char *const words[] = {"/bin/true", NULL}; /* which is stripped */
+	static const struct point point = {.kind = POINT_MAIN};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	assert_int_equal(launched(words, NULL, 1, &t, &f, &e), 0);
+	at = (typeof(at)){.request = PTRACE_SINGLESTEP,
+			  .nth = 3,
+			  .before = behind ? NULL : killed,
+			  .behind = behind ? killed : NULL};
+	assert_int_equal(point_reach(&t, &point, &e), -ESRCH);
+	assert_int_equal(at.nth, 0);
+	assert_non_null(strstr(e.text, "ended before it came to the stop point"));
+}
+
+static void test_one_that_is_killed_on_the_way_to_main(void **state)
+{
+	(void)state;
+	expect_end_before_main(true);
+	expect_nobody_left();
+	expect_end_before_main(false);
+	assert_true(wait(NULL) > 0);
+}
+
+static void come_to_the_point(pid_t pid)
+{
+	open_gate();
+	await_state(pid, 't');
+}
+
+/* It comes to its breakpoint just when it is given up, and goes on as if there had been none. */
+static void test_given_up_at_the_stop_point(void **state)
+{
+	struct point point = point_of("stop_point_of_a_child");
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(trace_seize(&t, &e), 0);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, t.pid, 0, 0), 0);
+	assert_int_equal(trace_wait(&t), TRACE_NOTE);
+	t.deadline = now_ms() + MOMENT;
+	if (point_reach(&t, &point, &e) != -ETIME) {
+		assert_non_null(strstr(e.text, "hardware breakpoint"));
+		killed(t.pid);
+		(void)end_of(t.pid);
+		skip();
+	}
+	at = (typeof(at)){.request = PTRACE_INTERRUPT, .nth = 1, .before = come_to_the_point};
+	point_abandon(&t);
+	assert_int_equal(at.nth, 0);
+	assert_int_equal(end_of(t.pid), 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nobody_to_wait_for),
+		cmocka_unit_test(test_one_that_has_ended),
+		cmocka_unit_test(test_one_that_is_about_to_stop),
+		cmocka_unit_test(test_one_that_is_killed_when_it_is_taken_over),
+		cmocka_unit_test(test_one_that_stays_away),
+		cmocka_unit_test(test_limits_that_the_kernel_refuses),
+		cmocka_unit_test(test_the_program_ends_at_the_wanted_exec),
+		cmocka_unit_test(test_one_that_is_killed_on_the_way_to_main),
+		cmocka_unit_test(test_given_up_at_the_stop_point),
+	};
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
