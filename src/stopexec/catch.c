@@ -224,8 +224,7 @@ int catch_stop(struct catcher *catcher)
 		return 0;
 	shutdown(catcher->socket, SHUT_WR);
 	kill(catcher->pid, SIGCONT); /* somebody may have stopped it: it could not end */
-	while (waitpid(catcher->pid, &status, 0) < 0 && errno == EINTR)
-		continue;
+	waitpid(catcher->pid, &status, 0);
 	/* Told of since we took the last one; the guardians may be gone. */
 	while (catch_take(catcher, &caught) == 0)
 		kill(caught.stop.pid, SIGCONT);

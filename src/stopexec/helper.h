@@ -16,8 +16,8 @@ void helper_go(int *gate); /* closes it */
 
 /*
  * Waits for its end. go_on: a process that is continued as soon as somebody other than before
- * traces it (strace waits for that); 0: none. The helper's exit status as of waitpid(), -EINTR
- * where stopexec is to end, or -errno.
+ * traces it (strace waits for that); 0: none. The helper's exit status as of waitpid(), or -EINTR
+ * where stopexec is to end.
  */
 int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before);
 

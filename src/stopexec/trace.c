@@ -40,7 +40,7 @@ int trace_seize(struct trace *t, struct err *e)
 		options |= PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
 	if (ptrace(PTRACE_SEIZE, t->pid, 0, options) == 0)
 		return 0;
-	result = -errno; /* which a kernel without Yama has another of below */
+	result = -errno; /* looking for Yama may change it */
 	if (result == -EPERM && yama_forbids())
 		return err_set(
 			e, -EPERM,
@@ -110,10 +110,8 @@ static int wait_for(struct trace *t, pid_t which)
 			t->pid = got;
 			return (int)event_of(t, status);
 		}
-		if (got < 0 && errno == EINTR)
-			continue;
 		if (got < 0)
-			return -errno;
+			return -errno; /* never EINTR, as it does not wait */
 		result = wait_signal(t);
 		if (result < 0)
 			return result;

@@ -164,15 +164,16 @@ static int exit_code(int status)
 static int wait_for_end(struct session *s, pid_t pid)
 {
 	struct trace t = {.pid = pid, .end = &s->end, .deadline = INT64_MAX};
+	struct err e = {0};
+	int result;
 
-	for (;;) {
-		int result = trace_wait(&t);
-
-		if (result == TRACE_GONE)
-			return exit_code(t.ended);
-		if (result < 0 && result != -EINTR)
-			return EXIT_FAILED;
-	}
+	do
+		result = trace_wait(&t);
+	while (result == -EINTR);
+	if (result == TRACE_GONE)
+		return exit_code(t.ended);
+	err_sys(&e, result, "How process %d ended can't be told", pid);
+	return session_failed(s, &e);
 }
 
 static void relay(const struct session *s, pid_t pid)

@@ -26,7 +26,7 @@ ERRORS = {'alloc': 'ENOMEM', 'eventfd': 'EMFILE', 'fanotify_init': 'EMFILE', 'fa
           'pidfd_open': 'EMFILE', 'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM EINTR', 'ptrace': 'EPERM',
           'recv': 'ENOMEM', 'recvmsg': 'ENOMEM', 'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS', 'setgroups': 'EPERM',
           'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN', 'setsid': 'EPERM', 'sigtimedwait': 'EINTR',
-          'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS', 'waitpid': 'EINTR', 'write': 'EIO EINTR'}
+          'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS', 'waitpid': 'ECHILD', 'write': 'EIO EINTR'}
 
 
 def faults_of(call, count):
@@ -290,4 +290,17 @@ def test_stopexec_is_killed_before_its_child_does_anything(folder, programs, lat
     until(trial.calls, what='what is late')
     trial.tool.popen.kill()
     assert trial.tool.popen.communicate()[0] == '', 'and has not run'
+    trial.world.close()
+
+
+@pytest.mark.parametrize('call', ['ptrace 30', 'tgkill 1'])
+def test_the_program_is_killed_while_it_is_led_to_main(folder, armed, call):
+    """Its exit status is ours, whatever we were about to do."""
+    program = armed('glibc-stripped', 'none')
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 {call} -500')
+    trial.stopexec('run', '--at', 'main', program)
+    until(trial.calls, what='what is late')
+    os.kill(next(pid for pid in trial.world.mine() if Process(pid).program == str(program)), signal.SIGKILL)
+    assert trial.tool.wait() == 128 + signal.SIGKILL, trial.tool.said
+    assert trial.tool.said.count('\n') == 1
     trial.world.close()
