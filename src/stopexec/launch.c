@@ -115,8 +115,8 @@ static _Noreturn void fail(int socket, const char *doing)
 	struct complaint complaint = {.code = errno};
 
 	snprintf(complaint.doing, sizeof(complaint.doing), "%s", doing);
-	if (write(socket, &complaint, sizeof(complaint)) < 0)
-		_exit(126);
+	/* Where it fails, launch() tells no reason. */
+	(void)send(socket, &complaint, sizeof(complaint), MSG_NOSIGNAL);
 	_exit(127);
 }
 

@@ -340,8 +340,8 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		struct err e = {0};
 		int looked;
 
-		if (poll(polls, COUNT(polls), LOOK) < 0)
-			polls[0].revents = polls[1].revents = 0;
+		polls[0].revents = polls[1].revents = 0; /* and so they stay where it fails */
+		(void)poll(polls, COUNT(polls), LOOK);
 		looked = proc_status(pid, &status);
 		if (polls[0].revents != 0 || looked == -ESRCH) {
 			note_timeout(s, pid, deadline);
