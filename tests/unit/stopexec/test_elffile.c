@@ -184,6 +184,24 @@ static void test_scripts(void **state)
 	expect_interpreter(longest, NULL);
 }
 
+/* Tables of symbols whose names are to be in a section that is not there. */
+static void test_names_nowhere(void **state)
+{
+	char *data cleanup(free_at) = NULL;
+	struct memory memory = own(&data);
+	struct elf_bytes bytes = bytes_of(&memory);
+	Elf64_Ehdr *header = (void *)data;
+	Elf64_Shdr *sections = (void *)(data + header->e_shoff);
+	struct elf_file elf;
+	uint64_t value;
+
+	(void)state;
+	for (int n = 0; n < header->e_shnum; n++)
+		sections[n].sh_link = header->e_shnum;
+	assert_int_equal(elf_read(&bytes, &elf), 0);
+	assert_int_equal(elf_symbol(&bytes, &elf, "main", &value), -ENOENT);
+}
+
 /* Names that begin so far behind the end that the place of one is at the file's start again. */
 static void test_names_beyond_any_file(void **state)
 {
@@ -223,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_auxv),
 		cmocka_unit_test(test_scripts),
+		cmocka_unit_test(test_names_nowhere),
 		cmocka_unit_test(test_names_beyond_any_file),
 	};
 

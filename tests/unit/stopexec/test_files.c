@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records, and the places of stop.so, where something is not as it should be. */
+/* Records, programs, users, callers, and the places of stop.so, where something is not as it should
+ * be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,18 +9,25 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "calls/calls.h"
 #include "memory/memory.h"
+#include "stopexec/caller.h"
+#include "stopexec/launch.h"
 #include "stopexec/preload.h"
 #include "stopexec/proc.h"
+#include "stopexec/program.h"
 #include "stopexec/record.h"
 
 /* What is none, or of a process that has ended, is not listed. */
@@ -61,11 +69,91 @@ static void test_places_of_stop_so(void **state)
 	assert_false(seen.there);
 }
 
+static int next_descriptor(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(close(fd), 0);
+	return fd;
+}
+
+/* It says so, and nothing stays open. */
+static void test_a_program_that_cannot_be_looked_at(void **state)
+{
+	int next = next_descriptor();
+	struct program program;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(faulty(program_find("/bin/true", NULL, &program, &e)), 0);
+	program_close(&program);
+	call_refuse_next("fcntl64", EMFILE);
+	assert_int_equal(program_find("/bin/true", NULL, &program, &e), -EMFILE);
+	assert_string_equal(e.text, "/bin/true can't be looked at: Too many open files");
+	assert_int_equal(next_descriptor(), next);
+}
+
+static void test_a_user_without_memory(void **state)
+{
+	struct user user = {0};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(scarce(user_find("daemon", &user, &e)), 0);
+	assert_string_equal(e.text, "The groups of daemon can't be found: Cannot allocate memory");
+	assert_int_equal(user.ngroups, 1);
+	user_free(&user);
+}
+
+/* In a child of what is called sudo: 0, 1 where it is not found, 2 where it is taken for the caller
+ * though whether it still is could not be seen. */
+static int look_for_caller(void)
+{
+	bool found = false, believed = false;
+
+	for (unsigned nth = 1; call_refuse(&nth, EIO);) {
+		struct caller caller;
+		bool seen = caller_find(getuid(), &caller) && caller.seen;
+
+		if (call_refused() != NULL)
+			believed = seen; /* the last time, its last look fails */
+		else
+			found = seen && caller.sudo == getppid() && caller.gid == getgid();
+		caller_free(&caller);
+	}
+	return !found ? 1 : believed ? 2 : 0;
+}
+
+static int in_child(int (*function)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(function());
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 9;
+}
+
+static int as_sudo(void)
+{
+	return prctl(PR_SET_NAME, "sudo") < 0 ? 8 : in_child(look_for_caller);
+}
+
+static void test_a_caller_that_may_have_ended(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(as_sudo), 0);
+	assert_int_equal(in_child(look_for_caller), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_places_of_stop_so),
+		cmocka_unit_test(test_a_program_that_cannot_be_looked_at),
+		cmocka_unit_test(test_a_user_without_memory),
+		cmocka_unit_test(test_a_caller_that_may_have_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
