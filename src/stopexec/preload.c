@@ -26,28 +26,29 @@ static void path_in(char path[PATH_MAX], const char *folder)
 	snprintf(path, PATH_MAX, "%s/stop.so", folder);
 }
 
-static void own_folder(char folder[256])
+static int own_folder(char folder[256], struct err *e)
 {
 	Dl_info libc;
 	char real[PATH_MAX];
-	char *slash;
 
-	if (dladdr(stdout, &libc) == 0 || realpath(libc.dli_fname, real) == NULL)
-		return;
-	slash = strrchr(real, '/');
-	if (slash == NULL || slash - real >= 256)
-		return;
-	*slash = '\0';
+	if (dladdr(stdout, &libc) == 0 || realpath(libc.dli_fname, real) == NULL ||
+	    strlen(real) >= 256)
+		return err_set(
+			e, -ENOENT,
+			"The folder of the C library that stopexec runs with can't be found");
+	*strrchr(real, '/') = '\0';
 	snprintf(folder, 256, "%.255s", real);
+	return 0;
 }
 
-void preload_places(struct preload_place places[PRELOAD_KINDS])
+int preload_places(struct preload_place places[PRELOAD_KINDS], struct err *e)
 {
 	static const char *const narrow[] = {"/usr/lib/i386-linux-gnu", "/usr/lib32"};
 
 	for (size_t i = 0; i < PRELOAD_KINDS; i++)
 		places[i] = (struct preload_place){.kind = i == 0 ? "64-bit" : "32-bit"};
-	own_folder(places[0].folder);
+	if (own_folder(places[0].folder, e) < 0)
+		return -ENOENT;
 	for (size_t i = 0; i < COUNT(narrow) && places[1].folder[0] == '\0'; i++) {
 		char libc[PATH_MAX];
 
@@ -55,6 +56,7 @@ void preload_places(struct preload_place places[PRELOAD_KINDS])
 		if (access(libc, R_OK) == 0)
 			snprintf(places[1].folder, sizeof(places[1].folder), "%s", narrow[i]);
 	}
+	return 0;
 }
 
 int preload_state(const char *folder, struct preload_state *state, struct err *e)

@@ -27,8 +27,8 @@ struct preload_state {
 	gid_t group;
 };
 
-/* The folders that hold the C library: the machine's own, then the 32-bit one. */
-void preload_places(struct preload_place places[PRELOAD_KINDS]);
+/* The folders that hold the C library: the machine's own, then the 32-bit one. -ENOENT. */
+int preload_places(struct preload_place places[PRELOAD_KINDS], struct err *e);
 
 /* What stands as FOLDER/stop.so. */
 int preload_state(const char *folder, struct preload_state *state, struct err *e);

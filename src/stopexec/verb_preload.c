@@ -86,7 +86,8 @@ static int make_plan(const struct cli_call *call, struct plan *plan)
 	const char *from = cli_get(call, "from");
 	struct err e = {0};
 
-	preload_places(plan->places);
+	if (preload_places(plan->places, &e) < 0)
+		return failed(call, &e);
 	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
 		char *folder = plan->places[i].folder;
 
@@ -128,7 +129,8 @@ static int remove_all(const struct cli_call *call)
 	struct err e = {0};
 	int removed = 0;
 
-	preload_places(places);
+	if (preload_places(places, &e) < 0)
+		return failed(call, &e);
 	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
 		int result;
 
@@ -215,7 +217,8 @@ static int status(const struct cli_call *call)
 	struct preload_state state;
 	struct err e = {0};
 
-	preload_places(places);
+	if (preload_places(places, &e) < 0)
+		return failed(call, &e);
 	buf_char(&text, '[');
 	for (size_t i = 0; i < PRELOAD_KINDS; i++) {
 		if (places[i].folder[0] == '\0')

@@ -325,3 +325,20 @@ def test_remove_leaves_others_alone(world):
 def test_needs_root(world):
     done = world.start(world.program, 'preload', 'install')
     assert 'Only root' in done.communicate(timeout=10)[0] and done.returncode == 1
+
+
+def test_where_the_c_library_is_gone(world, folder):
+    """While stopexec runs: nothing is told of, and nothing installed."""
+    library = folder / 'gone'
+    library.mkdir()
+    libc = re.search(r'(/\S+/libc\.so\.6)', subprocess.run(['ldd', world.program], stdout=subprocess.PIPE,
+                                                            text=True).stdout).group(1)
+    for words in (['status'], ['install', '--from', LIBRARIES], ['remove']):
+        shutil.copy(libc, library / 'libc.so.6')
+        tool = world.stopexec('run', '--at', 'main', '--env', f'LD_LIBRARY_PATH={library}', world.program, 'preload',
+                              *words, stdout=subprocess.PIPE, text=True)
+        process = tool.stopped()
+        (library / 'libc.so.6').unlink()
+        assert world.call('cont', process.pid).returncode == 0
+        assert tool.popen.communicate(timeout=15)[0] == '' and tool.popen.returncode == 1
+        assert tool.said.endswith("stopexec: The folder of the C library that stopexec runs with can't be found\n")
