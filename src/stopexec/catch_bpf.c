@@ -172,9 +172,10 @@ static int start(struct by_bpf *b, struct catch_loop *l, long count, struct err 
 	if (result < 0)
 		return result;
 	b->control = catch_maps_control(&b->maps);
-	b->ring = ring_buffer__new(b->maps.ring, tell, l, NULL);
-	if (b->control == NULL || b->ring == NULL)
-		return err_sys(e, -EOPNOTSUPP, "What BPF tells can't be read");
+	if (b->control != NULL)
+		b->ring = ring_buffer__new(b->maps.ring, tell, l, NULL);
+	if (b->ring == NULL)
+		return err_sys(e, -errno, "What BPF tells can't be read");
 	result = load(b, &filter, &program, e);
 	if (result < 0)
 		return result;

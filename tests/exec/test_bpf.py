@@ -2,8 +2,10 @@
 """stopexec next and watch by BPF: by name, command and control group, where a file is not enough."""
 import os
 import platform
+import re
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -84,6 +86,42 @@ def test_names_of_any_length(world, folder, build, length):
     tool = world.next('--by', 'bpf', '--parent', os.getpid(), name) # not what another run calls so
     world.passes(tool, folder / other)
     started = world.start(folder / name)
+    assert tool.stopped().pid == started.pid
+    goes_on(world, tool, started)
+
+
+def described(kernel, structs):
+    """The kernel's description of these members, each struct's in another one within, without a name: as it is
+    where the kernel mixes them (CONFIG_RANDSTRUCT). See Documentation/bpf/btf.rst."""
+    strings, types = b'\0', struct.pack('=IIII', 1, 1 << 24, 4, 32)  # 1: int
+    strings += b'int\0'
+    for n, (name, members) in enumerate(structs.items()):
+        block = re.search(rf"^\[\d+\] STRUCT '{name}' .*((?:\n\t.*)+)", kernel, re.M)[1]
+        places = [re.search(rf"\t'{member}' .* bits_offset=(\d+)", block) for member in members]
+        if None in places:
+            pytest.skip('this kernel itself has them in another struct')
+        offsets = [int(place[1]) for place in places]
+        inner = b''
+        for member, offset in zip(members, offsets):
+            inner += struct.pack('=III', len(strings), 1, offset - min(offsets))
+            strings += member.encode() + b'\0'
+        types += struct.pack('=III', 0, 4 << 24 | len(members), 4096) + inner
+        types += struct.pack('=IIIIII', len(strings), 4 << 24 | 1, 8192, 0, 2 * n + 2, min(offsets))
+        strings += name.encode() + b'\0'
+    return struct.pack('=HBBIIIII', 0xeb9f, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
+
+
+def test_structs_without_a_name(world, program, folder):
+    kernel = subprocess.run(['bpftool', 'btf', 'dump', 'file', '/sys/kernel/btf/vmlinux'], stdout=subprocess.PIPE,
+                            text=True, check=True).stdout
+    (folder / 'btf').write_bytes(described(kernel, {'task_struct': ['real_parent', 'tgid'],
+                                                    'linux_binprm': ['filename']}))
+    own, world.program = world.program, 'unshare'
+    tool = world.next('--propagation', 'private', 'sh', '-c',
+                      f'mount --bind {folder}/btf /sys/kernel/btf/vmlinux && exec "$@"', 'sh',
+                      own, 'next', '--by', 'bpf', '--parent', os.getpid(), program.name, verb='--mount')
+    world.program = own
+    started = world.start(program)
     assert tool.stopped().pid == started.pid
     goes_on(world, tool, started)
 

@@ -27,6 +27,7 @@
 #include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -125,7 +126,11 @@ FUNCTION(int, fanotify_mark,
 	 (fanotify, flags, mask, folder, path))
 FUNCTION_OF(int, fstat, "fstat64", -1, (int fd, struct stat *st), (fd, st))
 FUNCTION(int, kill, (pid_t pid, int signal), (pid, signal))
+FUNCTION_OF(int, lstat, "lstat64", -1, (const char *path, struct stat *st), (path, st))
 FUNCTION(int, mkdir, (const char *path, mode_t mode), (path, mode))
+FUNCTION_OF(void *, mmap, "mmap64", MAP_FAILED,
+	    (void *where, size_t len, int rights, int flags, int fd, off_t offset),
+	    (where, len, rights, flags, fd, offset))
 FUNCTION(int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags))
 FUNCTION(int, pidfd_send_signal, (int fd, int signal, siginfo_t *info, unsigned flags),
 	 (fd, signal, info, flags))
