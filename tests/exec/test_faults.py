@@ -22,11 +22,12 @@ MOST = 12  # of the calls of one function by one process; those behind are like 
 MOST_OF = {'alloc': 40, 'openat': 30}  # but each of these may be for something else
 AT_ONCE = 4
 ERRORS = {'alloc': 'ENOMEM', 'eventfd': 'EMFILE', 'fanotify_init': 'EMFILE', 'fanotify_mark': 'ENOSPC',
-          'fork': 'EAGAIN', 'kill': 'EPERM', 'mkdir': 'EROFS', 'open': 'EMFILE', 'openat': 'EMFILE',
-          'pidfd_open': 'EMFILE', 'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM EINTR', 'ptrace': 'EPERM',
-          'recv': 'ENOMEM', 'recvmsg': 'ENOMEM', 'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS', 'setgroups': 'EPERM',
-          'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN', 'setsid': 'EPERM', 'sigtimedwait': 'EINTR',
-          'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS', 'waitpid': 'ECHILD', 'write': 'EIO EINTR'}
+          'fork': 'EAGAIN', 'kill': 'EPERM', 'mkdir': 'EROFS', 'mmap': 'ENOMEM', 'open': 'EMFILE',
+          'openat': 'EMFILE', 'pidfd_open': 'EMFILE', 'pidfd_send_signal': 'EPERM', 'poll': 'ENOMEM EINTR',
+          'ptrace': 'EPERM', 'recv': 'ENOMEM', 'recvmsg': 'ENOMEM', 'send': 'ENOBUFS', 'sendmsg': 'ENOBUFS',
+          'setgroups': 'EPERM', 'setresgid': 'EAGAIN', 'setresuid': 'EAGAIN', 'setsid': 'EPERM',
+          'sigtimedwait': 'EINTR', 'socketpair': 'EMFILE', 'tgkill': 'EPERM', 'unlink': 'EROFS',
+          'waitpid': 'ECHILD', 'write': 'EIO EINTR'}
 
 
 def faults_of(call, count):
@@ -227,6 +228,31 @@ def test_a_control_group_that_cannot_be_looked_at(folder, group, programs, call,
     trial.world.close()
 
 
+@pytest.mark.parametrize('words, call, sentence', [
+    (['next', '--by', 'bpf', 'nobody'], 'mmap 1', "What BPF tells can't be read"),
+    (['next', '--by', 'bpf', 'nobody'], 'mmap 3', "What BPF tells can't be read"),
+    (['preload', 'status'], 'lstat 1', "stop.so can't be looked at"),
+])
+def test_what_lacks_memory(folder, programs, words, call, sentence):
+    trial = Trial(folder, None, programs.get().with_suffix('.log'), f'0 {call} {errno.ENOMEM}')
+    trial.stopexec(*words)
+    assert not trial.judge() and sentence in trial.tool.said
+    assert trial.calls()
+    trial.world.close()
+
+
+def test_a_user_without_memory_for_the_environment(folder, programs):
+    """Which has more variables then; each allocation for them fails once."""
+    said = []
+    while not said or 'There is no program' not in said[-1]:
+        trial = Trial(folder, None, programs.queue[0].with_suffix('.log'), f'0 alloc {len(said) + 1} {errno.ENOMEM}')
+        trial.stopexec('run', '--user', 'daemon', '/nobody')
+        assert not trial.judge()
+        said.append(trial.tool.said)
+        trial.world.close()
+    assert sum('There is no memory for the environment' in words for words in said) >= 3
+
+
 @pytest.mark.parametrize('words', [['list'], ['list', '--json'], ['preload', 'status', '--json']], ids=' '.join)
 def test_what_is_told_without_memory(folder, programs, words):
     program = programs.get()
@@ -303,4 +329,33 @@ def test_the_program_is_killed_while_it_is_led_to_main(folder, armed, call):
     os.kill(next(pid for pid in trial.world.mine() if Process(pid).program == str(program)), signal.SIGKILL)
     assert trial.tool.wait() == 128 + signal.SIGKILL, trial.tool.said
     assert trial.tool.said.count('\n') == 1
+    trial.world.close()
+
+
+@pytest.mark.parametrize('number', range(1, 6))
+def test_a_process_ends_while_it_is_listed(folder, programs, number):
+    """Before it is looked at, or behind: it is there or not, and nothing is wrong."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 openat {number} -300')
+    tool = trial.world.next('--leave', program)
+    started = trial.world.start(program)
+    assert tool.stopped().pid == started.pid and tool.wait() == 0
+    trial.stopexec('list')
+    until(lambda: trial.calls() or trial.ended, what='what is late')
+    started.kill()
+    started.wait()
+    assert trial.judge(), trial.tool.said
+    trial.world.close()
+
+
+def test_somebody_undoes_the_stop(folder, programs):
+    """So that the program runs, where nobody could look at its start: it is not left to itself."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), '0 ptrace 4 -500') # PTRACE_DETACH
+    trial.stopexec('run', '--timeout', 2, 'sleep', '60')
+    until(trial.calls, what='what is late')
+    pid = next(pid for pid in trial.world.mine() if Process(pid).read('comm') == b'sleep\n')
+    os.kill(pid, signal.SIGCONT)
+    assert not trial.judge() and 'was not stopped in time' in trial.tool.said
+    assert Process(pid).state == 'gone'
     trial.world.close()

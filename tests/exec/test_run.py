@@ -79,6 +79,12 @@ def test_gdb_reaches_main_and_leaves_it_running(world, armed):
     assert done.returncode == 7
 
 
+def test_where_there_is_no_gdb(world, armed):
+    world.environment['PATH'] = '/nowhere'
+    done = world.call('run', '--gdb', armed('glibc', 'suid'))
+    assert done.returncode == 7 and 'could not be started; is it installed?' in done.stderr
+
+
 def test_strace_sees_the_first_call(world, armed):
     done = world.call('run', '-u', USER, '--strace', armed('glibc', 'suid'))
     assert done.returncode == 7
