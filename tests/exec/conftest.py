@@ -226,10 +226,10 @@ class World:
     def mine(self):
         """The processes that this test has started, zombies aside."""
         found = []
-        for path in pathlib.Path('/proc').glob('[0-9]*/environ'):
+        for path in pathlib.Path('/proc').glob('[0-9]*'):
             try:
-                if self.mark.encode() in path.read_bytes():
-                    found.append(int(path.parts[2]))
+                if self.mark.encode() in (path / 'environ').read_bytes():
+                    found.append(int(path.name))
             except OSError:
                 continue
         return found
