@@ -277,6 +277,7 @@ int events_add(struct events *events, const char *kind, const char *session, str
 	struct event *event cleanup(event_free_at) = calloc(1, sizeof(*event));
 	struct timespec now;
 	va_list args;
+	int r;
 
 	if (!event)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -291,10 +292,16 @@ int events_add(struct events *events, const char *kind, const char *session, str
 	if (!event->text)
 		return err_set(e, -ENOMEM, "out of memory");
 	keep(events, take(event));
-	if (++events->lines <= FILE_LINES)
-		return append(events, events_nth(events, events->count - 1), e);
-	events->lines = events->count;
-	return write_all(events, e);
+	if (++events->lines <= FILE_LINES) {
+		r = append(events, events_nth(events, events->count - 1), e);
+	} else {
+		events->lines = events->count;
+		events->torn = false;
+		r = write_all(events, e);
+	}
+	if (r < 0) /* the file lacks it, and is written anew the next time */
+		events->lines = FILE_LINES;
+	return r;
 }
 
 size_t events_count(const struct events *events)

@@ -287,3 +287,23 @@ def test_isolate_comes_again_when_the_port_rejoins_its_bridge(lab, pm):
     assert port_flags(lab, 'vnet3')['flood']
     pm('apply')
     assert not port_flags(lab, 'vnet3')['flood']
+
+
+@pytest.mark.parametrize('taken', ['filter del dev vnet1 ingress', 'qdisc del dev vnet1 clsact',
+                                   'actions flush action mirred'])
+def test_somebody_else_takes_away_what_is_being_removed(lab, pm, taken):
+    """Before each of the messages by which rm does it."""
+    before = lab.host.state()
+    add(pm)
+    for number in range(1, pm.changes('rm', 'ids') + 1):
+        add(pm)
+        pm('rm', 'ids', env=pm.preloaded(KILL_AT=str(number), MEANWHILE=f'tc {taken} 2>&1 || :'))
+        assert lab.host.back_to(before)
+
+
+def test_somebody_else_keeps_taking_it_away(lab, pm):
+    before = lab.host.state()
+    result = pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', status=1,
+                env=pm.preloaded(KILL_AT='all', MEANWHILE='tc qdisc del dev vnet1 clsact 2>/dev/null || :'))
+    assert 'something else keeps changing the traffic control' in result.stderr and result.stderr.count('\n') == 1
+    assert lab.host.back_to(before) and pm.json('list') == []

@@ -9,6 +9,8 @@
  *   KILL_AT=N            SIGKILL at the Nth such message; 0 or unset: never
  *   KILL_WHEN=before     instead of sending it (or "after": as soon as it is sent; the default)
  *   COUNT_FILE=PATH      how many there have been so far, in decimal
+ *   MEANWHILE=COMMAND    instead of dying, it waits for this command of a shell's, before it sends
+ *                        the message: somebody else was quicker. KILL_AT=all: at each message
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -87,11 +89,18 @@ static void record(void)
 static bool another(void)
 {
 	const char *at = getenv("KILL_AT"), *when = getenv("KILL_WHEN");
+	const char *meanwhile = getenv("MEANWHILE");
 	bool last;
 
 	count++;
 	record();
-	last = at && strtoul(at, NULL, 10) == count;
+	last = at && (strtoul(at, NULL, 10) == count || strcmp(at, "all") == 0);
+	if (last && meanwhile) {
+		unsetenv("LD_PRELOAD"); /* for the command's sake */
+		if (system(meanwhile) != 0)
+			abort();
+		return false;
+	}
 	if (last && when && strcmp(when, "before") == 0)
 		raise(SIGKILL);
 	return last;

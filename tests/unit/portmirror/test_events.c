@@ -101,6 +101,22 @@ static void the_last_are_kept(void **state)
 	events_close(events);
 }
 
+/* What the file lacks then comes into it the next time. */
+static void no_memory_to_write_all_anew(void **state)
+{
+	struct events *events = opened();
+
+	(void)state;
+	for (int i = 1; i <= 2 * EVENTS_MAX; i++)
+		assert_int_equal(events_add(events, "repaired", "ids", NULL, "event %d", i), 0);
+	assert_int_equal(scarce(events_add(events, "repaired", "ids", NULL, "the last")), 0);
+	events_close(events);
+	events = opened();
+	assert_int_equal(events_count(events), EVENTS_MAX);
+	assert_string_equal(events_nth(events, EVENTS_MAX - 1)->text, "the last");
+	events_close(events);
+}
+
 static int open_anew(struct events **events)
 {
 	events_close(*events);
@@ -169,9 +185,13 @@ static void what_cannot_be_written_is_told(void **state)
 	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 1), -EFBIG);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_non_null(strstr(e.text, path));
+	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 2), 0);
+	events_close(events);
+	events = opened(); /* what could not be written then is there too */
+	assert_kept(events, 1, 2);
 	(void)unlink(path);
 	assert_int_equal(symlink("/nowhere", path), 0);
-	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 2), -ELOOP);
+	assert_int_equal(events_add(events, "repaired", "ids", &e, "event %d", 3), -ELOOP);
 	events_close(events);
 }
 
@@ -179,6 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
+		cmocka_unit_test_teardown(no_memory_to_write_all_anew, remove_file),
 		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
 		cmocka_unit_test_teardown(behind_a_gap_it_begins_anew, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_read_is_told, remove_file),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <pcap/pcap.h>
 #include <sched.h>
 #include <string.h>
 
@@ -14,6 +15,41 @@
 #include "base/mem.h"
 #include "memory/memory.h"
 #include "portmirror/filter.h"
+
+static bool no_memory; /* for libpcap */
+
+pcap_t *__real_pcap_open_dead(int type, int len);
+pcap_t *__wrap_pcap_open_dead(int type, int len);
+int __real_pcap_compile(pcap_t *handle, struct bpf_program *program, const char *text, int optimize,
+			bpf_u_int32 mask);
+int __wrap_pcap_compile(pcap_t *handle, struct bpf_program *program, const char *text, int optimize,
+			bpf_u_int32 mask);
+
+pcap_t *__wrap_pcap_open_dead(int type, int len)
+{
+	return no_memory ? NULL : __real_pcap_open_dead(type, len);
+}
+
+int __wrap_pcap_compile(pcap_t *handle, struct bpf_program *program, const char *text, int optimize,
+			bpf_u_int32 mask)
+{
+	if (!no_memory)
+		return __real_pcap_compile(handle, program, text, optimize, mask);
+	errno = ENOMEM;
+	return -1;
+}
+
+static void libpcap_has_no_memory(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+	struct err e = {0};
+
+	(void)state;
+	no_memory = true;
+	assert_int_equal(filter_compile("arp", &code, &e), -ENOMEM);
+	no_memory = false;
+	assert_string_equal(e.text, "out of memory");
+}
 
 static void no_filter_is_every_frame(void **state)
 {
@@ -128,7 +164,9 @@ int main(void)
 		cmocka_unit_test(a_loop_is_refused),
 		cmocka_unit_test(equal_code_has_an_equal_hash),
 		cmocka_unit_test(a_long_one_is_refused),
-		cmocka_unit_test(a_tag_needs_lo), /* last: lo is down from then on */
+		cmocka_unit_test(libpcap_has_no_memory),
+		cmocka_unit_test(a_tag_needs_lo), /* lo is down from here on */
+		cmocka_unit_test(libpcap_has_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "calls/calls.h"
 #include "memory/memory.h"
 #include "portmirror/vm.h"
 
@@ -264,6 +265,20 @@ static void where_no_descriptor_can_be_taken(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* TUNGETDEVNETNS is of Linux 5.2. */
+static void where_the_tap_does_not_tell(void **state)
+{
+	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "20=tap0", NULL, argv);
+	call_refuse_next("ioctl", EINVAL);
+	find(&vms);
+	assert_string_equal(call_refused(), "ioctl");
+	assert_int_equal(vms.count, 1);
+	assert_nic(&vms.items[0], 0, "tap0", 0);
+}
+
 static void a_proc_without_this_thread_is_told(void **state)
 {
 	char folder[] = "/tmp/proc-XXXXXX";
@@ -322,6 +337,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_prestate_setup_teardown(a_search_in_portions_finds_the_same, NULL,
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(where_no_descriptor_can_be_taken, NULL,
+							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(where_the_tap_does_not_tell, NULL,
 							 stop_all, &world),
 		cmocka_unit_test(a_proc_without_this_thread_is_told),
 	};
