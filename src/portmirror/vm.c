@@ -475,9 +475,10 @@ static int look_further(struct vms_search *s, unsigned steps)
 	while (ret == 0 && s->steps < until) {
 		int pid;
 
+		errno = 0;
 		entry = readdir(s->proc);
 		if (!entry)
-			return 1;
+			return errno ? -errno : 1;
 		s->steps++;
 		pid = number_of(entry->d_name);
 		if (pid > 0)

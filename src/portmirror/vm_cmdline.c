@@ -292,8 +292,9 @@ static void read_value(struct scan *s, const struct known *known, struct word va
 	json_t *json cleanup(json_free_at) = NULL;
 	struct option o = {.list = value, .style = style};
 
-	if (style == STYLE_QEMU && starts(value, "{"))
-		json = json_loadb(value.text, value.len, 0, NULL);
+	if (style == STYLE_QEMU && starts(value, "{") &&
+	    json_load(value.text, value.len, 0, &json, NULL) == -ENOMEM)
+		s->failed = true;
 	o.json = json;
 	known->read(s, &o);
 }

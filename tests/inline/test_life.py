@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An in-line session from beginning to end: made, shown, changed, interrupted, removed."""
 import json
+import re
 
 import pytest
 import yaml
@@ -124,6 +125,8 @@ def test_bypass_and_restore(lab, pm, appliance):
     assert passes(a, b) == 0
     pm('bypass', 'ips')
     assert pm.json('show', 'ips')['state'] == 'suspended'
+    shown = pm('show', 'ips').stdout
+    assert re.search(r'^suspended +yes$', shown, re.M) and 'failures' not in shown
     assert passes(a, b) == 1 and lab.host.back_to(before)
     pm('restore', 'ips')
     assert passes(a, b) == 0
@@ -202,6 +205,8 @@ def test_what_can_not_be(lab, pm, appliance, before, arguments, words):
      'appliance: "hub" is not known; it is wire or bridge'),
     (('--guard', 'port:a', '--through', 'port:b,port:c', '--on-failure', 'open', '--probe-interval',
       '5'), 'milliseconds from 10 to 60000'),
+    (('--guard', 'port:a', '--through', 'port:b,port:c', '--on-failure', 'open', '--probe-interval',
+      '1e3'), "milliseconds from 10 to 60000, not '1e3'"),
     (('--guard', 'port:a', '--through', 'b,port:c', '--on-failure', 'open'), 'through[0]: '),
     (('--guard', 'port:\udcff', '--through', 'port:b,port:c', '--on-failure', 'open'), 'not UTF-8'),
     (('--guard', 'port:a', '--through', 'port:b,port:c', '--on-failure', 'open', '--filter', 'tpc'),

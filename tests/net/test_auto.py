@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Which engine copies where nobody says it."""
 import collections
+import os
+import pathlib
+import sys
 
 import pytest
 
+from conftest import BUILD
 from lab import TCX, ethernet, ipv4
 from test_daemon import daemon  # noqa: F401
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
+from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
 
 pytestmark = pytest.mark.engine('auto')
 
@@ -89,3 +95,22 @@ def test_the_daemon_does_without_what_is_refused_at_once(lab, pm, daemon, wait_u
     assert "by the engine tc, because bpf can't be had" in running.events('session-whole')[0]['text']
     assert running.events('session-partial', 'error') == []
     assert copied_once(lab)
+
+
+@pytest.mark.skipif(not TCX, reason='nothing would be tried that the kernel could refuse')
+def test_a_map_that_the_kernel_refuses(lab, pm, tmp_path):
+    """Not for lack of memory, so it is not tried again."""
+    before, faults = lab.host.state(), Faults(tmp_path, BUILD / 'tests/preload/fail_alloc.so')
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': 'detect_leaks=0:verify_asan_link_order=0'}
+    add = pm.command('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    lab.host.run(*faults.watched(add), env=env)
+    assert pm.json('show', 'ids')['by'] == 'bpf'
+    pm('rm', 'ids')
+    refused = next(number for number, call in faults.steps()['bpf'].items() if 'BPF_MAP_CREATE' in call)
+    lab.host.run(*faults.failing(add, 'bpf', refused, error='EINVAL'), env=env)
+    assert pm.json('show', 'ids')['by'] == 'tc' and copied_once(lab)
+    pm('rm', 'ids')
+    result = lab.host.run(*faults.failing([*add, '--engine', 'bpf'], 'bpf', refused, error='EINVAL'), env=env, check=False)
+    assert result.returncode == 1 and "the engine bpf can't be had: " in result.stderr
+    assert 'Invalid argument' in result.stderr and result.stderr.count('\n') == 1
+    assert pm.json('list') == [] and lab.host.back_to(before)

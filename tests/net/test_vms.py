@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD
+from test_faults import Reading
 
 HOLDER = BUILD / 'tests/unit/portmirror/test-tap-holder'
 
@@ -128,3 +129,10 @@ def test_a_destination_with_two_cards_is_refused(pm, vm):
     assert 'tap0' in result.stderr and 'NIC' in result.stderr
     pm('add', 'mirror', '--from', 'port:vnet1', '--to', 'vm:ids/1')
     assert pm.json('show', 'mirror')['destination'] == 'tap1'
+
+
+@pytest.mark.engine('tc')
+def test_a_failure_at_each_place(lab, pm, vm, tmp_path):
+    """What can't be read of a process is left out: it may end at any time, or not let us look."""
+    vm('web 1', 'tap0', 'tap1')
+    Reading(lab, pm, tmp_path, 'vms').sweep_places(set(), but=('openat', 'read', 'readlink', 'ioctl'))

@@ -123,10 +123,11 @@ class Faults:
         tried |= set().union(*places.values())
         return _cover(places)
 
-    def failing(self, command, kind, number, for_good=False):
-        """The command, in which this step fails; for good: and all of its kind behind it."""
+    def failing(self, command, kind, number, for_good=False, error=None):
+        """The command, in which this step fails; for good: and all of its kind behind it. error: of a system call, if
+        not the usual one."""
         at = f'{number}+' if for_good else str(number)
         if kind == ALLOCATION:
             return ['env', 'LC_ALL=C', *self.preload, f'FAIL_AT={at}', *command]
         return self._strace(command, self.preload, '-e', f'trace={kind}',
-                            '-e', f'inject={kind}:error={ERRORS[kind]}:when={at}')
+                            '-e', f'inject={kind}:error={error or ERRORS[kind]}:when={at}')

@@ -125,12 +125,9 @@ static int check_options(const struct cli_call *call, unsigned *interval)
 		return cli_misused(call,
 				   "--on-failure is missing: when the appliance fails, is the "
 				   "traffic to go straight on (open), or to stop (closed)?");
-	if (text &&
-	    (strlen(text) == 0 || strlen(text) > 6 || strspn(text, "0123456789") != strlen(text)))
-		return cli_misused(call,
-				   "'--probe-interval' takes milliseconds from %d to %d, not '%s'",
-				   PROBE_INTERVAL_MIN, PROBE_INTERVAL_MAX, text);
-	*interval = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+	*interval = text && strlen(text) <= 6 && strspn(text, "0123456789") == strlen(text)
+			    ? (unsigned)strtoul(text, NULL, 10)
+			    : 0;
 	if (text && (*interval < PROBE_INTERVAL_MIN || *interval > PROBE_INTERVAL_MAX))
 		return cli_misused(call,
 				   "'--probe-interval' takes milliseconds from %d to %d, not '%s'",
