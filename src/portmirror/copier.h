@@ -39,8 +39,8 @@ uint32_t copier_number(const char *text);
 /* False for a filter that takes all frames: there is nothing in front then. */
 bool copier_filters(const struct bytecode *filter);
 
-/* Carries out one operation of the engine bpf (OP_COPY_…, OP_CUT_…, OP_UNLINK, OP_UNPIN), if it does
- * that one. */
+/* Carries out one operation of the engine bpf (OP_COPY_…, OP_CUT_…, OP_UNLINK, OP_UNPIN), if it
+ * does that one. */
 int copier_act(const struct engine *engine, const struct view *view, const struct op *op,
 	       struct err *e);
 bool copier_does(const struct op *op);
