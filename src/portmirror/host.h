@@ -65,7 +65,7 @@ int host_look_at_copiers(const char *house, struct host *host, struct ifindexes 
 			 struct err *e);
 /* Adds the devices, still there, where a link of ours was before and is no longer. */
 int host_lost_links(const struct pins *before, const struct pins *now, const struct nl_links *links,
-		    struct ifindexes *lost);
+		    struct ifindexes *lost, struct err *e);
 void host_free(struct host *host); /* also for cleanup() */
 
 /* The qdiscs or filters of one device: the first in *items, their number returned. */

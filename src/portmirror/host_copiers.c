@@ -135,20 +135,18 @@ static void look_at_order(struct pins *pins)
 }
 
 int host_lost_links(const struct pins *before, const struct pins *now, const struct nl_links *links,
-		    struct ifindexes *lost)
+		    struct ifindexes *lost, struct err *e)
 {
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < before->count; i++) {
+	for (size_t i = 0; i < before->count; i++) {
 		const struct pin *had = &before->items[i], *has;
 
 		if (had->kind != PIN_LINK || !nl_link_by_index(links, had->ifindex))
 			continue;
 		has = pins_find(now, had->session, had->name);
-		if (!has || has->ifindex != had->ifindex)
-			r = ifindexes_add(lost, had->ifindex);
+		if ((!has || has->ifindex != had->ifindex) && ifindexes_add(lost, had->ifindex) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
 	}
-	return r;
+	return 0;
 }
 
 int host_look_at_copiers(const char *house, struct host *host, struct ifindexes *lost,
@@ -173,8 +171,8 @@ int host_look_at_copiers(const char *house, struct host *host, struct ifindexes 
 		if (strcmp(found.pins.items[i].name, state) == 0)
 			r = add_inliner(house, found.pins.items[i].session, &found, e);
 	look_at_order(&found.pins);
-	if (r == 0 && lost && host_lost_links(&host->pins, &found.pins, &host->links, lost) < 0)
-		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0 && lost)
+		r = host_lost_links(&host->pins, &found.pins, &host->links, lost, e);
 	if (r < 0) {
 		host_free_copiers(&found);
 		return r;

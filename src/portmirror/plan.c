@@ -375,14 +375,12 @@ static void plan_ports(struct work *w)
 
 	for (size_t i = 0; i < w->in->host->links.count; i++) {
 		const struct nl_link *link = &w->in->host->links.items[i];
-		int ifindex = link->index;
-		size_t first;
+		size_t first = at;
 
-		while (at < w->nwants && w->wants[at].ifindex < ifindex)
+		/* Both in the order of their indices, and what is wanted is wanted of a link. */
+		while (at < w->nwants && w->wants[at].ifindex <= link->index)
 			at++;
-		for (first = at; at < w->nwants && w->wants[at].ifindex == ifindex;)
-			at++;
-		if (at > first || concerns_us(w, ifindex))
+		if (at > first || concerns_us(w, link->index))
 			plan_port(w, link, w->wants + first, at - first);
 	}
 }

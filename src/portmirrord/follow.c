@@ -147,7 +147,7 @@ static int all_anew(struct follow *f, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = host_lost_links(&host->pins, &fresh.pins, &fresh.links, &f->wiped);
+	r = host_lost_links(&host->pins, &fresh.pins, &fresh.links, &f->wiped, e);
 	fresh.vms = host->vms;
 	host->vms = (struct vms){0};
 	host_free(host);
