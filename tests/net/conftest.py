@@ -26,6 +26,7 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'lab(…): the arguments of the Lab that the test gets')
     config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
                                        'sanitizers too')
+    config.addinivalue_line('markers', 'sanitized: runs with the sanitizers only')
     config.addinivalue_line('markers', 'long: takes minutes; runs only where -m names it')
 
 

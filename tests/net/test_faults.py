@@ -475,6 +475,7 @@ class Start:
         assert not wrong, f'{len(wrong)} went wrong:\n' + '\n'.join(wrong)
 
 
+@pytest.mark.sanitized
 @pytest.mark.engine('tc')
 def test_each_place_of_portmirrords_start(lab, pm, tmp_path):
     start = Start(lab, pm, tmp_path)

@@ -395,6 +395,27 @@ static void test_filter(void **state)
 	assert_verdict(&plan, PROOF_WHOLE);
 }
 
+/* As a ring gets a frame that is larger than its blocks. */
+static void test_seen_in_part(void **state)
+{
+	static const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_IMM, 60),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct plan plan = plan_of(DIRECTION_SENT, send_two_kinds);
+	const struct proof_counts *c;
+
+	(void)state;
+	mirror();
+	plan.request.code = code;
+	plan.request.ncode = sizeof(code) / sizeof(code[0]);
+	plan.request.progress = send_unseen;
+	c = run(&plan);
+	assert_int_equal(plan.result.sources[0].unseen, 20);
+	assert_int_equal(c->expected, 0);
+	assert_verdict(&plan, PROOF_BLIND);
+}
+
 static bool wait_for_end(double share, const struct proof_counts *settled, void *data)
 {
 	(void)share;
@@ -643,6 +664,7 @@ int main(void)
 		TEST(test_tag_lost),
 		TEST(test_tag_kept),
 		TEST(test_filter),
+		TEST(test_seen_in_part),
 		TEST(test_probes),
 		TEST(test_super_frames_whole),
 		TEST(test_super_frames_cut_at_destination),
