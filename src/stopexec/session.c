@@ -326,6 +326,19 @@ static bool is_helpless(const struct session *s, pid_t pid)
 	return true;
 }
 
+/* False: it could not be told to. */
+static bool go_on(const struct subject *p)
+{
+	struct proc_status status;
+
+	if (proc_status(p->stop.pid, &status) == 0 &&
+	    (is_past(p) || (status.tracer != 0 && status.tracer != p->stop.tracer)))
+		return true;
+	if (p->pidfd < 0)
+		return kill(p->stop.pid, SIGCONT) == 0;
+	return pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) == 0;
+}
+
 /* Until somebody traces it, or it is to go on. The guardians look after the time. */
 static enum outcome hold(struct session *s, const struct subject *p)
 {
@@ -357,9 +370,13 @@ static enum outcome hold(struct session *s, const struct subject *p)
 			return OUTCOME_CONTINUED;
 		if ((polls[1].revents & (POLLHUP | POLLERR)) != 0)
 			polls[1].fd = -1;
-		/* Somebody let it go on: a guardian in time, or "stopexec cont". */
+		/* Somebody let it go on: a guardian in time, or "stopexec cont". (But whoever has
+		 * traced it all along stops it again and again, and may be about to hand on our
+		 * stop: after a SIGCONT that can't happen any more.) */
 		if ((status.state != 'T' && status.state != 't') || is_past(p)) {
 			note_timeout(s, pid, deadline);
+			if (p->stop.tracer != 0)
+				(void)go_on(p);
 			return OUTCOME_RUNS;
 		}
 		if (session_ended(s) || is_helpless(s, pid))
@@ -432,19 +449,6 @@ static enum outcome assist(struct session *s, const struct subject *p)
 		return outcome;
 	}
 	return poll(&end, 1, 0) > 0 ? OUTCOME_GONE : OUTCOME_CONTINUED;
-}
-
-/* False: it could not be told to. */
-static bool go_on(const struct subject *p)
-{
-	struct proc_status status;
-
-	if (proc_status(p->stop.pid, &status) == 0 &&
-	    (is_past(p) || (status.tracer != 0 && status.tracer != p->stop.tracer)))
-		return true;
-	if (p->pidfd < 0)
-		return kill(p->stop.pid, SIGCONT) == 0;
-	return pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) == 0;
 }
 
 static enum outcome work_on(struct session *s, const struct subject *p, const char *where)

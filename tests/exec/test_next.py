@@ -495,6 +495,20 @@ def test_tells_that_a_tracer_took_the_privileges(world, armed, folder):
     assert 'NOT given: it was traced by a process without CAP_SYS_PTRACE\n' in tool.said
 
 
+def test_a_slow_tracer_hands_the_stop_on_late(world, armed, folder):
+    """Where strace hardly gets any time, the program seems to run before it is stopped for good."""
+    program, idle = armed('glibc', 'suid'), ('taskset', '-c', '0', 'chrt', '-i', '0')
+    tool = world.next('--timeout', 1, program)
+    with subprocess.Popen(['taskset', '-c', '0', 'sh', '-c', 'while :; do :; done']) as hog:
+        try:
+            started = world.start(*idle, 'strace', '-o', '/dev/null', program)
+            until(lambda: tool.popen.poll() is not None, 60, 'the end of stopexec')
+        finally:
+            hog.kill()
+    assert started.communicate(timeout=30)[0].startswith(f'uid {USER} ') and started.returncode == 7
+    assert 'NOT given: it was traced by a process without CAP_SYS_PTRACE\n' in tool.said
+
+
 def test_nothing_is_left_marked(world, armed):
     """As the kernel tells it: fanotify groups with marks, of whoever has such a descriptor."""
     def marks():
