@@ -676,13 +676,15 @@ def test_what_it_tells_systemd(lab, pm, daemon, systemd):
 
 @pytest.mark.engine('tc')  # the engine bpf's are pinned
 @pytest.mark.lab(machines=3)
-def test_programs_outlive_a_restart_in_the_store(lab, pm, daemon, systemd):
+def test_programs_outlive_a_restart_in_the_store(lab, pm, daemon, systemd, wait_until):
     """With the descriptors that systemd kept, a new process without CAP_SYS_ADMIN has nothing to
     do."""
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
     running = daemon(*FEW, NOTIFY_SOCKET=str(systemd.path))
     systemd.wait_for('READY')
     running.kill()
+    # The kernel lets go of the action a moment after its filters were replaced.
+    wait_until(lambda: re.search(r'\bbind 6\n', lab.host.state()['action']))
     state = lab.host.state()
     assert len(systemd.stored) == 3  # a program each way, their map
     names = list(systemd.stored)
