@@ -176,10 +176,20 @@ def mirror(lab, pm, folder, verb):
     return Trial(lab, pm, folder, [*MIRROR, *engine], verb)
 
 
+# (In one of the two builds is enough for what takes so long.)
+@pytest.mark.sanitized
 @pytest.mark.lab(machines=3)
-@pytest.mark.engine('tc', 'bpf', 'clsact')
+@pytest.mark.engine('tc')
 @pytest.mark.parametrize('verb', VERBS)
-def test_each_place_of_a_mirror(lab, pm, tmp_path, tried, verb):
+def test_each_place_of_a_mirror_by_tc(lab, pm, tmp_path, tried, verb):
+    mirror(lab, pm, tmp_path, verb).sweep_places(tried)
+
+
+@pytest.mark.ordinary
+@pytest.mark.lab(machines=3)
+@pytest.mark.engine('bpf', 'clsact')
+@pytest.mark.parametrize('verb', VERBS)
+def test_each_place_of_a_mirror_by_bpf(lab, pm, tmp_path, tried, verb):
     mirror(lab, pm, tmp_path, verb).sweep_places(tried)
 
 
@@ -211,6 +221,7 @@ def inline(lab, pm, folder, verb):
     return Trial(lab, pm, folder, INLINE, verb)
 
 
+@pytest.mark.sanitized
 @pytest.mark.engine('bpf')
 @pytest.mark.parametrize('verb', VERBS)
 def test_each_place_of_an_inline_session(lab, pm, tmp_path, tried, verb):
@@ -266,6 +277,7 @@ class Reading:
         self.sweep(self.faults.one_for_each_place([kind for kind in STEPS if kind not in but], tried))
 
 
+@pytest.mark.sanitized
 @pytest.mark.engine('tc')
 @pytest.mark.lab(machines=3)
 @pytest.mark.parametrize('each_path', [False, pytest.param(True, marks=pytest.mark.long)])
@@ -363,6 +375,7 @@ def interrupt(pid):
         os.kill(pid, signal.SIGINT)
 
 
+@pytest.mark.sanitized
 @pytest.mark.engine('tc')
 @pytest.mark.parametrize('lines, verb', [(2, ['stats', '--watch=0.1', '--json']), (3, ['stats', '--watch=0.1']),
                                          (1, ['events', '--watch', '--json']), (1, ['events', '--watch'])])

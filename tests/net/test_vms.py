@@ -131,6 +131,7 @@ def test_a_destination_with_two_cards_is_refused(pm, vm):
     assert pm.json('show', 'mirror')['destination'] == 'tap1'
 
 
+@pytest.mark.sanitized
 @pytest.mark.engine('tc')
 def test_a_failure_at_each_place(lab, pm, vm, tmp_path):
     """What can't be read of a process is left out: it may end at any time, or not let us look."""
