@@ -98,12 +98,11 @@ int cgroup_find(const char *path, struct cgroup *cgroup, struct err *e)
 bool cgroup_holds_self(const struct cgroup *cgroup)
 {
 	char *text cleanup(free_at) = NULL;
-	char *own;
+	char *own = NULL;
 	size_t len;
 
-	if (file_read("/proc/self/cgroup", SELF_MOST, &text, &len, NULL) < 0)
-		return false;
-	own = strstr(text, "0::/");
+	if (file_read("/proc/self/cgroup", SELF_MOST, &text, &len, NULL) == 0)
+		own = strstr(text, "0::/");
 	if (own == NULL)
 		return false;
 	own += strlen("0::");

@@ -113,9 +113,9 @@ static int release(struct trace *t, struct family *family, struct follow *f)
 		f->ended = true;
 		f->status = t->ended;
 	}
-	if (event == TRACE_FORK && take_offspring(family, t->pid) < 0)
-		return -ENOMEM;
 	part(family, t->pid);
+	if (event == TRACE_FORK)
+		(void)take_offspring(family, t->pid); /* there is room where it was */
 	if (event >= 0 && event != TRACE_GONE &&
 	    ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) < 0 && errno != ESRCH)
 		return -errno;

@@ -134,24 +134,18 @@ static int hold(struct watch *w, const struct message *message, int pidfd)
 
 static void obey_for(struct watch *w, size_t n, const struct message *message)
 {
-	switch (message->order) {
-	case ORDER_TRACED:
-		w->held[n].is.stop.tracer = message->stop.tracer;
-		break;
-	case ORDER_TRACES:
-		w->held[n].traces = message->traces;
-		break;
-	case ORDER_RELEASE:
-		drop(w, n);
-		break;
-	case ORDER_LEAVE:
-		w->held[n].left = true;
-		w->held[n].recorded = message->recorded;
-		break;
-	case ORDER_HOLD:
-	case ORDER_DRAIN:
-		break;
+	struct held *held = &w->held[n];
+
+	if (message->order == ORDER_TRACED)
+		held->is.stop.tracer = message->stop.tracer;
+	if (message->order == ORDER_TRACES)
+		held->traces = message->traces;
+	if (message->order == ORDER_LEAVE) {
+		held->left = true;
+		held->recorded = message->recorded;
 	}
+	if (message->order == ORDER_RELEASE)
+		drop(w, n);
 }
 
 /* Takes the descriptors. */

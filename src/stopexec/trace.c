@@ -68,10 +68,8 @@ static enum trace_event event_of(struct trace *t, int status)
 		return TRACE_EXEC;
 	if (what == PTRACE_EVENT_STOP)
 		return signal == SIGTRAP ? TRACE_NOTE : TRACE_HELD;
-	if (what == PTRACE_EVENT_FORK || what == PTRACE_EVENT_VFORK || what == PTRACE_EVENT_CLONE)
+	if (what != 0) /* no other is asked for */
 		return TRACE_FORK;
-	if (what != 0)
-		return TRACE_NOTE;
 	t->signal = signal;
 	return signal == SIGTRAP ? TRACE_TRAP : TRACE_SIGNAL;
 }
