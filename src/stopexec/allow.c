@@ -40,18 +40,14 @@ static bool next_word(struct cursor *line, const char **word, size_t *len)
 	uint8_t c;
 
 	*len = 0;
-	while (cursor_left(line) > 0) {
-		const uint8_t *at = line->at;
-
-		if (!cursor_u8(line, &c))
-			break;
+	while (cursor_u8(line, &c)) {
 		if (memchr(blanks, c, sizeof(blanks) - 1) != NULL) {
 			if (*len > 0)
 				return true;
 			continue;
 		}
 		if (*len == 0)
-			*word = (const char *)at;
+			*word = (const char *)line->at - 1;
 		++*len;
 	}
 	return *len > 0;
@@ -84,24 +80,40 @@ bool allow_says(const char *text, size_t len, const struct allow_user *user, con
 	return false;
 }
 
-/* The names of the real user's groups: those that the caller has, not those of the database. */
-static int find_groups(char ***names, size_t *count)
+void allow_groups_free(char **names, size_t count)
+{
+	for (size_t i = 0; names != NULL && i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+int allow_groups(char ***names, size_t *count)
 {
 	gid_t *ids cleanup(free_at) = calloc(NGROUPS_MAX + 1, sizeof(*ids));
 	char **list = calloc(NGROUPS_MAX + 1, sizeof(*list));
 	int n = ids != NULL && list != NULL ? getgroups(NGROUPS_MAX, ids) : -1;
+	int result = n < 0 ? -errno : 0;
+	size_t named = 0;
 
-	*count = 0;
-	*names = list;
-	if (n < 0)
-		return -ENOMEM;
-	ids[n++] = getgid();
-	for (int i = 0; i < n; i++) {
+	if (n >= 0)
+		ids[n++] = getgid();
+	for (int i = 0; i < n && result == 0; i++) {
 		const struct group *group = getgrgid(ids[i]);
 
-		if (group != NULL && (list[*count] = strdup(group->gr_name)) != NULL)
-			++*count;
+		if (group == NULL)
+			continue;
+		list[named] = strdup(group->gr_name);
+		if (list[named] == NULL)
+			result = -ENOMEM;
+		else
+			named++;
 	}
+	if (result < 0) {
+		allow_groups_free(list, named);
+		return result;
+	}
+	*names = list;
+	*count = named;
 	return 0;
 }
 
@@ -123,20 +135,22 @@ int allow_check(const char *program, struct err *e)
 {
 	const struct passwd *entry = getpwuid(getuid());
 	char *text cleanup(free_at) = NULL;
-	char **groups cleanup(free_at) = NULL;
+	char **groups = NULL;
 	size_t len = 0, ngroups = 0;
 	bool allowed = false;
 	int result = read_trusted(&text, &len, e);
 
 	if (result < 0)
 		return result;
-	if (entry != NULL && find_groups(&groups, &ngroups) == 0) {
+	result = allow_groups(&groups, &ngroups);
+	if (result < 0)
+		return err_sys(e, result, "Your groups can't be found");
+	if (entry != NULL) {
 		struct allow_user user = {entry->pw_name, (const char *const *)groups, ngroups};
 
 		allowed = allow_says(text, len, &user, program);
 	}
-	for (size_t i = 0; i < ngroups; i++)
-		free(groups[i]);
+	allow_groups_free(groups, ngroups);
 	if (!allowed)
 		return err_set(e, -EPERM, "You may not stop %s: no line of " ALLOW_FILE " says so",
 			       program);

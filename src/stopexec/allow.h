@@ -26,6 +26,10 @@ struct allow_user {
 /* Does a line of the text name this user for this program (an absolute path)? Pure. */
 bool allow_says(const char *text, size_t len, const struct allow_user *user, const char *program);
 
+/* The names of the real user's groups: those that the caller has, not those of the database. */
+int allow_groups(char ***names, size_t *count);
+void allow_groups_free(char **names, size_t count);
+
 /*
  * May the real user stop this program? 0; -EPERM: no, or the file can't be trusted (it must be
  * root's, and writable by nobody else).

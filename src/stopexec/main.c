@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -145,7 +147,10 @@ int main(int argc, char **argv)
 	uid_t uid = getuid();
 
 	fill_standard_streams();
-	if (uid != geteuid() && !may_be_lent(argc, argv) && setresuid(uid, uid, uid) < 0)
+	if (uid != geteuid() && !may_be_lent(argc, argv) && setresuid(uid, uid, uid) < 0) {
+		fprintf(stderr, "stopexec: The rights of the caller can't be taken: %s\n",
+			strerror(errno));
 		return EXIT_FAILED;
+	}
 	return cli_main(&program, argc, argv, NULL);
 }

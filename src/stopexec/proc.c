@@ -75,7 +75,9 @@ static bool pid_of(const char *at, const char *end, pid_t *pid)
 }
 
 /* The keys that must all be there, one bit each. */
-enum key { STATE, TGID, PPID, TRACER, UID, GID, PERMITTED, EFFECTIVE, BOUNDING, NO_NEW, KEYS };
+enum key { STATE, TGID, PPID, TRACER, UID, GID, PERMITTED, EFFECTIVE, BOUNDING, NO_NEW };
+
+enum { KEYS = NO_NEW + 1 };
 
 static bool take_value(enum key key, const char *at, const char *end, struct proc_status *s)
 {
@@ -103,14 +105,12 @@ static bool take_value(enum key key, const char *at, const char *end, struct pro
 	case BOUNDING:
 		return number(&at, end, 16, &s->bounding);
 	case NO_NEW:
-		if (!number(&at, end, 10, &n))
-			return false;
-		s->no_new_privs = n != 0;
-		return true;
-	case KEYS:
 		break;
 	}
-	return false;
+	if (!number(&at, end, 10, &n))
+		return false;
+	s->no_new_privs = n != 0;
+	return true;
 }
 
 bool proc_status_parse(const char *text, size_t len, struct proc_status *status)
@@ -396,6 +396,8 @@ int proc_auxv(pid_t pid, bool wide, uint64_t type, uint64_t *value)
 
 	if (result < 0)
 		return result;
+	if (len == 0) /* on older kernels: it has ended, but nobody has waited for it yet */
+		return -ESRCH;
 	return auxv_find(text, len, wide, type, value) ? 0 : -ENOENT;
 }
 

@@ -107,27 +107,28 @@ static int set_owned(struct environment *env, const char *name, const char *valu
  * sudo starts us with an environment of its own; the user's is the one that sudo itself was
  * started with. The program gets it as the user, so this gives nobody more than they have.
  */
-static bool take_from(pid_t sudo, struct environment *env)
+static int take_from(pid_t sudo, struct environment *env)
 {
 	char path[64];
 	size_t len;
+	int result;
 
 	snprintf(path, sizeof(path), "/proc/%d/environ", sudo);
-	if (file_read(path, ENVIRONMENT_MOST, &env->inherited, &len, NULL) < 0)
-		return false;
-	for (char *at = env->inherited; at < env->inherited + len; at += strlen(at) + 1)
-		if (strchr(at, '=') != NULL && set(env, at) < 0)
-			return false;
-	return env->count > 0;
+	result = file_read(path, ENVIRONMENT_MOST, &env->inherited, &len, NULL);
+	for (size_t at = 0; result == 0 && at < len; at += strlen(env->inherited + at) + 1)
+		if (strchr(env->inherited + at, '=') != NULL)
+			result = set(env, env->inherited + at);
+	return result == 0 && env->count == 0 ? -ENOENT : result;
 }
 
 /* sudo: the process of that name whose environment it is to be; 0: ours. */
 static int make_environment(const struct cli_call *call, const struct user *user, pid_t sudo,
 			    struct environment *env)
 {
-	int result = 0;
+	int result = sudo != 0 ? take_from(sudo, env) : -ENOENT;
 
-	if (sudo == 0 || !take_from(sudo, env)) {
+	if (result < 0 && result != -ENOMEM) {
+		result = 0;
 		for (char **at = environ; *at != NULL && result == 0; at++)
 			result = set(env, *at);
 		if (result == 0 && user != NULL && user->name[0] != '\0')

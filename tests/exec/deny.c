@@ -21,6 +21,7 @@ struct call {
 
 static const struct call calls[] = {{"bpf", SYS_bpf, -1, 0},
 				    {"bpf_attach", SYS_bpf, 0, BPF_RAW_TRACEPOINT_OPEN},
+				    {"become_user", SYS_setresuid, 0, 61001},
 				    {"bpf_load", SYS_bpf, 0, BPF_PROG_LOAD},
 				    {"fanotify_init", SYS_fanotify_init, -1, 0},
 				    {"fanotify_mark", SYS_fanotify_mark, -1, 0},

@@ -105,6 +105,14 @@ def test_where_rights_cannot_be_changed(world, lent, armed, deny, call, sentence
     assert sentence in done.stdout and done.stdout.count('stopexec: ') == 1 and 'DONE' not in done.stdout, done.stdout
 
 
+def test_where_rights_cannot_be_given_up(world, lent, armed, deny):
+    """What is for no caller's rights is not done with root's."""
+    script = (f'{deny} become_user EPERM /usr/sbin/chroot --userspec={USER}:{USER} / $X preload status || exit 0\n'
+              'echo DONE')
+    done = private(world, lent, armed('glibc', 'suid'), script)
+    assert done.stdout == "stopexec: The rights of the caller can't be taken: Operation not permitted\n", done.stdout
+
+
 def test_bpf_is_not_lent(world, lent, armed):
     script = 'echo "tester $P" > $ALLOW; user $X next --by bpf $P && echo DONE; exit 0'
     done = private(world, lent, armed('glibc', 'suid'), script)

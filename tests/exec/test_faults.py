@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, Process, World, until
+from conftest import BUILD, USER, Process, World, until
 
 LIBRARY = BUILD / 'tests/preload/fail_at.so'
 MOST = 12  # of the calls of one function by one process; those behind are like the ones before,
@@ -241,12 +241,13 @@ def test_what_lacks_memory(folder, programs, words, call, sentence):
     trial.world.close()
 
 
-def test_a_user_without_memory_for_the_environment(folder, programs):
+@pytest.mark.parametrize('words', [['--user', 'daemon'], ['--env', 'OF=its own']], ids=' '.join)
+def test_no_memory_for_the_environment(folder, programs, words):
     """Which has more variables then; each allocation for them fails once."""
     said = []
     while not said or 'There is no program' not in said[-1]:
         trial = Trial(folder, None, programs.queue[0].with_suffix('.log'), f'0 alloc {len(said) + 1} {errno.ENOMEM}')
-        trial.stopexec('run', '--user', 'daemon', '/nobody')
+        trial.stopexec('run', *words, '/nobody')
         assert not trial.judge()
         said.append(trial.tool.said)
         trial.world.close()
@@ -288,6 +289,18 @@ def test_a_catcher_that_fails(folder, programs, fails):
 def test_a_guardian_that_fails(folder, programs, fails):
     """What is stopped goes on, whether the guardian knows of it or not."""
     assert 'as a guardian failed: Cannot allocate memory' in lets_go(folder, programs, f'0.1.1 {fails}')
+
+
+def test_a_guardian_without_memory_for_more(folder, programs):
+    """There is room for eight at first: the ninth goes on, as do the others."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0.1.1 alloc 4 {errno.ENOMEM}')
+    trial.stopexec('next', '--count', 20, program)
+    until(lambda: trial.watches() or trial.ended, what='the watch')
+    started = [trial.world.start(program) for _ in range(9)]
+    assert [one.wait(15) for one in started] == [7] * 9
+    assert not trial.judge() and 'as a guardian failed: Cannot allocate memory' in trial.tool.said
+    trial.world.close()
 
 
 def test_a_guardian_that_fails_when_stopexec_has_ended(folder, programs):
@@ -359,3 +372,53 @@ def test_somebody_undoes_the_stop(folder, programs):
     assert not trial.judge() and 'was not stopped in time' in trial.tool.said
     assert Process(pid).state == 'gone'
     trial.world.close()
+
+
+def test_a_process_that_cannot_be_looked_at_any_more(folder, programs):
+    """While it is held, which takes so many looks: it is not kept from going on."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 openat 60+ {errno.EMFILE}')
+    trial.stopexec('run', program)
+    assert trial.tool.wait() == 7
+    assert f"Process {trial.stopped.pid} goes on: it can't be looked at: Too many open files" in trial.tool.said
+    trial.world.close()
+
+
+@pytest.mark.parametrize('reaped', [True, False])
+def test_the_program_is_killed_before_it_is_presented(folder, programs, reaped):
+    """By next, or by run, whose child it is: there is nothing to be shown, and nothing wrong."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 pidfd_open {4 if reaped else 5} -500')
+    if reaped:
+        trial.stopexec('next', program)
+        until(trial.watches, what='the watch')
+        started = trial.world.start(program)
+        until(trial.calls, what='what is late')
+        started.kill()
+        started.wait()
+        assert trial.tool.wait() == 0, trial.tool.said
+    else:
+        trial.stopexec('run', program)
+        until(trial.calls, what='what is late')
+        os.kill(next(pid for pid in trial.world.mine() if Process(pid).program == str(program)), signal.SIGKILL)
+        assert trial.tool.wait() == 128 + signal.SIGKILL, trial.tool.said
+    assert 'is stopped at' not in trial.tool.said and ' goes on' not in trial.tool.said
+    trial.world.close()
+
+
+def test_no_memory_for_the_callers_environment(folder, programs):
+    """Through sudo: each allocation for it fails once. The program never gets a part of it."""
+    sudo, log, said = folder / 'sudo', programs.queue[0].with_suffix('.log'), ''
+    shutil.copy('/bin/dash', sudo)
+    for number in range(1, 50):
+        environment = f'SUDO_UID={USER} PATH=/usr/bin FAIL_AT="0 alloc {number} {errno.ENOMEM}" FAIL_LOG={log}'
+        done = subprocess.run([sudo, '-c', f'env -i {environment} LD_PRELOAD={LIBRARY} {World(folder).program} '
+                               'run --timeout 1 env; true'],
+                              env={'CALLER': 'me', 'LAST': 'of all'}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, start_new_session=True, timeout=20, check=False)
+        assert not done.stdout or ('CALLER=me' in done.stdout) == ('LAST=of all' in done.stdout)
+        assert 'CALLER=me' not in done.stdout or 'SUDO_UID' not in done.stdout
+        said += done.stderr
+        if "can't be looked for" in said:
+            break
+    assert said.count('There is no memory for the environment') >= 2

@@ -49,6 +49,19 @@ static void test_status(void **state)
 		if (!proc_status_parse(status_text, len, &cut))
 			assert_int_equal(cut.tgid, 42);
 	}
+	for (const char *at = status_text; at != NULL; at = strchr(at + 1, '\n')) {
+		const char *value = strchr(at + 1, '\t');
+		char text[sizeof(status_text)];
+
+		if (value == NULL)
+			break;
+		memcpy(text, status_text, sizeof(text));
+		text[value - status_text + 1] = '?';
+		if (strncmp(at, "\nState", 6) != 0 && strncmp(at, "\nSeccomp", 8) != 0 &&
+		    at != status_text)
+			assert_false(proc_status_parse(text, sizeof(text) - 1, &status));
+	}
+	assert_int_equal(status.tgid, 123);
 	assert_false(proc_status_parse("", 0, &status));
 	assert_false(proc_status_parse("Uid:\tx\n", 7, &status));
 }
@@ -65,7 +78,8 @@ static void test_inherited(void **state)
 	for (size_t len = 0; len < strlen("Name:\tx\nUmask:\t0027\nGroups:"); len++)
 		assert_int_equal(proc_inherited_parse(text, len, &groups, &count, &mask), -EPROTO);
 	assert_true(groups == NULL && count == 9 && mask == 9);
-	assert_int_equal(proc_inherited_parse(text, sizeof(text) - 1, &groups, &count, &mask), 0);
+	assert_int_equal(
+		scarce(proc_inherited_parse(text, sizeof(text) - 1, &groups, &count, &mask)), 0);
 	assert_true(count == 3 && groups[0] == 29 && groups[1] == 44 && groups[2] == 1001);
 	assert_int_equal(mask, 027);
 	free(groups);
@@ -133,6 +147,7 @@ static void test_mapping(void **state)
 {
 	static const char line[] = "55d8a0000000-55d8a0021000 r-xp 00002000 fe:00 1234567    "
 				   "             /usr/bin/with blank";
+	char far[5000] = "1000-2000 rw-p 00000000 00:00 1 /";
 	struct mapping m;
 
 	(void)state;
@@ -145,6 +160,9 @@ static void test_mapping(void **state)
 	assert_string_equal(m.path, "");
 	for (size_t len = 0; len < 48; len++)
 		assert_false(proc_mapping_parse(line, len, &m) && m.inode == 1234567);
+	memset(far + strlen(far), 'x', sizeof(far) - strlen(far) - 1);
+	assert_false(proc_mapping_parse(far, strlen(far), &m)); /* of a longer path than there is */
+	assert_true(proc_mapping_parse(far, 4000, &m));
 }
 
 static void test_capabilities(void **state)
@@ -215,6 +233,7 @@ static void test_record(void **state)
 	static const char *const bad[] = {"",	       "1",	      "1 2 3\n", "x 2 3 4\n",
 					  "0 2 3 4\n", "1 2 3 4 5\n", "1 2 3 4"};
 	struct record record = {.pid = 42};
+	char longest[300];
 
 	(void)state;
 	assert_int_equal(record_parse("12 99 1001 5000\n", 16, &record), 0);
@@ -222,6 +241,8 @@ static void test_record(void **state)
 		    record.deadline == 5000);
 	for (size_t i = 0; i < COUNT(bad); i++)
 		assert_int_equal(record_parse(bad[i], strlen(bad[i]), &record), -EPROTO);
+	memset(longest, '1', sizeof(longest));
+	assert_int_equal(record_parse(longest, sizeof(longest), &record), -EPROTO);
 	assert_int_equal(record.pid, 12);
 }
 
@@ -255,7 +276,7 @@ static void test_commands(void **state)
 
 static void test_json(void **state)
 {
-	static const struct report stopped = {
+	struct report stopped = {
 		.pid = 7,
 		.program = "/x/y",
 		.asked = {.set_gid = true, .gid = 5},
@@ -272,6 +293,12 @@ static void test_json(void **state)
 	assert_non_null(strstr(text.data, "\"tracer\": 9"));
 	assert_null(strstr(text.data, "setuid"));
 	assert_null(strstr(text.data, "counter"));
+	stopped.has_counter = true; /* in no file, as of a program that is made while it runs */
+	stopped.counter = 0x1234;
+	json_report(&text, &stopped, &hints);
+	assert_int_equal(buf_status(&text), 0);
+	assert_non_null(strstr(text.data, "\"counter\": \"0x1234\""));
+	assert_null(strstr(text.data, "counter_file"));
 }
 
 static void test_quote(void **state)
@@ -299,6 +326,35 @@ static void test_commands_without_memory(void **state)
 		debugger_line(DEBUGGER_GDB, &h, &line);
 		assert_int_equal(buf_status(&line), memory_refused() ? -ENOMEM : 0);
 	}
+}
+
+static void test_too_many_words(void **state)
+{
+	struct handover h = {.pid = 42};
+	const char *words[6] = {NULL};
+
+	(void)state;
+	for (size_t most = 1; most <= COUNT(words); most++) {
+		struct buf strings cleanup(buf_free) = {0};
+		int result = debugger_words(DEBUGGER_STRACE, &h, &strings, words, most);
+
+		assert_int_equal(result, most < 5 ? -ENOMEM : 0);
+		if (result == 0)
+			assert_true(strcmp(words[3], "42") == 0 && words[4] == NULL);
+	}
+}
+
+/* Without a group that could not be read, somebody would be refused without a reason. */
+static void test_own_groups(void **state)
+{
+	char **groups = NULL;
+	size_t count = 0;
+
+	(void)state;
+	assert_int_equal(scarce(allow_groups(&groups, &count)), 0);
+	for (size_t i = 0; i < count; i++)
+		assert_true(*groups[i] != '\0');
+	allow_groups_free(groups, count);
 }
 
 static void test_allow(void **state)
@@ -350,6 +406,8 @@ int main(void)
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_quote),
 		cmocka_unit_test(test_commands_without_memory),
+		cmocka_unit_test(test_too_many_words),
+		cmocka_unit_test(test_own_groups),
 		cmocka_unit_test(test_points),
 		cmocka_unit_test(test_allow),
 	};
