@@ -255,6 +255,15 @@ def test_control_group(world, group, program, shown):
     goes_on(world, tool, started)
 
 
+def test_a_control_group_mounted_elsewhere(world, group):
+    """How far below the first group it is can't be seen then: a part of all groups is mounted there alone."""
+    done = world.run('unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+                     'mount --bind "$0" /mnt && exec "$@"', group, world.program, 'next', '--cgroup', '/mnt', 'x',
+                     user=False)
+    assert done == ('stopexec: Where the control group /mnt stands can\'t be seen from here: '
+                    'Operation not supported\n', 1)
+
+
 def test_whatever_a_control_group_starts(world, group, program):
     tool = world.next('--cgroup', group, '--uid', USER)
     world.passes(tool, program)

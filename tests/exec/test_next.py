@@ -413,6 +413,28 @@ def test_a_replaced_file_is_watched_too(world, armed, folder, build):
     assert started.wait(10) == 7
 
 
+def test_a_replaced_file_is_watched_no_more(world, armed, folder, build):
+    """Who still has the old one may start it."""
+    program, old = folder / 'replaced-again', folder / 'replaced-old'
+    shutil.copy(build('glibc'), program)
+    os.link(program, old)
+    tool = world.next(program)
+    shutil.copy(build('glibc'), folder / 'new')
+    os.rename(folder / 'new', program)
+
+    def caught():
+        started = world.start(program)
+        until(lambda: started.poll() is not None or Process(started.pid).state == 'T')
+        return None if started.poll() is not None else started
+    tool.popen.send_signal(signal.SIGSTOP) # so that none is reported until the old one has run
+    started = until(caught, 5)
+    assert world.run(old)[1] == 7
+    tool.popen.send_signal(signal.SIGCONT)
+    assert tool.stopped().pid == started.pid
+    world.call('cont', started.pid)
+    assert started.wait(10) == 7
+
+
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
     (['next', '/etc'], 'is a folder'),
@@ -453,6 +475,7 @@ def test_gives_up_waiting(world):
     (['run'], 'PROGRAM'),
     (['cont'], 'PID'),
     (['cont', 'x'], 'no process'),
+    (['attach', 'x'], '"x" is no process'),
     (['nxt', 'true'], 'nxt'),
 ])
 def test_a_wrong_command_line(world, words, sentence):

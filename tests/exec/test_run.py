@@ -251,6 +251,11 @@ def test_one_clear_sentence(world, words, sentence):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_wrong_number_of_execs(world):
+    done = world.call('run', '--exec', '0', 'true')
+    assert done.returncode == 2 and '--exec' in done.stderr
+
+
 def test_script_without_interpreter(world, folder):
     script = folder / 'plain-text'
     script.write_text('echo hello\n')

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +18,16 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "calls/calls.h"
 #include "memory/memory.h"
 #include "stopexec/catch.h"
+#include "stopexec/catch_loop.h"
+#include "stopexec/catch_maps.h"
 #include "stopexec/catch_program.h"
+#include "stopexec/proc.h"
+#include "stopexec/trace.h"
+
+enum { LONG = 10000 }; /* ms */
 
 static void test_names(void **state)
 {
@@ -110,6 +119,107 @@ static void test_one_that_does_not_stop(void **state)
 	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, &e), -ESRCH);
 }
 
+static void await_state(pid_t pid, char state)
+{
+	struct proc_status status = {0};
+
+	for (int64_t end = now_ms() + LONG; status.state != state; usleep(100)) {
+		assert_int_equal(proc_status(pid, &status), 0);
+		assert_true(now_ms() < end);
+	}
+}
+
+static void await_sleep(pid_t pid)
+{
+	char program[4096] = "";
+
+	for (int64_t end = now_ms() + LONG; strstr(program, "test-") != NULL || *program == '\0';) {
+		assert_int_equal(proc_program(pid, program), 0);
+		assert_true(now_ms() < end);
+		usleep(100);
+	}
+}
+
+/* By the dynamic loader: only its words tell what it runs. Who can't be looked at goes on. */
+static void test_one_that_the_loader_runs(void **state)
+{
+	static const char *const names[] = {"60"};
+	struct catch_rule rule = {.by = CATCH_BPF, .names = names, .nnames = 1};
+	struct caught caught = {.loader = true};
+	struct guardian nobody = {{-1, -1}};
+	pid_t pid = fork();
+	struct err e = {0};
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		raise(SIGSTOP);
+		execl("/bin/sleep", "ld.so", "60", NULL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	kill(pid, SIGCONT);
+	caught.stop.pid = pid;
+	await_sleep(pid);
+	for (unsigned nth = 1; call_refuse(&nth, EIO);) {
+		int result;
+
+		kill(pid, SIGSTOP);
+		result = catch_settle(&caught, &rule, &nobody, now_ms() + LONG, &e);
+		if (call_refused() == NULL) {
+			assert_int_equal(result, 0);
+			await_state(pid, 'T');
+		} else if (result < 0) {
+			await_state(pid, 'S');
+		}
+	}
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+/* Of a PID namespace that we can't see, and init. */
+static void test_who_is_spared(void **state)
+{
+	struct catch_loop l = {.spared = {42}, .nspared = 1};
+
+	(void)state;
+	assert_true(catch_spares(&l, 0));
+	assert_true(catch_spares(&l, 1));
+	assert_true(catch_spares(&l, 42));
+	assert_false(catch_spares(&l, 2));
+}
+
+/* The first map can be had, the second can't. */
+static int made;
+
+int __wrap_bpf_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value,
+			  uint32_t most, const void *options);
+int __wrap_bpf_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value,
+			  uint32_t most, const void *options)
+{
+	(void)name;
+	(void)key;
+	(void)value;
+	(void)most;
+	(void)options;
+	if (type == BPF_MAP_TYPE_RINGBUF)
+		return -EINVAL;
+	made = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return made;
+}
+
+static void test_a_kernel_without_ring_buffers(void **state)
+{
+	struct catch_maps maps = {7, 8};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(catch_maps_make(&maps, &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.text, "This kernel gives no BPF for it"));
+	assert_true(maps.control == 7 && maps.ring == 8);
+	assert_int_equal(fcntl(made, F_GETFD), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +227,9 @@ int main(void)
 		cmocka_unit_test(test_loader),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_one_that_does_not_stop),
+		cmocka_unit_test(test_one_that_the_loader_runs),
+		cmocka_unit_test(test_who_is_spared),
+		cmocka_unit_test(test_a_kernel_without_ring_buffers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,6 +151,9 @@ static void test_auxv(void **state)
 	assert_int_equal(value, 0x401000);
 	assert_true(auxv_find(narrow, sizeof(narrow), false, AT_ENTRY, &value));
 	assert_int_equal(value, 0x8048000);
+	assert_false(auxv_find(narrow, 2, false, AT_ENTRY, &value)); /* cut */
+	assert_false(auxv_find(narrow, 6, false, AT_ENTRY, &value));
+	assert_int_equal(value, 0x8048000);
 	assert_false(auxv_find(NULL, 0, true, AT_ENTRY, &value));
 }
 
@@ -182,6 +185,24 @@ static void test_scripts(void **state)
 	expect_interpreter("echo\n", NULL);
 	memset(longest + 3, 'x', sizeof(longest) - 4);
 	expect_interpreter(longest, NULL);
+}
+
+/* Tables of symbols that are to be behind the file's end. */
+static void test_symbols_nowhere(void **state)
+{
+	char *data cleanup(free_at) = NULL;
+	struct memory memory = own(&data);
+	struct elf_bytes bytes = bytes_of(&memory);
+	Elf64_Ehdr *header = (void *)data;
+	Elf64_Shdr *sections = (void *)(data + header->e_shoff);
+	struct elf_file elf;
+	uint64_t value;
+
+	(void)state;
+	for (int n = 0; n < header->e_shnum; n++)
+		sections[n].sh_offset = memory.len;
+	assert_int_equal(elf_read(&bytes, &elf), 0);
+	assert_int_equal(elf_symbol(&bytes, &elf, "main", &value), -ENOENT);
 }
 
 /* Tables of symbols whose names are to be in a section that is not there. */
@@ -241,6 +262,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_auxv),
 		cmocka_unit_test(test_scripts),
+		cmocka_unit_test(test_symbols_nowhere),
 		cmocka_unit_test(test_names_nowhere),
 		cmocka_unit_test(test_names_beyond_any_file),
 	};

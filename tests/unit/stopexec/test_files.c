@@ -24,6 +24,7 @@
 #include "calls/calls.h"
 #include "memory/memory.h"
 #include "stopexec/caller.h"
+#include "stopexec/cgroup.h"
 #include "stopexec/launch.h"
 #include "stopexec/preload.h"
 #include "stopexec/proc.h"
@@ -50,6 +51,10 @@ static void test_records(void **state)
 	assert_int_equal(records[0].pid, own.pid);
 	assert_int_equal(records[0].by, 7);
 	assert_int_equal(file_remove(path, &e), 0);
+	own.start++; /* of a former process of that number */
+	assert_int_equal(record_write(folder, &own, &e), 0);
+	assert_int_equal(record_read(folder, own.pid, records), -ENOENT);
+	assert_int_equal(records[0].start, own.start - 1);
 	record_remove(folder, own.pid);
 	assert_int_equal(rmdir(folder), 0);
 	assert_int_equal(record_all("/dev/null", &records, &count, &e), -ENOTDIR);
@@ -65,6 +70,7 @@ static void test_places_of_stop_so(void **state)
 	assert_int_equal(preload_check_folder("/dev/null", &e), -ENOTDIR);
 	assert_string_equal(e.text, "/dev/null is no folder");
 	assert_int_equal(preload_state("/dev/null", &seen, &e), -ENOTDIR);
+	assert_int_equal(preload_remove("/dev/null", &e), -ENOTDIR);
 	assert_int_equal(preload_check_group(UINT_MAX - 7, &e), -ENOENT);
 	assert_false(seen.there);
 }
@@ -146,6 +152,52 @@ static void test_a_caller_that_may_have_ended(void **state)
 	assert_int_equal(in_child(look_for_caller), 1);
 }
 
+/* Of sudo's environment, which it may have taken along to its end. */
+static void test_variables_of_the_caller(void **state)
+{
+	struct caller caller = {.sudo = INT_MAX};
+	char *value cleanup(free_at) = NULL;
+
+	(void)state;
+	assert_null(caller_variable(&caller, "PATH"));
+	caller.sudo = getpid();
+	assert_null(caller_variable(&caller, "NO_SUCH_VARIABLE"));
+	assert_null(caller_variable(&caller, "PAT"));
+	value = caller_variable(&caller, "PATH");
+	assert_string_equal(value, getenv("PATH"));
+}
+
+static void test_descent(void **state)
+{
+	(void)state;
+	assert_true(proc_descends(getpid(), getppid()));
+	assert_false(proc_descends(getpid(), INT_MAX));
+	assert_false(proc_descends(INT_MAX, getppid())); /* it has ended */
+}
+
+static void test_control_groups(void **state)
+{
+	char path[PATH_MAX + 1] = "/";
+	struct cgroup group = {.id = 42}, all = {0};
+	struct err e = {0};
+
+	(void)state;
+	memset(path + 1, 'x', sizeof(path) - 2);
+	assert_int_equal(cgroup_find(path, &group, &e), -ENAMETOOLONG);
+	assert_non_null(strstr(e.text, "There is no control group /xxx"));
+	assert_int_equal(group.id, 42);
+	if (cgroup_find("/", &all, &e) < 0)
+		skip(); /* none of version 2 is mounted */
+	for (unsigned nth = 1; call_refuse(&nth, EIO);) {
+		bool holds = cgroup_holds_self(&all);
+
+		if (call_refused() == NULL)
+			assert_true(holds);
+	}
+	call_refuse_next("openat64", EMFILE);
+	assert_false(cgroup_holds_self(&all));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +206,9 @@ int main(void)
 		cmocka_unit_test(test_a_program_that_cannot_be_looked_at),
 		cmocka_unit_test(test_a_user_without_memory),
 		cmocka_unit_test(test_a_caller_that_may_have_ended),
+		cmocka_unit_test(test_variables_of_the_caller),
+		cmocka_unit_test(test_descent),
+		cmocka_unit_test(test_control_groups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,10 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
+#include "calls/calls.h"
+#include "memory/memory.h"
+#include "stopexec/arch.h"
 #include "stopexec/follow.h"
 #include "stopexec/launch.h"
 #include "stopexec/point.h"
@@ -144,6 +148,25 @@ static void test_one_that_has_ended(void **state)
 	assert_non_null(strstr(e.text, "can't be traced: No such process"));
 }
 
+static void test_one_that_is_traced_already(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+	uint64_t value = 42;
+
+	(void)state;
+	assert_true(arch_first_argument(t.pid, false, &value) < 0); /* by nobody so far */
+	assert_true(arch_first_argument(t.pid, true, &value) < 0);
+	assert_int_equal(value, 42);
+	assert_int_equal(trace_seize(&t, &e), 0);
+	assert_int_equal(trace_seize(&t, &e), -EPERM);
+	assert_non_null(strstr(e.text, "somebody else traces it, or root is needed"));
+	t.deadline = now_ms();
+	assert_int_equal(trace_wait(&t), -ETIME);
+	open_gate();
+	assert_int_equal(end_of(t.pid), 7);
+}
+
 /* Its stop signal has come, but it has not stopped yet. */
 static void test_one_that_is_about_to_stop(void **state)
 {
@@ -172,6 +195,21 @@ static void test_one_that_is_killed_when_it_is_taken_over(void **state)
 	expect_nobody_left();
 }
 
+static void test_one_that_is_killed_when_it_goes_on(void **state)
+{
+	struct trace t = {.pid = child_behind_gate(), .deadline = now_ms() + LONG};
+	struct err e = {0};
+
+	(void)state;
+	stop(t.pid);
+	await_state(t.pid, 'T');
+	at = (typeof(at)){.request = PTRACE_CONT, .nth = 1, .behind = killed};
+	assert_int_equal(trace_seize_stopped(&t, &e), -ESRCH);
+	assert_non_null(strstr(e.text, "could not be traced any further: No such process"));
+	close(gate[1]);
+	expect_nobody_left();
+}
+
 /* It does not come back from its stop. */
 static void test_one_that_stays_away(void **state)
 {
@@ -188,6 +226,8 @@ static void test_one_that_stays_away(void **state)
 	assert_int_equal(end_of(t.pid), -SIGKILL);
 }
 
+static int64_t time_to_launch = LONG;
+
 static int launched(const char *const *words, const struct heritage *heritage, unsigned exec,
 		    struct trace *t, struct follow *f, struct err *e)
 {
@@ -201,7 +241,7 @@ static int launched(const char *const *words, const struct heritage *heritage, u
 			   .heritage = heritage,
 			   .exec = exec};
 
-	*t = (struct trace){.deadline = now_ms() + LONG};
+	*t = (struct trace){.deadline = now_ms() + time_to_launch};
 	return launch(&l, t, f, e);
 }
 
@@ -237,6 +277,66 @@ static void test_the_program_ends_at_the_wanted_exec(void **state)
 	expect_nobody_left();
 }
 
+/* Who started it can't be let go of, as it does not stop for that. */
+static void test_one_that_does_not_let_go_of_the_program(void **state)
+{
+	static const char *const words[] = {"/bin/sh", "-c", "/bin/true & wait", NULL};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	time_to_launch = 500;
+	at = (typeof(at)){.request = PTRACE_INTERRUPT, .nth = 1, .instead = true};
+	assert_int_equal(launched(words, NULL, 2, &t, &f, &e), -ETIME);
+	time_to_launch = LONG;
+	assert_non_null(strstr(e.text, "/bin/sh could not be followed to its start"));
+	killed(t.pid);
+	assert_true(waitpid(t.pid, NULL, __WALL) == t.pid);
+	expect_nobody_left();
+}
+
+static void kill_all_traced(pid_t pid)
+{
+	int status;
+
+	do
+		kill(pid, SIGKILL);
+	while ((pid = waitpid(-1, &status, __WALL)) > 0);
+}
+
+static void lack_memory(pid_t pid)
+{
+	unsigned next = 1;
+
+	(void)pid;
+	(void)memory_refuse(&next);
+}
+
+/* There is room for eight at first; they end with the one that starts them. */
+static void test_followed_without_memory_for_more(void **state)
+{
+	static const char script[] = "exec 2>/dev/null\n"
+				     "for i in 1 2 3 4 5 6 7 8 9; do\n"
+				     "	while kill -0 $$; do :; done &\n"
+				     "done";
+	static const char *const words[] = {"/bin/sh", "-c", script, NULL};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(launched(words, NULL, 2, &t, &f, &e), -ECHILD);
+	assert_string_equal(e.text, "/bin/sh ended after 1 of 2 execs");
+	/* what follows the exec, and eight forks */
+	at = (typeof(at)){.request = PTRACE_GETEVENTMSG, .nth = 9, .before = lack_memory};
+	assert_int_equal(launched(words, NULL, 2, &t, &f, &e), -ENOMEM);
+	assert_true(memory_refused());
+	assert_non_null(strstr(e.text, "/bin/sh could not be followed to its start"));
+	kill_all_traced(t.pid);
+	expect_nobody_left();
+}
+
 static void expect_end_before_main(bool behind)
 {
 	static const char *const words[] = {"/bin/true", NULL}; /* which is stripped */
@@ -262,6 +362,56 @@ static void test_one_that_is_killed_on_the_way_to_main(void **state)
 	expect_nobody_left();
 	expect_end_before_main(false);
 	assert_true(wait(NULL) > 0);
+}
+
+/* Neither where main is looked for, nor a function of a library. */
+static void test_one_that_is_killed_on_the_way_to_its_entry(void **state)
+{
+	static const char *const words[] = {"/bin/true", NULL};
+	const struct point points[] = {point_of("main"), point_of("no_such_function")};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(points); i++) {
+		assert_int_equal(launched(words, NULL, 1, &t, &f, &e), 0);
+		at = (typeof(at)){.request = PTRACE_CONT, .nth = 1, .behind = killed};
+		assert_int_equal(point_reach(&t, &points[i], &e), -ESRCH);
+		assert_non_null(strstr(e.text, "ended before it came to the stop point"));
+		expect_nobody_left();
+	}
+}
+
+static void lack_descriptors(pid_t pid)
+{
+	(void)pid;
+	call_refuse_next("open64", EMFILE);
+}
+
+/* A function is looked for in the libraries that can be looked at; main only in the program. */
+static void test_a_program_that_cannot_be_looked_at(void **state)
+{
+	static const char *const words[] = {"/bin/true", NULL};
+	const struct point points[] = {point_of("exit"), point_of("main")};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(launched(words, NULL, 1, &t, &f, &e), 0);
+	at = (typeof(at)){.request = PTRACE_CONT, .nth = 1, .behind = lack_descriptors};
+	assert_int_equal(point_reach(&t, &points[0], &e), 0);
+	assert_string_equal(call_refused(), "open64");
+	killed(t.pid);
+	assert_int_equal(waitpid(t.pid, NULL, __WALL), t.pid);
+	assert_int_equal(launched(words, NULL, 1, &t, &f, &e), 0);
+	call_refuse_next("fstat64", EIO);
+	assert_int_equal(point_reach(&t, &points[1], &e), -ENOENT);
+	assert_string_equal(call_refused(), "fstat64");
+	assert_non_null(strstr(e.text, "can't be found: the program is stripped"));
+	(void)kill(t.pid, SIGKILL);
+	(void)waitpid(t.pid, NULL, __WALL);
 }
 
 static void come_to_the_point(pid_t pid)
@@ -299,12 +449,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nobody_to_wait_for),
 		cmocka_unit_test(test_one_that_has_ended),
+		cmocka_unit_test(test_one_that_is_traced_already),
 		cmocka_unit_test(test_one_that_is_about_to_stop),
 		cmocka_unit_test(test_one_that_is_killed_when_it_is_taken_over),
+		cmocka_unit_test(test_one_that_is_killed_when_it_goes_on),
 		cmocka_unit_test(test_one_that_stays_away),
 		cmocka_unit_test(test_limits_that_the_kernel_refuses),
 		cmocka_unit_test(test_the_program_ends_at_the_wanted_exec),
+		cmocka_unit_test(test_one_that_does_not_let_go_of_the_program),
+		cmocka_unit_test(test_followed_without_memory_for_more),
+		cmocka_unit_test(test_one_that_is_killed_on_the_way_to_its_entry),
 		cmocka_unit_test(test_one_that_is_killed_on_the_way_to_main),
+		cmocka_unit_test(test_a_program_that_cannot_be_looked_at),
 		cmocka_unit_test(test_given_up_at_the_stop_point),
 	};
 	sigset_t child;
