@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "mail/imap.h"
 #include "mail/imap_line.h"
+#include "mail/imap_name.h"
 #include "mail/sasl.h"
 #include "memory/memory.h"
 
@@ -417,6 +418,7 @@ static void test_fetch(void **state)
 	     "A5 UID FETCH 1:* (BODY.PEEK[])\r\n");
 	says(&t,
 	     "* 1 FETCH (UID 4 BODY[] {2}\r\nxy)\r\n* 2 EXISTS\r\n"
+	     "* 1 FETCH (FLAGS (\\Seen) UID 4)\r\n" /* what another client did */
 	     "* 2 FETCH (BODY[] {0}\r\n UID 5)\r\nA5 OK done\r\n",
 	     "A6 EXAMINE \"a \\\"b\"\r\n");
 	happened(&t, "<x><y>| <>| ");
@@ -592,6 +594,139 @@ static void test_starttls(void **state)
 	end(&t);
 }
 
+/* Nothing that it says then is taken for an answer. */
+static void test_no_imap(void **state)
+{
+	static const char *const lines[] = {"\r\n",	  " OK done\r\n",	"A OK done\r\n",
+					    "A3x OK\r\n", "A1234567890 OK\r\n", "B3 OK done\r\n"};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(lines); k++) {
+		struct talk t = {0};
+
+		begin(&t, "LITERAL+");
+		give(&t, "INBOX", NULL);
+		pull_output(&t);
+		assert_int_equal(imap_input(t.i, lines[k], strlen(lines[k])), 0);
+		while (pump_once(&t))
+			;
+		assert_int_equal(t.code, -EPROTO);
+		assert_string_equal(t.e.text, "what the server says is not IMAP");
+		happened(&t, "");
+		end(&t);
+	}
+}
+
+/* Only digits between the braces at its end make it a literal. */
+static void test_braces_that_are_none(void **state)
+{
+	static const char *const lines[] = {"* OK {}\r\n", "* OK 12}\r\n", "* OK {x2}\r\n",
+					    "* OK {12+}\r\n"};
+	struct imap_line line;
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(lines); k++) {
+		assert_int_equal(imap_line_read(lines[k], strlen(lines[k]), &line),
+				 strlen(lines[k]));
+		assert_null(line.literal);
+	}
+	assert_int_equal(imap_line_read("* OK {2}\r\nxy\r\n", 14, &line), 14);
+	assert_memory_equal(line.literal, "xy", 2);
+}
+
+/* Sets that say no UID for a message: none is made up. */
+static void test_no_uid(void **state)
+{
+	static const struct {
+		const char *words;
+		size_t nth;
+	} cases[] = {{"[APPENDUID 9 8:7] ok", 0}, {"[APPENDUID 9 0] ok", 0},
+		     {"[APPENDUID 9 3,x] ok", 1}, {"[APPENDUID 9 3:4,7] ok", 3},
+		     {"[APPENDUID x 3] ok", 0},	  {"[APPENDUID 9] ok", 0}};
+	uint32_t validity, uid = 77;
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++)
+		assert_false(imap_append_uid(cases[k].words, strlen(cases[k].words), cases[k].nth,
+					     &validity, &uid));
+	assert_int_equal(uid, 77);
+}
+
+/* What is no modified UTF-7 stays as it is. */
+static void test_names_that_are_not_coded(void **state)
+{
+	static const char *const cases[][2] = {{"&AOQ-", "\xc3\xa4"},	     {"&A,Q-", "\xcf\xb4"},
+					       {"&A Q-", "&A Q-"},	     {"&A/Q-", "&A/Q-"},
+					       {"&\xc3\xa4-", "&\xc3\xa4-"}, {"&2AA-", "&2AA-"}};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct buf b cleanup(buf_free) = {0};
+
+		imap_name_read(cases[k][0], strlen(cases[k][0]), &b);
+		assert_string_equal(buf_text(&b), cases[k][1]);
+	}
+}
+
+/* A refusal that is only for now counts as such; a long one is cut. */
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *words;
+		int code;
+	} cases[] = {
+		{"[UNAVAILABLE] later", 451}, {"[limit] slowly", 451}, {"[OVERQUOTA] full", 554}};
+	struct buf line cleanup(buf_free) = {0};
+	struct smtp_told told = {0};
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+");
+	for (unsigned k = 0; k <= COUNT(cases); k++) {
+		give(&t, "INBOX", NULL);
+		imap_flush(t.i);
+		pull_output(&t);
+		buf_clear(&line);
+		buf_fmt(&line, "A%u NO ", k + 3);
+		if (k < COUNT(cases))
+			buf_str(&line, cases[k].words);
+		for (size_t n = 0; n < sizeof(told.reply.text) && k == COUNT(cases); n++)
+			buf_char(&line, n == 1 ? '\t' : 'x');
+		buf_str(&line, "\r\n");
+		assert_int_equal(imap_input(t.i, line.data, line.len), 0);
+		assert_int_equal(imap_next(t.i, &told, &t.e), SMTP_DONE);
+		assert_int_equal(told.result, SMTP_REFUSED);
+		assert_int_equal(told.reply.code, k < COUNT(cases) ? cases[k].code : 554);
+	}
+	assert_int_equal(strlen(told.reply.text), sizeof(told.reply.text) - 1);
+	assert_memory_equal(told.reply.text, "NO x?xx", 7);
+	end(&t);
+}
+
+/* LOGOUT is said once, and not to a server that is gone; no body to one that has not asked. */
+static void test_out_of_turn(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "");
+	assert_int_equal(imap_body(t.i, BODY, sizeof(BODY) - 1, true), -EINVAL);
+	give(&t, "INBOX", NULL);
+	assert_int_equal(imap_body(t.i, BODY, sizeof(BODY) - 1, true), -EINVAL);
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	says(&t, "A3 NO no\r\n", "");
+	assert_int_equal(imap_quit(t.i), 0);
+	assert_int_equal(imap_quit(t.i), 0);
+	flush(&t, "A4 LOGOUT\r\n");
+	end(&t);
+
+	begin(&t, "");
+	says(&t, "* BYE for today\r\n", "");
+	assert_int_equal(imap_quit(t.i), 0);
+	flush(&t, "");
+	end(&t);
+}
+
 static int log_in_without_memory(const struct sasl_login *login, const char *offer, struct imap **i,
 				 struct sasl **sasl, char said[200], struct err *e)
 {
@@ -666,6 +801,12 @@ int main(void)
 		cmocka_unit_test(test_doubt_about_no_mailbox),
 		cmocka_unit_test(test_answer_before_the_body),
 		cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_no_imap),
+		cmocka_unit_test(test_braces_that_are_none),
+		cmocka_unit_test(test_no_uid),
+		cmocka_unit_test(test_names_that_are_not_coded),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_out_of_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

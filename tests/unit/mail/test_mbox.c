@@ -107,6 +107,8 @@ static void test_quotes(void **state)
 
 static void test_lengths(void **state)
 {
+	static const char *const none[] = {"", " ", " 4x", " -4", " 1234567890123456"};
+
 	(void)state;
 	expect(FROM "Content-Length: 4\n\nabc\n\n" FROM "Content-Length: 4\n\ndef\n", MBOX_AUTO,
 	       "Content-Length: 4\n\nabc\n|Content-Length: 4\n\ndef\n|", MBOX_CL);
@@ -121,6 +123,18 @@ static void test_lengths(void **state)
 	/* … that leads to the end of the file */
 	expect(FROM "Content-Length: 5\n\nabc\n\n", MBOX_AUTO, "Content-Length: 5\n\nabc\n\n|",
 	       MBOX_CL);
+	/* … that is no number, or one of no file */
+	for (size_t i = 0; i < COUNT(none); i++) {
+		char text[200], want[200];
+
+		snprintf(want, sizeof(want), "Content-Length:%s\n\nabc\n|A: 1\n\ndef\n|", none[i]);
+		snprintf(text, sizeof(text),
+			 FROM "Content-Length:%s\n\nabc\n\n" FROM "A: 1\n\ndef\n", none[i]);
+		expect(text, MBOX_AUTO, want, MBOX_RD);
+	}
+	/* … in a format that has none: the separators count */
+	expect(FROM "Content-Length: 44\n\nabc\n\n" FROM "A: 1\n\nx\n\n" FROM "A: 2\n\ndef\n",
+	       MBOX_RD, "Content-Length: 44\n\nabc\n|A: 1\n\nx\n|A: 2\n\ndef\n|", MBOX_RD);
 }
 
 static void test_facts(void **state)

@@ -14,6 +14,7 @@
 #include "mail/clean.h"
 #include "mail/date.h"
 #include "mail/dkim.h"
+#include "mail/emlx.h"
 #include "mail/find.h"
 #include "mail/flags.h"
 #include "mail/header.h"
@@ -140,6 +141,10 @@ static void test_names(void **state)
 	assert_false(mail_names_have(&names, "X-Mozilla", 9));
 	assert_int_equal(scarce(mail_names_add(&names, " Fcc: , Bcc:", &e)), 0);
 	assert_true(mail_names_have(&names, "bcc", 3));
+	assert_int_equal(mail_names_add(&names, "X-Empty,, : ,", &e),
+			 0); /* none between the commas */
+	assert_true(mail_names_have(&names, "x-empty", 7));
+	assert_false(mail_names_have(&names, "", 0));
 	assert_true(mail_names_add(&names, "a b", &e) < 0);
 	assert_string_equal(e.text, "\"a b\" is not the name of a header");
 	mail_names_free(&names);
@@ -191,6 +196,44 @@ static void test_domains(void **state)
 	mail_names_free(&names);
 }
 
+/* A signature without what it has to tell covers nothing, and no domain signed. */
+static void test_half_a_signature(void **state)
+{
+	static const char head[] = "DKIM-Signature: v=1; nothing; x=1\nFrom: a@ex.test\n\n";
+	struct mail_domain signer = {"old"}, author;
+	struct mail_names names = {0};
+	struct mail_field f;
+
+	(void)state;
+	assert_true(mail_head_find(head, sizeof(head) - 1, "DKIM-Signature", &f));
+	mail_dkim_domain(&f, &signer);
+	assert_string_equal(signer.name, "");
+	mail_domain_of("a@ex.test", 9, &author);
+	assert_false(mail_domains_align(&signer, &author));
+	assert_false(mail_domains_align(&author, &signer));
+	assert_false(mail_domains_align(&signer, &signer));
+	assert_false(mail_dkim_covers(&f, "from", 4));
+	assert_int_equal(mail_names_add(&names, "From", NULL), 0);
+	assert_false(mail_dkim_broken_by(head, sizeof(head) - 1, &names, &f));
+	mail_names_free(&names);
+}
+
+static void test_emlx(void **state)
+{
+	static const char *const bad[] = {
+		"", "x\n", "\n12\n", "12", "12   ", "12 x\n", "1234567890123456\n"};
+	uint64_t start = 7, size = 7;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_false(emlx_read(bad[i], strlen(bad[i]), &start, &size));
+	assert_int_equal(start, 7);
+	assert_int_equal(size, 7);
+	assert_true(emlx_read("12      \r\nA: 1\n", 15, &start, &size));
+	assert_int_equal(start, 10);
+	assert_int_equal(size, 12);
+}
+
 static void test_which_repairs(void **state)
 {
 	struct err e = {0};
@@ -218,6 +261,15 @@ static void test_dates(void **state)
 	assert_int_equal(date("23 Aug 2008 08:00:00 +9900"), 1219478400); /* no zone */
 	assert_int_equal(date("23 Aug 2008 08:001 GMT"), -1);
 	assert_int_equal(date("23 Aug x 08:00 GMT"), -1);
+	assert_int_equal(date("23 Foo 2008 08:00 GMT"), -1);
+	assert_int_equal(date("23 Au 2008 08:00 GMT"), -1);
+	assert_int_equal(date("x3 Aug 2008 08:00 GMT"), -1);
+	assert_int_equal(date("00023 Aug 2008 08:00 GMT"), -1);
+	assert_int_equal(date("23 Aug 2008 :00 GMT"), -1);
+	assert_int_equal(date("23 Aug 2008 08 GMT"), -1);
+	assert_int_equal(date("23 Aug 2008 24:00 GMT"), -1);
+	assert_int_equal(date("23 Aug 2008 08:60 GMT"), -1);
+	assert_int_equal(date("23 Aug 2008 08:00:61 GMT"), -1);
 	assert_int_equal(date("yesterday"), -1);
 	assert_int_equal(date("99 Aug 2008 10:00:00"), -1);
 	assert_true(mail_date_separator("From - Sat Aug 23 10:00:00 2008", 31, &d));
@@ -313,6 +365,8 @@ static void test_words(void **state)
 		{"=?KOI8-R?Q?=FC?= x", "=?KOI8-R?Q?=FC?= x"},
 		{"=?UTF-8?Q?=C", "=?UTF-8?Q?=C"},
 		{"=?UTF-8?Q?=C?=", "=C"},
+		{"=?UTF-8?Q?1=2x=x2=C3=A4?=", "1=2x=x2\xc3\xa4"}, /* no hex: as it stands */
+		{"=?UTF-8?X?w7w=?= x", "=?UTF-8?X?w7w=?= x"},
 		{"=?ISO-8859-1?Q?f=FCr?=", "f\xc3\xbcr"},
 		{"=?UTF-8?B?w 7-w=?=", "\xc3\xbc"}, /* what is none of its letters is passed over */
 		{"=?UTF-8?B?w7w=?=  x ", "\xc3\xbc  x "},
@@ -391,7 +445,8 @@ int main(void)
 		cmocka_unit_test(test_utf8),	      cmocka_unit_test(test_find),
 		cmocka_unit_test(test_old_labels),    cmocka_unit_test(test_gmail_labels),
 		cmocka_unit_test(test_words),	      cmocka_unit_test(test_domains),
-		cmocka_unit_test(test_which_repairs),
+		cmocka_unit_test(test_which_repairs), cmocka_unit_test(test_half_a_signature),
+		cmocka_unit_test(test_emlx),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -280,9 +280,20 @@ static void test_bdat(void **state)
 		.events = "ready refused0:550 unsent1:503 ",
 	};
 
+	/* without PIPELINING the body waits until the recipient is taken */
+	const struct play lockstep = {
+		.count = 1,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250 CHUNKING\r\n", OK,
+			  "550 5.1.1 no\r\n", OK},
+		.body = ".\r\n",
+		.said = EHLO MAIL(3) RCPT "RSET\r\n",
+		.events = "ready refused0:550 ",
+	};
+
 	(void)state;
 	play(&p);
 	play(&refused);
+	play(&lockstep);
 }
 
 static void test_refusals(void **state)
@@ -460,6 +471,61 @@ static void test_refused_midway(void **state)
 	}
 }
 
+/* Words that look like an enhanced code, and are none, belong to the text. */
+static void test_enhanced_codes(void **state)
+{
+	static const struct {
+		const char *line, *enhanced, *text;
+	} cases[] = {
+		{"550 5.1.1 no\r\n", "5.1.1", "no"},
+		{"550 5.1.1\r\n", "5.1.1", ""},
+		{"550 5.1 no\r\n", "", "5.1 no"},
+		{"550 5.1.1x no\r\n", "", "5.1.1x no"},
+		{"550 5.1. no\r\n", "", "5.1. no"},
+		{"550 5.1.2.3 no\r\n", "", "5.1.2.3 no"},
+		{"550 5.100.1000 no\r\n", "5.100.1000", "no"},
+		{"550 5.1000.1000 no\r\n", "5.1000.1000", "no"},
+		{"550 5.1000.10000 no\r\n", "", "5.1000.10000 no"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct smtp_reply r;
+
+		assert_int_equal(smtp_reply_read(cases[i].line, strlen(cases[i].line), &r),
+				 strlen(cases[i].line));
+		assert_string_equal(r.enhanced, cases[i].enhanced);
+		assert_string_equal(r.text, cases[i].text);
+	}
+}
+
+/* QUIT is said once, and not to a server that is gone; no body to one that has not asked. */
+static void test_out_of_turn(void **state)
+{
+	static const struct smtp_setup setup = {0};
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, &setup);
+	hear(&t, GREETING, false);
+	hear(&t, "250 me\r\n", false);
+	assert_int_equal(smtp_body(t.s, "x\r\n", 3, true), -EINVAL);
+	assert_int_equal(smtp_quit(t.s), 0);
+	assert_int_equal(smtp_quit(t.s), 0);
+	pump(&t);
+	assert_string_equal(buf_text(&t.said), EHLO "QUIT\r\n");
+	end(&t);
+
+	t = (struct talk){0};
+	begin(&t, &setup);
+	hear(&t, GREETING, false);
+	smtp_gone(t.s);
+	assert_int_equal(smtp_quit(t.s), 0);
+	pump(&t);
+	assert_string_equal(buf_text(&t.said), EHLO);
+	end(&t);
+}
+
 static void test_addresses(void **state)
 {
 	static const char *const bad[] = {"a>@x", "<a@x", "a@x\r\nRCPT TO:<c@x>"};
@@ -545,11 +611,14 @@ static void test_login(void **state)
 		NULL};
 	/* it says why as JSON, in base64, and wants a word to that */
 	const char *const why[] = {"334 eyJzdGF0dXMiOiI0MDEifQ==\r\n", "535 no\r\n", NULL};
+	/* it asks for more where nothing is left to be said */
+	const char *const more[] = {"334 \r\n", "235 ok\r\n", NULL};
 	const char *const none[] = {NULL};
 
 	(void)state;
 	login("PLAIN", good, false, false, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", 0);
 	login("PLAIN", bad, false, false, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", -EACCES);
+	login("PLAIN", more, false, false, EHLO "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n\r\n", 0);
 	login("PLAIN", none, false, true, EHLO, -ENOTSUP);
 	login("GSSAPI", none, false, false, EHLO, -ENOTSUP);
 	login("LOGIN", names, false, false, EHLO "AUTH LOGIN\r\nam9l\r\nc2VjcmV0\r\n", 0);
@@ -612,6 +681,8 @@ int main(void)
 		cmocka_unit_test(test_early_and_late),
 		cmocka_unit_test(test_refused_midway),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_enhanced_codes),
+		cmocka_unit_test(test_out_of_turn),
 		cmocka_unit_test(test_long_recipient),
 		cmocka_unit_test(test_login_that_the_library_lacks),
 	};
