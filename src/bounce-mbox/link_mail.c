@@ -128,7 +128,7 @@ int link_give(struct link *l, struct err *e)
 	struct job *job = l->giving;
 	struct buf whole cleanup(buf_free) = {0};
 
-	if (!job || link_backlog(l) >= LINK_BACKLOG)
+	if (!job || link_backlog(l) >= LINK_BACKLOG || !talk_takes_body(&l->talk))
 		return 0;
 	if (job->p.text.len == 0 && job->p.size > 0)
 		return give_stream(l, e);

@@ -63,6 +63,11 @@ static inline int talk_send(struct talk *t, const struct smtp_message *message)
 	return t->imap ? imap_send(t->imap, message) : smtp_send(t->smtp, message);
 }
 
+static inline bool talk_takes_body(const struct talk *t)
+{
+	return t->imap ? imap_takes_body(t->imap) : smtp_takes_body(t->smtp);
+}
+
 static inline int talk_body(struct talk *t, const char *bytes, size_t len, bool last)
 {
 	return t->imap ? imap_body(t->imap, bytes, len, last)

@@ -37,6 +37,8 @@ bool imap_may_send(const struct imap *i);
  * message counts as sent, unless each one is taken by another. The reply of a message that was sent
  * starts with "[APPENDUID VALIDITY UID]" where the server knows UIDPLUS (RFC 4315). */
 int imap_send(struct imap *i, const struct smtp_message *message);
+/* Whether a piece of the body may be given now. */
+bool imap_takes_body(const struct imap *i);
 int imap_body(struct imap *i, const char *bytes, size_t len, bool last);
 /* No more messages for now: what was begun is ended. Before imap_output() is sent. */
 void imap_flush(struct imap *i);

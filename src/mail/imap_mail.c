@@ -123,11 +123,16 @@ void imap_mail_go_on(struct imap *i)
 		say_append(i, m);
 }
 
+bool imap_takes_body(const struct imap *i)
+{
+	return i->mail_count > 0 && i->step == STEP_BODY && !i->gone;
+}
+
 int imap_body(struct imap *i, const char *bytes, size_t len, bool last)
 {
 	struct mail *m = youngest(i);
 
-	if (!m || i->step != STEP_BODY)
+	if (!imap_takes_body(i))
 		return -EINVAL;
 	m->told_body = false;
 	buf_add(&i->out, bytes, len);
@@ -343,7 +348,7 @@ bool imap_mail_wants_body(struct imap *i, struct smtp_told *told)
 {
 	struct mail *m = youngest(i);
 
-	if (!m || i->step != STEP_BODY || m->told_body || i->gone)
+	if (!imap_takes_body(i) || m->told_body)
 		return false;
 	m->told_body = true;
 	told->id = m->message.id;

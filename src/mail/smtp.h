@@ -99,6 +99,9 @@ int smtp_encrypted(struct smtp *s);
 /* Whether a message may be given now. */
 bool smtp_may_send(const struct smtp *s);
 int smtp_send(struct smtp *s, const struct smtp_message *message);
+/* Whether a piece of the body may be given now: not where the message is refused already, or, with
+ * BDAT but without PIPELINING, before the server has answered to the piece before. */
+bool smtp_takes_body(const struct smtp *s);
 /* A piece of the body, whose lines end in CRLF. With last it is the last one, and ends a line. */
 int smtp_body(struct smtp *s, const char *bytes, size_t len, bool last);
 /* How many messages are neither told nor done. */

@@ -14,7 +14,7 @@
 /* Mails on the way at once. Only with CHUNKING is there more than one whose reply is missing. */
 #define MAILS_MAX 32
 
-static struct mail *youngest(struct smtp *s)
+static struct mail *youngest(const struct smtp *s)
 {
 	return s->step == STEP_NONE ? NULL : &s->mails[s->mail_count - 1];
 }
@@ -153,12 +153,20 @@ static void end_mail(struct smtp *s, struct mail *m)
 	complete(s, m);
 }
 
+bool smtp_takes_body(const struct smtp *s)
+{
+	const struct mail *m = youngest(s);
+
+	return m && !s->gone && s->step == STEP_BODY && m->bad.code == 0 &&
+	       (!s->chunking || s->pipelining || !waiting(s));
+}
+
 int smtp_body(struct smtp *s, const char *bytes, size_t len, bool last)
 {
 	struct mail *m = youngest(s);
 	int r = 0;
 
-	if (!m || s->step != STEP_BODY)
+	if (!smtp_takes_body(s))
 		return -EINVAL;
 	m->told_body = false;
 	if (s->chunking) {
@@ -303,9 +311,7 @@ bool smtp_mail_event(struct smtp *s, struct smtp_told *told, enum smtp_event *ev
 			return true;
 		}
 	}
-	if (!m || s->gone || s->step != STEP_BODY || m->told_body || m->bad.code != 0)
-		return false;
-	if (s->chunking && !s->pipelining && waiting(s))
+	if (!smtp_takes_body(s) || m->told_body)
 		return false;
 	m->told_body = true;
 	told->id = m->message.id;

@@ -87,6 +87,18 @@ static void expect(int peer, const char *words)
 	assert_string_equal(bytes, words);
 }
 
+/* Throws away what it says: how many bytes. */
+static size_t swallow(int peer)
+{
+	static char bytes[65536];
+	size_t all = 0;
+	ssize_t n;
+
+	while ((n = recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		all += (size_t)n;
+	return all;
+}
+
 /* The other end of it; ends of others, which were given up, are passed over. */
 static int accept_it(int listener, const struct link *l)
 {
@@ -105,8 +117,9 @@ static int accept_it(int listener, const struct link *l)
 }
 
 /* Opens it, and greets up to the end of EHLO's answer. */
-static int greet(int listener, struct link *l, int *peer, struct err *e)
+static int greet(int listener, struct link *l, int *peer, const char *offers, struct err *e)
 {
+	char reply[100];
 	int r = link_open(l, e);
 
 	*peer = -1;
@@ -119,14 +132,15 @@ static int greet(int listener, struct link *l, int *peer, struct err *e)
 	if (r < 0)
 		return r;
 	expect(*peer, "EHLO me\r\n");
-	return say(*peer, l, "250-me\r\n250 PIPELINING\r\n", e);
+	snprintf(reply, sizeof(reply), "250-me\r\n%s", offers);
+	return say(*peer, l, reply, e);
 }
 
 static int greet_once(int listener, struct err *e)
 {
 	struct link_owner owner = {.run = &run, .done = note_fate};
 	struct link *l = link_new(&owner);
-	int peer = -1, r = l ? greet(listener, l, &peer, e) : -ENOMEM;
+	int peer = -1, r = l ? greet(listener, l, &peer, "250 PIPELINING\r\n", e) : -ENOMEM;
 
 	assert_int_equal(r == 0, l && link_takes(l));
 	assert_int_equal(r == 0, l && link_is_open(l));
@@ -168,55 +182,142 @@ static void test_closes_before_it_is_told(void **state)
 	link_free(l);
 }
 
-/* The archive is cut while a message of it is on its way, which is not sent then. */
-static void test_archive_that_shrinks(void **state)
-{
-	static const char reply[] = "250 ok\r\n250 ok\r\n354 go\r\n";
-	const struct store_wishes wishes = {.temporary = "/tmp"};
-	char path[] = "/tmp/test-link-XXXXXX", *text = malloc(LARGE), bytes[65536];
-	int fd = mkstemp(path), peer, r = 0;
-	struct job job = {.state = JOB_READY};
-	struct link_owner owner = {.run = &run, .jobs = &job, .done = note_fate};
-	struct link *l = link_new(&owner);
+/* A message that is too large to be kept, in an archive of its own, and a link to send it. */
+struct large {
+	char path[30];
 	struct store store;
-	struct err e = {0};
+	struct job job;
+	struct link_owner owner;
+	struct link *l;
+	int peer;
+};
 
-	assert_true(l && text && fd >= 0);
+static void large_begin(struct large *t, int listener, const char *offers, struct err *e)
+{
+	const struct store_wishes wishes = {.temporary = "/tmp"};
+	char *text = malloc(LARGE);
+	int fd;
+
+	*t = (struct large){.path = "/tmp/test-link-XXXXXX", .job.state = JOB_READY};
+	t->owner = (struct link_owner){.run = &run, .jobs = &t->job, .done = note_fate};
+	t->l = link_new(&t->owner);
+	fd = mkstemp(t->path);
+	assert_true(t->l && text && fd >= 0);
+	close(fd);
 	memset(text, 'x', LARGE);
 	for (size_t i = 99; i < LARGE; i += 100)
 		text[i] = '\n';
 	memcpy(text, "From - Sat Aug 23 10:00:00 2008\n\n", 33);
-	assert_int_equal(file_write(path, text, LARGE, 0600, &e), 0);
+	assert_int_equal(file_write(t->path, text, LARGE, 0600, e), 0);
 	free(text);
-	assert_int_equal(store_open(&store, path, &wishes, &e), 0);
-	run.store = &store;
-	assert_int_equal(prepare(&job.p, &store, store_item(&store, 0), &options.cleaning, &e), 0);
-
-	assert_int_equal(greet(*(int *)*state, l, &peer, &e), 0);
+	assert_int_equal(store_open(&t->store, t->path, &wishes, e), 0);
+	run.store = &t->store;
+	assert_int_equal(
+		prepare(&t->job.p, &t->store, store_item(&t->store, 0), &options.cleaning, e), 0);
+	assert_int_equal(greet(listener, t->l, &t->peer, offers, e), 0);
 	fates = 0;
-	assert_int_equal(link_send(l, &job, &e), 0);
-	assert_int_equal(link_go_on(l, &e), 0);
-	assert_int_equal(link_flush(l, &e), 0);
-	expect(peer, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
-	assert_int_equal(say(peer, l, reply, &e), 0);
-	assert_int_equal(truncate(path, 2000000), 0);
+	assert_int_equal(link_send(t->l, &t->job, e), 0);
+	assert_int_equal(link_go_on(t->l, e), 0);
+	assert_int_equal(link_flush(t->l, e), 0);
+}
+
+static void large_end(struct large *t)
+{
+	link_free(t->l);
+	close(t->peer);
+	prepared_free(&t->job.p);
+	store_free(&t->store);
+	unlink(t->path);
+}
+
+/* The archive is cut while a message of it is on its way, which is not sent then. */
+static void test_archive_that_shrinks(void **state)
+{
+	struct large t;
+	struct err e = {0};
+	int r = 0;
+
+	large_begin(&t, *(int *)*state, "250 PIPELINING\r\n", &e);
+	expect(t.peer, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n250 ok\r\n354 go\r\n", &e), 0);
+	assert_int_equal(truncate(t.path, 2000000), 0);
 	while (r == 0) {
-		await(link_fd(l), POLLOUT);
-		r = link_flush(l, &e);
-		while (recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-			;
+		await(link_fd(t.l), POLLOUT);
+		r = link_flush(t.l, &e);
+		(void)swallow(t.peer);
 	}
 	assert_int_equal(r, -ESTALE);
 	assert_non_null(strstr(e.text, "became shorter while it was being read; start again"));
-	assert_false(link_is_open(l));
+	assert_false(link_is_open(t.l));
 	assert_int_equal(fates, 1);
 	assert_int_equal(fate.result, SMTP_UNSENT);
-	link_free(l);
-	close(peer);
-	prepared_free(&job.p);
-	store_free(&store);
-	unlink(path);
-	close(fd);
+	large_end(&t);
+}
+
+/* All that the link has to say now: how many bytes. */
+static size_t drain(struct large *t, struct err *e)
+{
+	size_t all = 0, n = 1;
+
+	while (n > 0) {
+		assert_int_equal(link_flush(t->l, e), 0);
+		n = swallow(t->peer);
+		all += n;
+	}
+	return all;
+}
+
+/* One of its chunks is refused while the next ones are on their way: they are waited for, nothing
+ * more is given, and the connection stays. */
+static void test_chunk_refused(void **state)
+{
+	struct large t;
+	struct err e = {0};
+
+	large_begin(&t, *(int *)*state, "250-CHUNKING\r\n250 PIPELINING\r\n", &e);
+	assert_int_equal(link_flush(t.l, &e), 0); /* two chunks are said now */
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n250 ok\r\n", &e), 0);
+	assert_int_equal(say(t.peer, t.l, "552 5.3.4 too much\r\n", &e), 0);
+	assert_true(link_is_open(t.l));
+	assert_int_equal(fates, 0);
+	(void)drain(&t, &e);
+	for (unsigned chunks = 0; fates == 0 && chunks < 20; chunks++)
+		assert_int_equal(say(t.peer, t.l, "503 none\r\n", &e), 0);
+	assert_int_equal(fates, 1);
+	assert_int_equal(fate.result, SMTP_REFUSED);
+	assert_int_equal(fate.reply.code, 552);
+	assert_int_equal(link_flush(t.l, &e), 0);
+	expect(t.peer, "RSET\r\n");
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n", &e), 0);
+	assert_true(link_takes(t.l));
+	large_end(&t);
+}
+
+/* RFC 3030: without PIPELINING each chunk waits for the answer to the one before. */
+static void test_chunk_by_chunk(void **state)
+{
+	struct large t;
+	struct err e = {0};
+	size_t all = 0;
+	unsigned chunks = 0;
+
+	large_begin(&t, *(int *)*state, "250 CHUNKING\r\n", &e);
+	expect(t.peer, "MAIL FROM:<a@x>\r\n");
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n", &e), 0);
+	assert_int_equal(link_flush(t.l, &e), 0);
+	expect(t.peer, "RCPT TO:<b@y>\r\n");
+	for (; fates == 0 && chunks < 1000; chunks++) {
+		size_t n;
+
+		assert_int_equal(say(t.peer, t.l, "250 ok\r\n", &e), 0);
+		n = drain(&t, &e);
+		all += n;
+		assert_true(n < LARGE / 4);
+	}
+	assert_true(all > LARGE && chunks > 4);
+	assert_int_equal(fates, 1);
+	assert_int_equal(fate.result, SMTP_SENT);
+	large_end(&t);
 }
 
 static int close_listener(void **state)
@@ -230,6 +331,8 @@ int main(void)
 		cmocka_unit_test(test_greets_without_memory),
 		cmocka_unit_test(test_closes_before_it_is_told),
 		cmocka_unit_test(test_archive_that_shrinks),
+		cmocka_unit_test(test_chunk_refused),
+		cmocka_unit_test(test_chunk_by_chunk),
 	};
 
 	return cmocka_run_group_tests(tests, listen_at, close_listener);

@@ -133,8 +133,8 @@ static void test_lengths(void **state)
 		expect(text, MBOX_AUTO, want, MBOX_RD);
 	}
 	/* … in a format that has none: the separators count */
-	expect(FROM "Content-Length: 44\n\nabc\n\n" FROM "A: 1\n\nx\n\n" FROM "A: 2\n\ndef\n",
-	       MBOX_RD, "Content-Length: 44\n\nabc\n|A: 1\n\nx\n|A: 2\n\ndef\n|", MBOX_RD);
+	expect(FROM "Content-Length: 47\n\nabc\n\n" FROM "A: 1\n\nx\n\n" FROM "A: 2\n\ndef\n",
+	       MBOX_RD, "Content-Length: 47\n\nabc\n|A: 1\n\nx\n|A: 2\n\ndef\n|", MBOX_RD);
 }
 
 static void test_facts(void **state)
