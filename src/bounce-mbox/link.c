@@ -213,6 +213,7 @@ void link_drop(struct link *l, bool failed)
 		bury(l, false);
 }
 
+/* 0, 1 where the session is over, or an error. */
 static int hear_event(struct link *l, enum smtp_event event, const struct smtp_told *told,
 		      struct err *e)
 {
@@ -227,28 +228,29 @@ static int hear_event(struct link *l, enum smtp_event event, const struct smtp_t
 		return talk_encrypted(&l->talk) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 	case SMTP_READY:
 		l->ready = true;
-		return 0;
+		break;
 	case SMTP_BODY:
 		l->giving = &l->owner->jobs[told->id];
+		return link_give(l, e);
+	case SMTP_WAIT:
 		return link_give(l, e);
 	case SMTP_DONE:
 		if (told->result == SMTP_SENT)
 			l->failures = 0;
 		tell_done(l, told, false);
-		return 0;
+		break;
 	case SMTP_MAIL:
 		return l->owner->piece(l->owner, told->piece, told->len, told->last, e);
 	case SMTP_NO_MORE:
 		l->owner->fetched = true;
-		return 0;
-	case SMTP_CLOSED:
-	case SMTP_WAIT:
 		break;
+	case SMTP_CLOSED:
+		return 1;
 	}
 	return 0;
 }
 
-/* All events that are there: 0, 1 where the session is over, or an error. */
+/* All events that are there. */
 static int hear_events(struct link *l, struct err *e)
 {
 	struct smtp_told told = {0};
@@ -259,12 +261,8 @@ static int hear_events(struct link *l, struct err *e)
 
 		if (event < 0)
 			return event;
-		if (event == SMTP_WAIT)
-			return link_give(l, e);
-		if (event == SMTP_CLOSED)
-			return 1;
 		r = hear_event(l, (enum smtp_event)event, &told, e);
-		if (r < 0)
+		if (r != 0 || event == SMTP_WAIT)
 			return r;
 	}
 }

@@ -218,7 +218,9 @@ int net_encrypt(struct net *n, struct err *e)
 	if (!n->tls || SSL_set_fd(n->tls, n->fd) != 1)
 		return err_set(e, -ENOMEM, "cannot start TLS");
 	r = name_server(n, e);
-	while (r == 0) {
+	if (r < 0)
+		return r;
+	for (;;) {
 		int done = SSL_connect(n->tls);
 		int why = SSL_get_error(n->tls, done);
 
@@ -230,7 +232,6 @@ int net_encrypt(struct net *n, struct err *e)
 		if (r < 0)
 			return err_sys(e, r, "the TLS handshake with %s", n->setup.target->shown);
 	}
-	return r;
 }
 
 static ssize_t broken(const struct net *n, int code, struct err *e)
@@ -322,16 +323,10 @@ bool net_is_local(const struct net *n)
 		return false;
 	memcpy(&v4, &peer, sizeof(v4));
 	memcpy(&v6, &peer, sizeof(v6));
-	switch (peer.ss_family) {
-	case AF_UNIX:
-		return true;
-	case AF_INET:
+	if (peer.ss_family == AF_INET)
 		return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
-	case AF_INET6:
-		return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
-	default:
-		return false;
-	}
+	return peer.ss_family == AF_UNIX ||
+	       (peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr));
 }
 
 short net_events(const struct net *n, bool out)

@@ -182,6 +182,29 @@ static void test_closes_before_it_is_told(void **state)
 	link_free(l);
 }
 
+/* A server that hangs up on QUIT, instead of saying goodbye: nothing is lost by that. */
+static void test_hangs_up_on_quit(void **state)
+{
+	struct link_owner owner = {.run = &run, .done = note_fate};
+	struct link *l = link_new(&owner);
+	struct linger at_once = {1, 0};
+	struct err e = {0};
+	int peer;
+
+	assert_non_null(l);
+	assert_int_equal(greet(*(int *)*state, l, &peer, "250 PIPELINING\r\n", &e), 0);
+	link_quit(l);
+	assert_int_equal(link_flush(l, &e), 0);
+	expect(peer, "QUIT\r\n");
+	assert_int_equal(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(peer);
+	await(link_fd(l), POLLIN);
+	assert_int_equal(link_hear(l, &e), 0);
+	assert_false(link_is_open(l));
+	assert_int_equal(link_failures(l), 0);
+	link_free(l);
+}
+
 /* A message that is too large to be kept, in an archive of its own, and a link to send it. */
 struct large {
 	char path[30];
@@ -330,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_greets_without_memory),
 		cmocka_unit_test(test_closes_before_it_is_told),
+		cmocka_unit_test(test_hangs_up_on_quit),
 		cmocka_unit_test(test_archive_that_shrinks),
 		cmocka_unit_test(test_chunk_refused),
 		cmocka_unit_test(test_chunk_by_chunk),

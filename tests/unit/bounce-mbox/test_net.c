@@ -13,10 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -44,9 +47,11 @@ static const char *lacking;
 LACKABLE(SSL_CTX *, NULL, SSL_CTX_new, (const SSL_METHOD *method), (method))
 LACKABLE(SSL *, NULL, SSL_new, (SSL_CTX * context), (context))
 LACKABLE(int, 0, SSL_CTX_set_default_verify_paths, (SSL_CTX * context), (context))
+LACKABLE(int, (ERR_raise(ERR_LIB_X509, ERR_R_MALLOC_FAILURE), 0), X509_VERIFY_PARAM_set1_ip_asc,
+	 (X509_VERIFY_PARAM * param, const char *address), (param, address))
 
 struct peer {
-	int listener, fd;
+	int listener, fd, stop;
 	struct target target;
 	SSL_CTX *context;
 	SSL *tls;
@@ -322,6 +327,111 @@ static void test_lacks(void **state)
 	}
 }
 
+/* Without memory for its name a server's certificate would be taken for any name's. */
+static void test_no_name(void **state)
+{
+	struct peer p;
+	struct net_setup setup = {&p.target, "pem", 30, -1};
+	struct net *n = NULL;
+	char wanted[500];
+	struct err e = {0};
+
+	(void)state;
+	listen_at(&p);
+	lacking = "X509_VERIFY_PARAM_set1_ip_asc";
+	assert_int_equal(net_open(&n, &setup, &e), -EPROTO);
+	lacking = NULL;
+	snprintf(wanted, sizeof(wanted), "TLS with %s failed: malloc failure", p.target.shown);
+	assert_string_equal(e.text, wanted);
+	assert_null(n);
+	end(&p, NULL);
+}
+
+/* The server says nothing to the client's first word; somebody stops the client. */
+static void *stop(void *data)
+{
+	struct peer *p = data;
+	char byte;
+
+	p->fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (recv(p->fd, &byte, 1, 0) == 1)
+		(void)eventfd_write(p->stop, 1);
+	return NULL;
+}
+
+/* Who stops it need not wait for that server. */
+static void test_stopped(void **state)
+{
+	struct peer p;
+	struct net_setup setup = {&p.target, "pem", 30, -1};
+	struct net *n = NULL;
+	char wanted[500];
+	struct err e = {0};
+
+	(void)state;
+	listen_at(&p);
+	setup.stop_fd = p.stop = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(pthread_create(&p.thread, NULL, stop, &p), 0);
+	assert_int_equal(net_open(&n, &setup, &e), -EINTR);
+	pthread_join(p.thread, NULL);
+	snprintf(wanted, sizeof(wanted), "the TLS handshake with %s: Interrupted system call",
+		 p.target.shown);
+	assert_string_equal(e.text, wanted);
+	assert_null(n);
+	end(&p, NULL);
+	close(p.stop);
+}
+
+/* It ends TLS as it should: that is the end of what it says, and no error. */
+static void test_ends_well(void **state)
+{
+	struct peer p;
+	struct net *n = begin(&p, TLS1_3_VERSION);
+	struct err e = {0};
+	ssize_t r;
+	char byte;
+
+	(void)state;
+	assert_int_equal(SSL_write(p.tls, "x", 1), 1);
+	assert_int_equal(SSL_shutdown(p.tls), 0);
+	while ((r = net_read(n, &byte, 1, &e)) == -EAGAIN)
+		await(net_fd(n));
+	assert_int_equal(r, 1);
+	while ((r = net_read(n, &byte, 1, &e)) == -EAGAIN)
+		await(net_fd(n));
+	assert_int_equal(r, 0);
+	assert_string_equal(e.text, "");
+	end(&p, n);
+}
+
+/* Where a secret may be shown: to this computer only, and not where nobody knows who is there. */
+static void test_local(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket"};
+	struct linger at_once = {1, 0};
+	struct peer p;
+	struct net_setup setup = {&p.target, NULL, 30, -1};
+	struct net *n = begin(&p, TLS1_3_VERSION);
+	struct pollfd end_of_it = {net_fd(n), 0, 0};
+
+	(void)state;
+	assert_true(net_is_local(n));
+	assert_int_equal(setsockopt(p.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(p.fd);
+	p.fd = -1;
+	assert_int_equal(poll(&end_of_it, 1, 20000), 1);
+	assert_false(net_is_local(n));
+	end(&p, n);
+
+	p = (struct peer){.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .fd = -1};
+	assert_int_equal(bind(p.listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(p.listener, 5), 0);
+	snprintf(p.target.path, sizeof(p.target.path), "socket");
+	assert_int_equal(net_open(&n, &setup, NULL), 0);
+	assert_true(net_is_local(n));
+	end(&p, n);
+}
+
 static void test_nobody_there(void **state)
 {
 	struct target target;
@@ -397,6 +507,10 @@ int main(void)
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_lacks),
 		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_no_name),
+		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_ends_well),
+		cmocka_unit_test(test_local),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
