@@ -384,6 +384,31 @@ static void test_something_else(void **state)
 	assert_int_equal(link.index, 1);
 }
 
+/* News that are no news to us, and such that are cut in their fixed part. */
+static void test_no_news(void **state)
+{
+	static const uint16_t cut[] = {RTM_NEWLINK, RTM_DELLINK, RTM_NEWQDISC, RTM_DELTFILTER,
+				       RTM_NEWCHAIN};
+	struct nl_batch b cleanup(nl_batch_free) = {0};
+	struct ifinfomsg *port;
+	struct nl_news news;
+	struct nlmsghdr *m;
+	void *extra;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cut); i++) {
+		m = nl_batch_begin(&b, cut[i], 0, 8, &extra);
+		assert_int_equal(nl_news_read(m, &news), -EBADMSG);
+	}
+	m = nl_batch_begin(&b, RTM_NEWADDR, 0, sizeof(*port), &extra);
+	assert_int_equal(nl_news_read(m, &news), 0);
+	m = nl_batch_begin(&b, RTM_NEWLINK, 0, sizeof(*port), &extra);
+	port = extra;
+	port->ifi_family = AF_INET6;
+	mnl_attr_put_strz(m, IFLA_IFNAME, "port");
+	assert_int_equal(nl_news_read(m, &news), 0);
+}
+
 /* A name without its NUL, a number too short, and a cookie longer than a cookie may be. */
 static void test_bad_values(void **state)
 {
@@ -412,6 +437,12 @@ static void test_bad_values(void **state)
 	assert_int_equal(tc_filter_read(m, &filter), 0);
 	mnl_attr_put_u16(m, TCA_CHAIN, 1);
 	assert_int_equal(tc_filter_read(m, &filter), -EBADMSG);
+	m = nl_batch_begin(&b, RTM_NEWTFILTER, 0, sizeof(struct tcmsg), &extra);
+	mnl_attr_put_strz(m, TCA_KIND, "u32");
+	list = mnl_attr_nest_start(m, TCA_OPTIONS);
+	mnl_attr_put_u16(m, TCA_U32_DIVISOR, 1);
+	mnl_attr_nest_end(m, list);
+	assert_int_equal(tc_filter_read(m, &filter), -EBADMSG);
 	m = nl_batch_begin(&b, RTM_NEWACTION, 0, sizeof(struct tcamsg), &extra);
 	list = mnl_attr_nest_start(m, TCA_ACT_TAB);
 	one = action_start(m, 1, "gact");
@@ -433,6 +464,7 @@ int main(void)
 		cmocka_unit_test(test_cut_and_corrupted),
 		cmocka_unit_test(test_something_else),
 		cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_no_news),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

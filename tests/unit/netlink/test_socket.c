@@ -399,6 +399,36 @@ static void answer_refused_dump(const struct nlmsghdr *request)
 	answer_done(request, -EINVAL, "not so");
 }
 
+/* As kernels before extended acknowledgements end it. */
+static void answer_done_without_code(const struct nlmsghdr *request)
+{
+	char room[64] __attribute__((aligned(4)));
+	struct nlmsghdr *m = mnl_nlmsg_put_header(room);
+
+	answer_link(request, "first", 1, 0);
+	m->nlmsg_type = NLMSG_DONE;
+	m->nlmsg_flags = NLM_F_MULTI;
+	m->nlmsg_seq = request->nlmsg_seq;
+	queue_add(m, m->nlmsg_len, 0);
+}
+
+static void answer_half_an_error(const struct nlmsghdr *request)
+{
+	char room[64] __attribute__((aligned(4)));
+	struct nlmsghdr *m = mnl_nlmsg_put_header(room);
+
+	m->nlmsg_type = NLMSG_ERROR;
+	m->nlmsg_seq = request->nlmsg_seq;
+	mnl_nlmsg_put_extra_header(m, sizeof(int));
+	queue_add(m, m->nlmsg_len, 0);
+}
+
+static void answer_nothing(const struct nlmsghdr *request)
+{
+	(void)request;
+	kernel.receive_error = ENOBUFS;
+}
+
 static void test_dump_is_asked_for_again(void **state)
 {
 	struct nl_links links cleanup(nl_links_free) = {0};
@@ -438,7 +468,16 @@ static void test_dump_that_fails(void **state)
 	assert_int_equal(nl_links(nl, &links, &e), -EINVAL);
 	assert_string_equal(e.text,
 			    "listing the network devices: the kernel refuses: Invalid argument");
+	kernel.answer = answer_half_an_error;
+	assert_int_equal(nl_links(nl, &links, &e), -EBADMSG);
+	kernel.answer = answer_nothing; /* all of it is lost: its end is not waited for */
+	assert_int_equal(nl_links(nl, &links, &e), -ENOBUFS);
+	assert_string_equal(e.text, "listing the network devices: can't receive from the kernel: "
+				    "No buffer space available");
 	assert_int_equal(links.count, 2);
+	kernel.answer = answer_done_without_code;
+	assert_int_equal(nl_links(nl, &links, &e), 0);
+	assert_int_equal(links.count, 1);
 }
 
 static void answer_u32(const struct nlmsghdr *request, uint32_t handle)
