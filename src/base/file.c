@@ -104,25 +104,18 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/* Creates a file of a name that nobody has yet. The dot hides it from those who list the folder
- * after a crash left it behind. */
+/* Creates a file of a name that nobody has yet, of 64 random bits. The dot hides it from those who
+ * list the folder after a crash left it behind. */
 static int make_temporary(int folder, char name[32])
 {
-	for (int tries = 0; tries < 16; tries++) {
-		uint64_t random;
-		int fd;
+	uint64_t random;
+	int fd;
 
-		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-			return -EIO;
-		(void)snprintf(name, 32, ".tmp-%016" PRIx64, random);
-		fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    0600);
-		if (fd >= 0)
-			return fd;
-		if (errno != EEXIST)
-			return -errno;
-	}
-	return -EEXIST;
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(name, 32, ".tmp-%016" PRIx64, random);
+	fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
 }
 
 static int fill(int fd, const void *data, size_t len, mode_t mode)

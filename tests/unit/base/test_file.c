@@ -175,6 +175,27 @@ static void test_remove(void **state)
 	assert_string_equal(e.text, "can't remove a: No such file or directory");
 }
 
+/* A folder that may be written to, but not read, has no descriptor to sync it by. */
+static void test_sync_of_a_folder_that_is_not_readable(void **state)
+{
+	const uid_t nobody = geteuid() == 0 ? 65534 : geteuid();
+	struct err e = {0};
+	int code;
+
+	(void)state;
+	assert_int_equal(mkdir("folder", 0700), 0);
+	assert_int_equal(chown("folder", nobody, (gid_t)-1), 0);
+	assert_int_equal(chmod("folder", 0300), 0);
+	assert_int_equal(chmod(".", 0711), 0);
+	assert_int_equal(seteuid(nobody), 0);
+	code = file_sync_folder("folder/x", &e);
+	assert_int_equal(seteuid(getuid()), 0);
+	assert_int_equal(code, 0);
+	assert_string_equal(e.text, "");
+	assert_int_equal(file_sync_folder("none/x", &e), -ENOENT);
+	assert_string_equal(e.text, "can't sync the folder of none/x: No such file or directory");
+}
+
 static void test_folder_make(void **state)
 {
 	struct err e = {0};
@@ -368,6 +389,7 @@ int main(void)
 		TEST(test_read_is_bounded),
 		TEST(test_read_proc),
 		TEST(test_remove),
+		TEST(test_sync_of_a_folder_that_is_not_readable),
 		TEST(test_folder_make),
 		TEST(test_lock_waits),
 		TEST(test_lock_can_be_interrupted),

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -47,6 +48,37 @@ static int tear_down(void **state)
 		close(f->pipes[i / 2][i % 2]);
 	loop_free(f->loop);
 	return 0;
+}
+
+static void take_note(uint32_t events, void *data)
+{
+	struct fixture *f = data;
+
+	(void)events;
+	f->calls++;
+}
+
+static void never(void *data)
+{
+	(void)data;
+	fail();
+}
+
+/* A timer in more milliseconds than an int holds (here it would say 5) is waited for as well. */
+static void test_a_timer_in_years(void **state)
+{
+	struct itimerspec soon = {.it_value.tv_nsec = 100000000};
+	struct fixture *f = *state;
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+	assert_int_equal(timerfd_settime(fd, 0, &soon, NULL), 0);
+	assert_int_equal(loop_watch(f->loop, fd, EPOLLIN, take_note, f, &f->watches[0], NULL), 0);
+	loop_timer_set(f->loop, &f->timers[0], ((int64_t)1 << 32) + 5, never, f);
+	assert_int_equal(loop_once(f->loop, -1, NULL), 0);
+	assert_int_equal(f->calls, 1);
+	loop_unwatch(f->loop, f->watches[0]);
+	loop_timer_clear(f->loop, &f->timers[0]);
+	close(fd);
 }
 
 /* Whichever comes first takes both away: the other must not be called any more. */
@@ -200,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_removed_watch_is_not_called, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_timers_come_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_timer_in_years, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_cleared_timer_is_not_called, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_restless_timer_starves_nobody, set_up,
