@@ -196,11 +196,8 @@ static void XMLCALL on_start(void *data, const char *element, const char **attri
 static void XMLCALL on_text(void *data, const char *text, int len)
 {
 	struct reader *r = data;
-	struct frame *f;
+	struct frame *f = innermost(r);
 
-	if (r->failed)
-		return;
-	f = innermost(r);
 	if (f->type != LIST && f->type != OBJECT) {
 		buf_add(&f->text, text, (size_t)len);
 		if (buf_status(&f->text) < 0)
@@ -292,15 +289,11 @@ static json_t *boolean_value(struct reader *r, const char *text)
 }
 
 /* What XML Schema calls collapsing: the blanks around a value that is no string don't count. */
-static char *trim(struct buf *text)
+static const char *trim(struct buf *text)
 {
-	char *at = text->data;
-
-	if (!at)
-		return NULL;
-	while (text->len > 0 && is_blank(at + text->len - 1, 1))
-		at[--text->len] = '\0';
-	return at + strspn(at, " \t\r\n");
+	while (text->len > 0 && is_blank(text->data + text->len - 1, 1))
+		text->data[--text->len] = '\0';
+	return buf_text(text) + strspn(buf_text(text), " \t\r\n");
 }
 
 static json_t *scalar_value(struct reader *r, struct frame *f)
@@ -314,8 +307,7 @@ static json_t *scalar_value(struct reader *r, struct frame *f)
 			no_memory(r);
 		return value;
 	}
-	if (f->text.len > 0)
-		text = trim(&f->text);
+	text = trim(&f->text);
 	switch (f->type) {
 	case HEX:
 		return hex_value(r, text);

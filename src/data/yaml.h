@@ -35,7 +35,8 @@ int yaml_read(const char *text, size_t len, const char *name, struct yaml_docs *
 void yaml_docs_free(struct yaml_docs *docs);
 
 /* The line (from 1) at which the value of path ("from[1]", "to", "" for the whole) stands; the
- * line of the nearest enclosing value where there is none at that path. */
+ * line of the nearest enclosing value where there is none at that path. The document's value must
+ * be as it was read. */
 unsigned yaml_line(const struct yaml_doc *doc, const char *path);
 
 /* Writes one document in block style, keys in their order, strings quoted where they would

@@ -412,7 +412,8 @@ void yaml_docs_free(struct yaml_docs *docs)
 	*docs = (struct yaml_docs){0};
 }
 
-/* Steps to the member of the object at *mark; false where it has no such member. */
+/* Steps to the member of the object at *mark; false where it has no such member. (Each value has
+ * its mark, in their order.) */
 static bool step_key(const struct yaml_doc *doc, json_t **value, size_t *mark, const char *key,
 		     size_t len)
 {
@@ -422,8 +423,6 @@ static bool step_key(const struct yaml_doc *doc, json_t **value, size_t *mark, c
 
 	json_object_foreach(*value, name, member)
 	{
-		if (child >= doc->nmarks)
-			return false;
 		if (strlen(name) == len && memcmp(name, key, len) == 0) {
 			*value = member;
 			*mark = child;
@@ -440,10 +439,8 @@ static bool step_index(const struct yaml_doc *doc, json_t **value, size_t *mark,
 
 	if (index >= json_array_size(*value))
 		return false;
-	for (size_t i = 0; i < index && child < doc->nmarks; i++)
+	for (size_t i = 0; i < index; i++)
 		child = doc->marks[child].next;
-	if (child >= doc->nmarks)
-		return false;
 	*value = json_array_get(*value, index);
 	*mark = child;
 	return true;
@@ -453,10 +450,8 @@ unsigned yaml_line(const struct yaml_doc *doc, const char *path)
 {
 	json_t *value = doc->value;
 	size_t mark = 0;
-	bool found = doc->nmarks > 0;
+	bool found = true;
 
-	if (!found)
-		return 1;
 	while (found && *path) {
 		if (*path == '[') {
 			char *end;

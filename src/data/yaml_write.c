@@ -73,13 +73,12 @@ static bool is_plain(const char *text, size_t len)
 
 static void put_quoted(struct buf *out, const char *text, size_t len)
 {
-	buf_char(out, '"');
-	while (len > 0) {
-		uint32_t code = 0;
-		size_t bytes = text_char(text, len, &code);
+	uint32_t code = 0;
+	size_t bytes;
 
-		if (bytes == 0) /* no UTF-8: jansson keeps that out of its strings */
-			break;
+	buf_char(out, '"');
+	/* to what is no UTF-8, which jansson keeps out of its strings */
+	while (len > 0 && (bytes = text_char(text, len, &code)) > 0) {
 		if (code == '"' || code == '\\')
 			buf_fmt(out, "\\%c", (char)code);
 		else if (code == '\n')
@@ -98,14 +97,22 @@ static void put_quoted(struct buf *out, const char *text, size_t len)
 	buf_char(out, '"');
 }
 
-static int put_string(struct buf *out, const char *text, size_t len, struct err *e)
+static void put_text(struct buf *out, const char *text, size_t len)
 {
-	if (memchr(text, '\0', len))
-		return err_set(e, -EINVAL, "a string with a NUL can't be written as YAML");
 	if (is_plain(text, len))
 		buf_add(out, text, len);
 	else
 		put_quoted(out, text, len);
+}
+
+static int put_string(struct buf *out, const json_t *value, struct err *e)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
+	if (memchr(text, '\0', len))
+		return err_set(e, -EINVAL, "a string with a NUL can't be written as YAML");
+	put_text(out, text, len);
 	return 0;
 }
 
@@ -129,7 +136,7 @@ static int put_real(struct buf *out, const json_t *value, struct err *e)
 static int put_scalar(struct buf *out, const json_t *value, struct err *e)
 {
 	if (json_is_string(value))
-		return put_string(out, json_string_value(value), json_string_length(value), e);
+		return put_string(out, value, e);
 	if (json_is_integer(value))
 		buf_fmt(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_real(value))
@@ -169,13 +176,10 @@ static int put_member(struct buf *out, const char *key, json_t *value, unsigned 
 		      unsigned indent, struct err *e)
 {
 	bool simple = strlen(key) <= KEY_SIMPLE_MAX;
-	int ret;
 
 	if (!simple)
 		buf_str(out, "? ");
-	ret = put_string(out, key, strlen(key), e);
-	if (ret < 0)
-		return ret;
+	put_text(out, key, strlen(key));
 	if (!simple) {
 		buf_char(out, '\n');
 		put_indent(out, indent);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -415,9 +416,40 @@ static void long_texts_are_kept(void **state)
 	assert_true(json_equal(docs.items[0].value, value));
 }
 
+/* Whichever of its values the room for their lines ends at. */
+static void a_tag_without_memory(void **state)
+{
+	(void)state;
+	for (unsigned before = 0; before < 20; before++) {
+		struct yaml_docs docs cleanup(yaml_docs_free) = {0};
+		struct buf text cleanup(buf_free) = {0};
+		char path[20];
+
+		for (unsigned i = 0; i < before; i++)
+			buf_str(&text, "- 1\n");
+		buf_str(&text, "- !x\n  a: 1\n");
+		read_ok(buf_text(&text), &docs);
+		snprintf(path, sizeof(path), "[%u].a", before);
+		assert_int_equal(yaml_line(&docs.items[0], path), before + 2);
+	}
+}
+
+/* A program's own mistake (jansson checks what others send): it ends, and stays one string. */
+static void what_is_no_utf8_ends_a_string(void **state)
+{
+	json_t *value cleanup(json_free_at) = json_string_nocheck("a\xff"
+								  "b");
+	struct buf out cleanup(buf_free) = {0};
+
+	(void)state;
+	written(value, &out);
+	assert_string_equal(buf_text(&out), "\"a\"\n");
+}
+
 static void what_cannot_be_read_back_is_not_written(void **state)
 {
 	json_t *nul cleanup(json_free_at) = json_stringn("a\0b", 3);
+	json_t *member cleanup(json_free_at) = json_pack("{s:O,s:i}", "a", nul, "b", 1);
 	json_t *deep cleanup(json_free_at) = json_array();
 	struct buf out cleanup(buf_free) = {0};
 	struct err e = {0};
@@ -425,6 +457,9 @@ static void what_cannot_be_read_back_is_not_written(void **state)
 	(void)state;
 	buf_str(&out, "before");
 	assert_int_equal(yaml_write(nul, &out, &e), -EINVAL);
+	assert_string_equal(e.text, "a string with a NUL can't be written as YAML");
+	assert_int_equal(yaml_write(member, &out, &e), -EINVAL);
+	assert_string_equal(buf_text(&out), "before");
 	for (int i = 1; i < YAML_DEPTH_MAX; i++) {
 		json_t *outer = json_array();
 
@@ -452,6 +487,8 @@ int main(void)
 		cmocka_unit_test(documents_are_written_in_block_style),
 		cmocka_unit_test(strings_stay_strings),
 		cmocka_unit_test(long_texts_are_kept),
+		cmocka_unit_test(a_tag_without_memory),
+		cmocka_unit_test(what_is_no_utf8_ends_a_string),
 		cmocka_unit_test(what_cannot_be_read_back_is_not_written),
 	};
 
