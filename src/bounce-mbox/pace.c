@@ -129,22 +129,23 @@ void pace_good(struct pace *p)
 	p->setbacks = 0;
 }
 
-/* "Suggested Backoff Time: 5000 milliseconds", as Exchange Online says it. */
+/* "Suggested Backoff Time: 5000 milliseconds", as Exchange Online says it; 0 where it makes no
+ * sense, as more than a day. */
 static int64_t suggested(const char *text)
 {
 	static const char words[] = "Suggested Backoff Time:";
 	const char *at = strcasestr(text, words);
+	int64_t unit;
 	char *end;
 	long n;
 
 	if (!at)
 		return 0;
 	n = strtol(at + sizeof(words) - 1, &end, 10);
-	if (n <= 0 || n > 86400000)
-		return 0;
 	while (*end == ' ')
 		end++;
-	return n * (strncasecmp(end, "sec", 3) == 0 ? SECOND : SECOND / 1000);
+	unit = strncasecmp(end, "sec", 3) == 0 ? SECOND : SECOND / 1000;
+	return n <= 0 || n > 86400 * SECOND / unit ? 0 : n * unit;
 }
 
 bool pace_is_quota(const struct smtp_reply *reply)

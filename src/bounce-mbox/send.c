@@ -191,8 +191,7 @@ static int64_t until(const struct sender *s)
 
 static void stop(struct sender *s)
 {
-	if (sig_wait(s->run->stop_fd, 0) <= 0)
-		return;
+	(void)sig_wait(s->run->stop_fd, 0);
 	if (!s->stopping) {
 		s->stopping = true;
 		report_note(s->run->report, "stopping after what is under way; again: at once");

@@ -213,6 +213,7 @@ def test_bad_words():
             (['--user', 'a', '--password-file', 'a', '--token-file', 'b', 'x', 'a@b', 'x'], 'one password is enough'),
             (['--password-file', 'a', 'x', 'a@b', 'x'], 'whose password is it?'),
             (['--connections', '0', 'x', 'a@b', 'x'], '--connections'),
+            (['--tls', 'maybe', 'x', 'a@b', 'x'], '"maybe" is none of off, optional, required'),
             (['x', 'a@b', 'x' * 400], 'the name of the server is too long'),
             (['x', 'a@b', 'lmtp:///' + 'x' * 200], 'the path of the server is too long')):
         done = bounce(*words, fast=False)

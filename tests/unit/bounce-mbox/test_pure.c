@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "bounce-mbox/journal.h"
 #include "bounce-mbox/journal_private.h"
@@ -108,6 +109,33 @@ static void test_pace(void **state)
 	assert_int_equal(pace_setback(&p, 0, &quota), 3600 * SECOND);
 	for (int i = 0; i < 40; i++)
 		assert_true(pace_setback(&p, 0, &later) <= 900 * SECOND);
+}
+
+/* How long a server wants to be left alone: what makes no sense, or is more than a day, it does not
+ * say. */
+static void test_suggested_pauses(void **state)
+{
+	static const struct {
+		const char *said;
+		int64_t pause;
+	} cases[] = {{"20 seconds", 20 * SECOND},
+		     {"86400 sec", 86400 * SECOND},
+		     {"86401 seconds", SECOND},
+		     {"86400001 milliseconds", SECOND},
+		     {"99999999999999999999", SECOND},
+		     {"0 milliseconds", SECOND},
+		     {"-5", SECOND},
+		     {"a while", SECOND}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct pace p = {.backoff = SECOND};
+		struct smtp_reply reply = {.code = 421};
+
+		snprintf(reply.text, sizeof(reply.text), "Suggested Backoff Time: %s",
+			 cases[i].said);
+		assert_int_equal(pace_setback(&p, 0, &reply), cases[i].pause);
+	}
 }
 
 /* What an earlier run sent leaves the day as it would have there. */
@@ -318,6 +346,33 @@ static void test_odd_lines(void **state)
 		journal_close(j);
 		unlink(path);
 	}
+}
+
+/* A list of ids as earlier programs kept it, with line ends of any kind; and lines that only start
+ * as ours do, of which the last one may be torn. */
+static void test_lines_of_others(void **state)
+{
+	static const char *const damaged[] = {"@\n\n<1@x>\n", "@00000000\n\n<1@x>\n",
+					      "@0000000000 x\n\n<1@x>\n"};
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@x>";
+	struct prepared p = {.id = id};
+	struct journal *j = NULL;
+	struct err e = {0};
+
+	(void)state;
+	close(fd);
+	assert_int_equal(file_write(path, "# sent\r\n\r\n<1@x>  \r\n@torn\n", 24, 0600, &e), 0);
+	assert_int_equal(journal_open(&j, path, "boot", &e), 0);
+	assert_int_equal(journal_meet(j, &p), JOURNAL_SENT);
+	journal_close(j);
+	for (size_t i = 0; i < COUNT(damaged); i++) {
+		assert_int_equal(file_write(path, damaged[i], strlen(damaged[i]), 0600, &e), 0);
+		assert_int_equal(journal_open(&j, path, "boot", &e), -EBADMSG);
+		assert_non_null(strstr(e.text, "line 1 of the journal"));
+	}
+	unlink(path);
 }
 
 /* The disk is full in the middle of a line, and later it is not: the lines go on where they ended.
@@ -686,7 +741,9 @@ int main(void)
 		cmocka_unit_test(test_pace),
 		cmocka_unit_test(test_providers),
 		cmocka_unit_test(test_recall),
+		cmocka_unit_test(test_suggested_pauses),
 		cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_lines_of_others),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_spilled_tables),

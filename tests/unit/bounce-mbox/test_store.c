@@ -122,6 +122,8 @@ static void make_profile(void)
 	PUT("profile/Mail/Local/Many/.Sub.W&APY-rk/new/.keep", "");
 	PUT("profile/Mail/Local/Letters/6.eml", DATE "Message-ID:\n <7@x>\n\nx\n");
 	PUT("profile/Mail/Local/Letters/notes", "none of ours");
+	assert_int_equal(mkfifo("profile/Mail/Local/Letters/8.eml", 0600),
+			 0); /* for which nobody waits */
 	assert_int_equal(symlink("Letters", "profile/Mail/Local/Link"), 0);
 }
 
@@ -167,6 +169,7 @@ static void test_reads_without_memory(void **state)
 static void test_reads_no_further(void **state)
 {
 	struct store store = {.fd = -1};
+	const struct store_wishes no_room = {.temporary = "/proc/nowhere"};
 	struct mbox_message large = {.len = UINT64_C(1) << 44};
 	struct err e = {0};
 	size_t folder = 0;
@@ -201,6 +204,11 @@ static void test_reads_no_further(void **state)
 	store_free(&store);
 
 	assert_int_equal(scarce(store_temporary("/proc/nowhere", ends, &e)), -ENOENT);
+	PUT("whole.gz", GZ);
+	assert_int_equal(store_open(&store, "whole.gz", &no_room, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/proc/nowhere"));
+	assert_int_equal(store.count, 0);
+	store_free(&store);
 }
 
 /* Another file has taken its place. */
