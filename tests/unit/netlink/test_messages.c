@@ -398,6 +398,7 @@ static void test_no_news(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(cut); i++) {
 		m = nl_batch_begin(&b, cut[i], 0, 8, &extra);
+		*(unsigned char *)extra = AF_BRIDGE;
 		assert_int_equal(nl_news_read(m, &news), -EBADMSG);
 	}
 	m = nl_batch_begin(&b, RTM_NEWADDR, 0, sizeof(*port), &extra);
