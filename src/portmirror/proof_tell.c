@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "portmirror/engine.h"
 #include "portmirror/proof_check.h"
+#include "portmirror/show.h"
 
 enum { FEW = 10 }; /* frames that prove little */
 
@@ -215,7 +216,7 @@ static json_t *sources_array(const struct proof_check *c)
 	for (size_t i = 0; list && i < c->result.nsources; i++) {
 		const struct proof_source_result *s = &c->result.sources[i];
 
-		json_array_append_new(
+		list = show_append(
 			list,
 			json_pack("{s:s, s:I, s:I, s:I, s:I}", "port", proof_check_port(c, i),
 				  "sent", (json_int_t)s->sent, "received", (json_int_t)s->received,
@@ -236,11 +237,12 @@ static json_t *counts_object(const struct proof_counts *n)
 static json_t *destination_object(const struct proof_check *c, size_t i)
 {
 	const struct proof_destination_result *d = &c->result.destinations[i];
+	json_t *object = json_pack("{s:s, s:I, s:I, s:I}", "port", c->to[i]->name, "seen",
+				   (json_int_t)d->seen, "dropped", (json_int_t)d->dropped, "unseen",
+				   (json_int_t)d->unseen);
 
-	return json_pack("{s:s, s:I, s:I, s:I, s:o*}", "port", c->to[i]->name, "seen",
-			 (json_int_t)d->seen, "dropped", (json_int_t)d->dropped, "unseen",
-			 (json_int_t)d->unseen, "frames",
-			 c->result.promise.balance ? NULL : counts_object(&d->counts));
+	return c->result.promise.balance ? object
+					 : show_put(object, "frames", counts_object(&d->counts));
 }
 
 static json_t *destinations_array(const struct proof_check *c)
@@ -248,7 +250,7 @@ static json_t *destinations_array(const struct proof_check *c)
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < c->nto; i++)
-		json_array_append_new(list, destination_object(c, i));
+		list = show_append(list, destination_object(c, i));
 	return list;
 }
 
@@ -257,16 +259,15 @@ static json_t *add_promised(const struct proof_check *c, json_t *object)
 {
 	const struct proof_result *r = &c->result;
 
-	if (object && r->promise.partial)
-		(void)json_object_set_new(object, "left_out_share",
-					  json_real(proof_check_left_out(c)));
-	if (object && (r->promise.balance || r->promise.whole_flows))
-		(void)json_object_set_new(object, "conversations",
-					  json_pack("{s:I, s:I}", "seen",
-						    (json_int_t)r->counts.conversations, "split",
-						    (json_int_t)r->counts.split));
-	if (object && c->nto > 1)
-		(void)json_object_set_new(object, "destinations", destinations_array(c));
+	if (r->promise.partial)
+		object = show_put(object, "left_out_share", json_real(proof_check_left_out(c)));
+	if (r->promise.balance || r->promise.whole_flows)
+		object = show_put(object, "conversations",
+				  json_pack("{s:I, s:I}", "seen",
+					    (json_int_t)r->counts.conversations, "split",
+					    (json_int_t)r->counts.split));
+	if (c->nto > 1)
+		object = show_put(object, "destinations", destinations_array(c));
 	return object;
 }
 

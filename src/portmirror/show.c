@@ -66,6 +66,22 @@ enum state show_state(const struct session_state *st)
 	return st->state == STATE_WHOLE && st->pending > 0 ? STATE_PARTIAL : st->state;
 }
 
+json_t *show_append(json_t *list, json_t *value)
+{
+	if (json_array_append_new(list, value) == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+json_t *show_put(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) == 0)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
 json_t *show_reasons(const struct session_state *st)
 {
 	json_t *list = json_array();
@@ -74,12 +90,12 @@ json_t *show_reasons(const struct session_state *st)
 	while (list && at && *at) {
 		size_t len = strcspn(at, "\n");
 
-		json_array_append_new(list, json_stringn(at, len));
+		list = show_append(list, json_stringn(at, len));
 		at += len + (at[len] == '\n');
 	}
 	if (list && st->state == STATE_WHOLE && st->pending > 0)
-		json_array_append_new(list, json_string("the kernel differs from what is saved; "
-							"portmirror apply mends it"));
+		list = show_append(list, json_string("the kernel differs from what is saved; "
+						     "portmirror apply mends it"));
 	return list;
 }
 
@@ -102,10 +118,10 @@ json_t *show_inline_counts(const struct inliner *have)
 	json_t *counts = json_object();
 
 	for (unsigned i = 0; counts && i < INLINE_COUNTS; i++)
-		json_object_set_new(counts, show_inline_count(i),
-				    json_pack("{s:I, s:I}", "frames",
-					      (json_int_t)have->counts[i].frames, "bytes",
-					      (json_int_t)have->counts[i].bytes));
+		counts = show_put(counts, show_inline_count(i),
+				  json_pack("{s:I, s:I}", "frames",
+					    (json_int_t)have->counts[i].frames, "bytes",
+					    (json_int_t)have->counts[i].bytes));
 	return counts;
 }
 

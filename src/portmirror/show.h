@@ -29,6 +29,11 @@ const struct vm *show_owner(const struct host *host, const char *port, const str
 
 /* The state that a person should see: one that is whole but for pending operations is partial. */
 enum state show_state(const struct session_state *st);
+/* Add a value, whose reference they take, and return the list or object; NULL where memory lacks
+ * for any of them, so that nothing is told in part. */
+json_t *show_append(json_t *list, json_t *value);
+json_t *show_put(json_t *object, const char *key, json_t *value);
+
 /* Why it isn't whole: an array of sentences. NULL: out of memory. */
 json_t *show_reasons(const struct session_state *st);
 

@@ -21,9 +21,11 @@
 #include "data/yaml.h"
 #include "memory/memory.h"
 #include "portmirror/host.h"
+#include "portmirror/inliner.h"
 #include "portmirror/op.h"
 #include "portmirror/ours.h"
 #include "portmirror/plan.h"
+#include "portmirror/show.h"
 #include "portmirror/store.h"
 
 enum { BR0 = 2, V1, V2, V3, S0 };
@@ -413,23 +415,45 @@ static void operations_come_in_an_order_that_works(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, new_world, end_world)
 
-static void what_is_done_to_a_bridge_port_is_told(void **state)
+static void assert_told(const struct op *op, const char *name, const char *text)
 {
-	const struct op op = {.kind = OP_RESTORE, .port = "ids0"};
-	json_t *told cleanup(json_free_at) = op_object(&op, NULL);
+	json_t *told cleanup(json_free_at) = scarce_made(op_object(op, NULL));
+
+	assert_string_equal(json_string_value(json_object_get(told, "op")), name);
+	assert_string_equal(json_string_value(json_object_get(told, "text")), text);
+	assert_true(json_is_null(json_object_get(told, "session")));
+}
+
+static void what_is_amiss_is_told_whole(void **state)
+{
+	char reasons[] = "vnet9 is not there\nids0 is down";
+	struct session_state st = {.state = STATE_WHOLE, .reasons = reasons, .pending = 1};
+	json_t *list cleanup(json_free_at) = scarce_made(show_reasons(&st));
+	struct inliner have = {.counts[INLINE_TOO_LONG].frames = 7};
+	json_t *counts cleanup(json_free_at) = scarce_made(show_inline_counts(&have));
 
 	(void)state;
-	assert_string_equal(json_string_value(json_object_get(told, "op")), "bridge-port.restore");
-	assert_string_equal(json_string_value(json_object_get(told, "text")),
-			    "put back the bridge-port flags of ids0");
-	assert_true(json_is_null(json_object_get(told, "session")));
+	assert_int_equal(json_array_size(list), 3);
+	assert_string_equal(json_string_value(json_array_get(list, 1)), "ids0 is down");
+	assert_int_equal(json_object_size(counts), INLINE_COUNTS);
+}
+
+static void what_is_done_is_told(void **state)
+{
+	(void)state;
+	assert_told(&(struct op){.kind = OP_RESTORE, .port = "ids0"}, "bridge-port.restore",
+		    "put back the bridge-port flags of ids0");
+	assert_told(&(struct op){.kind = OP_ISOLATE, .port = "ids0"}, "bridge-port.isolate",
+		    "isolate the bridge port ids0");
+	assert_told(&(struct op){.kind = OP_UNLINK, .pin = "in-3"}, "link.remove", "detach in-3");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_simplest_classifier_that_the_kernel_has),
-		TEST(what_is_done_to_a_bridge_port_is_told),
+		TEST(what_is_amiss_is_told_whole),
+		TEST(what_is_done_is_told),
 		TEST(without_bpf_what_needs_it_is_refused),
 		TEST(two_sessions_without_bpf_take_a_preference_each),
 		TEST(only_what_could_meet_looks_twice),

@@ -8,9 +8,15 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <jansson.h>
+
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "netlink/link.h"
+#include "portmirror/engine.h"
 #include "portmirror/proof.h"
 #include "portmirror/proof_check.h"
 
@@ -163,6 +169,23 @@ static void test_the_same_part(void **state)
 	assert_int_equal(result.counts.left_out, 270);
 }
 
+/* Its book was full: what it has not seen at all is not lost there. */
+static void test_the_same_part_of_less(void **state)
+{
+	(void)state;
+	request.nto = result.ndestinations = 2;
+	result.promise.partial = result.promise.same_part = true;
+	result.counts = (struct proof_counts){.expected = 105, .copied = 12, .left_out = 93};
+	at[0].counts = (struct proof_counts){.expected = 100, .copied = 10, .left_out = 90};
+	at[1].counts = (struct proof_counts){.expected = 5, .copied = 2, .left_out = 3};
+	judged(PROOF_BROKEN, "of a part of 5 frames 3 were lost, 0 doubled and 0 altered");
+	assert_int_equal(result.blamed, 1);
+	assert_int_equal(at[1].counts.lost, 3);
+	assert_int_equal(at[1].counts.left_out, 0);
+	assert_int_equal(result.counts.lost, 3);
+	assert_int_equal(result.counts.left_out, 90);
+}
+
 /* At one of them there was nothing to be compared. */
 static void test_an_idle_destination(void **state)
 {
@@ -192,8 +215,13 @@ static void told(const struct proof_check *c, const char *verdict, const char *a
 
 static void test_what_is_said(void **state)
 {
-	const struct nl_link to = {.index = 5, .name = "ids0", .tx_queue_len = 1000};
-	struct proof_check c = {.to = {&to}, .nto = 1};
+	struct nl_link to = {.index = 5, .name = "ids0", .tx_queue_len = 1000};
+	struct session session = {.name = "ids"};
+	int from = 5;
+	struct session_state st = {.session = &session, .from = {.items = &from, .count = 1}};
+	struct view view = {.host.links = {.items = &to, .count = 1}};
+	struct proof_check c = {.view = &view, .st = &st, .to = {&to}, .nto = 1};
+	json_t *object;
 
 	(void)state;
 	request.nto = result.ndestinations = 1;
@@ -210,6 +238,64 @@ static void test_what_is_said(void **state)
 	told(&c, "100 were lost",
 	     "its reader is too slow, or its queue too short: ip link set dev ids0 txqueuelen "
 	     "10000");
+	to.tx_queue_len = 20;
+	told(&c, "100 were lost",
+	     "its reader is too slow, or its queue too short: ip link set dev ids0 txqueuelen "
+	     "1000");
+	object = scarce_made(proof_check_object(&c));
+	assert_string_equal(json_string_value(json_object_get(object, "verdict")), "broken");
+	json_decref(object);
+}
+
+/* Nothing of it in part, where memory lacks. */
+static void test_what_is_told_of_a_part(void **state)
+{
+	struct nl_link links[] = {{.index = 1, .name = "vnet1"},
+				  {.index = 5, .name = "ids0"},
+				  {.index = 6, .name = "ids1"}};
+	struct session session = {.name = "ids"};
+	int from = 1;
+	struct session_state st = {.session = &session, .from = {.items = &from, .count = 1}};
+	struct view view = {.host.links = {.items = links, .count = 3}};
+	struct proof_check c = {.view = &view, .st = &st, .to = {&links[1], &links[2]}, .nto = 2};
+	const json_t *destinations;
+	json_t *object;
+
+	(void)state;
+	request.nto = result.ndestinations = 2;
+	result.promise.partial = result.promise.whole_flows = true;
+	result.counts = (struct proof_counts){.expected = 200, .copied = 50, .left_out = 150};
+	at[0].counts = at[1].counts =
+		(struct proof_counts){.expected = 100, .copied = 25, .left_out = 75};
+	judged(PROOF_WHOLE, "");
+	c.result = result;
+	object = scarce_made(proof_check_object(&c));
+	assert_float_equal(json_real_value(json_object_get(object, "left_out_share")), 0.75, 0.001);
+	assert_non_null(json_object_get(object, "conversations"));
+	assert_int_equal(json_array_size(json_object_get(object, "sources")), 1);
+	destinations = json_object_get(object, "destinations");
+	assert_int_equal(json_array_size(destinations), 2);
+	assert_non_null(json_object_get(json_array_get(destinations, 1), "frames"));
+	json_decref(object);
+}
+
+/* Of a session that is whole. */
+static void test_destinations_of_two_names(void **state)
+{
+	struct nl_link links[] = {{.index = 5, .name = "ids0"}, {.index = 6, .name = "ids1"}};
+	struct session session = {.name = "ids", .nto = 3};
+	struct session_state st = {.session = &session, .to = {5, 6, 5}, .in_kernel = true};
+	struct view view = {.host.links = {.items = links, .count = 2},
+			    .plan = {.states = &st, .nstates = 1}};
+	struct proof_check c = {.view = &view};
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(proof_check_find(&c, "none", &e), -ENOENT);
+	assert_int_equal(proof_check_find(&c, "ids", &e), 0);
+	assert_int_equal(c.nto, 2);
+	assert_ptr_equal(c.to[0], &links[0]);
+	assert_ptr_equal(c.to[1], &links[1]);
 }
 
 int main(void)
@@ -223,8 +309,11 @@ int main(void)
 		TEST(test_balance),
 		TEST(test_a_part),
 		TEST(test_the_same_part),
+		TEST(test_the_same_part_of_less),
 		TEST(test_an_idle_destination),
 		TEST(test_what_is_said),
+		TEST(test_what_is_told_of_a_part),
+		cmocka_unit_test(test_destinations_of_two_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
