@@ -418,80 +418,33 @@ static void load_programs(struct writer *w)
 	command(w, "rm \"$object\"");
 }
 
-/* What is said in front of the first operation of a kind. */
-static const char *about(enum op_kind kind)
-{
-	switch (kind) {
-	case OP_ACTION_PUT:
-		return "One action copies what the filters tell it to, and counts.\n"
-		       "It ends in \"continue\": other filters see the frame too.\n"
-		       "portmirror knows it by its cookie.";
-	case OP_ISOLATE:
-		return "The destination takes part in nothing of its bridge but the mirror.";
-	case OP_QDISC_ADD:
-		return "What the filters hang on, where a port has nothing yet.";
-	case OP_FILTER_PUT:
-		return "The filters. What a machine sends passes its port's ingress\n"
-		       "(ffff:), what it receives the egress, or the root qdisc.";
-	case OP_QDISC_CLEAR:
-	case OP_FILTER_DEL:
-	case OP_RESTORE:
-	case OP_QDISC_DEL:
-	case OP_ACTION_DEL:
-	case OP_INLINE_MAPS:
-	case OP_INLINE_PROGRAMS:
-	case OP_INLINE_STATE:
-	case OP_INLINE_LINK:
-	case OP_INLINE_FORGET:
-	case OP_COPY_MAPS:
-	case OP_COPY_PROGRAMS:
-	case OP_CUT_PROGRAM:
-	case OP_CUT_LINK:
-	case OP_COPY_CONFIG:
-	case OP_COPY_LINK:
-	case OP_UNLINK:
-	case OP_UNPIN:
-	default:
-		return NULL;
-	}
-}
+/* What is said in front of the first operation of a kind, and how each is done. */
+static const struct deed {
+	enum op_kind kind;
+	const char *about;
+	void (*put)(struct writer *w, const struct op *op);
+} deeds[] = {
+	{OP_ACTION_PUT,
+	 "One action copies what the filters tell it to, and counts.\n"
+	 "It ends in \"continue\": other filters see the frame too.\n"
+	 "portmirror knows it by its cookie.",
+	 put_action},
+	{OP_ISOLATE, "The destination takes part in nothing of its bridge but the mirror.",
+	 put_flags},
+	{OP_QDISC_ADD, "What the filters hang on, where a port has nothing yet.", put_qdisc},
+	{OP_FILTER_PUT,
+	 "The filters. What a machine sends passes its port's ingress\n"
+	 "(ffff:), what it receives the egress, or the root qdisc.",
+	 put_filter},
+};
 
-static void put(struct writer *w, const struct op *op)
+/* NULL: nothing that a script does. */
+static const struct deed *deed_of(const struct op *op)
 {
-	switch (op->kind) {
-	case OP_ACTION_PUT:
-		put_action(w, op);
-		break;
-	case OP_ISOLATE:
-		put_flags(w, op);
-		break;
-	case OP_QDISC_ADD:
-		put_qdisc(w, op);
-		break;
-	case OP_FILTER_PUT:
-		put_filter(w, op);
-		break;
-	case OP_QDISC_CLEAR:
-	case OP_FILTER_DEL:
-	case OP_RESTORE:
-	case OP_QDISC_DEL:
-	case OP_ACTION_DEL:
-	case OP_INLINE_MAPS:
-	case OP_INLINE_PROGRAMS:
-	case OP_INLINE_STATE:
-	case OP_INLINE_LINK:
-	case OP_INLINE_FORGET:
-	case OP_COPY_MAPS:
-	case OP_COPY_PROGRAMS:
-	case OP_CUT_PROGRAM:
-	case OP_CUT_LINK:
-	case OP_COPY_CONFIG:
-	case OP_COPY_LINK:
-	case OP_UNLINK:
-	case OP_UNPIN:
-	default:
-		break;
-	}
+	for (size_t i = 0; i < COUNT(deeds); i++)
+		if (deeds[i].kind == op->kind)
+			return &deeds[i];
+	return NULL;
 }
 
 static void start(struct writer *w)
@@ -517,16 +470,17 @@ int script_make(const struct plan *plan, struct script *script, struct err *e)
 	start(&w);
 	for (size_t i = 0; i < plan->nops; i++) {
 		const struct op *op = &plan->ops[i];
+		const struct deed *deed = deed_of(op);
 
-		if (!about(op->kind)) {
+		if (!deed) {
 			script_free(&w.script);
 			return err_set(e, -EINVAL, "a plan that removes something is no script");
 		}
 		if (op->kind == OP_FILTER_PUT && op->program >= 0 && !w.pinned)
 			load_programs(&w);
 		if (i == 0 || plan->ops[i - 1].kind != op->kind)
-			comment(&w, about(op->kind));
-		put(&w, op);
+			comment(&w, deed->about);
+		deed->put(&w, op);
 	}
 	if (w.pinned) {
 		comment(&w, "The filters hold their programs now.");

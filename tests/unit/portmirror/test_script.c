@@ -329,6 +329,20 @@ static void the_action_keeps_its_number(void **state)
 	assert_non_null(strstr(text, "egress protocol all pref 3 handle 0x232d"));
 }
 
+/* A session that is not carried out yet: the number that it would get. */
+static void the_action_has_a_number_before_it_is_there(void **state)
+{
+	struct world *w = *state;
+	struct plan plan cleanup(plan_free) = {0};
+	char *text cleanup(free_at) = NULL;
+
+	want(w, "name: a\nfrom: port:v1\nto: port:s0\n");
+	w->view.plan = plan_with(w, (struct lacks){0});
+	assert_int_equal(scarce(script_plan(&w->view, "a", HOUSE, &plan, NULL)), 0);
+	text = commands(&plan);
+	assert_non_null(strstr(text, "continue index 9001 cookie"));
+}
+
 static void a_plan_that_removes_is_no_script(void **state)
 {
 	struct world *w = *state;
@@ -385,6 +399,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_classic_root_is_prio_or_else_htb, new_world,
 						end_world),
 		cmocka_unit_test_setup_teardown(the_action_keeps_its_number, new_world, end_world),
+		cmocka_unit_test_setup_teardown(the_action_has_a_number_before_it_is_there,
+						new_world, end_world),
 		cmocka_unit_test_setup_teardown(a_plan_that_removes_is_no_script, new_world,
 						end_world),
 		cmocka_unit_test(words_are_safe),
