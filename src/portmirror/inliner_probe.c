@@ -93,10 +93,10 @@ static void compare(const struct inliner *before, const struct inliner *now,
 	for (int way = 0; way < INLINE_WAYS; way++) {
 		const struct inline_probe_seen *seen = &now->probes[way];
 		uint64_t took = seen->arrived - seen->sent;
+		uint64_t came = seen->count - before->probes[way].count;
 
-		trial->came[way] = (unsigned)(seen->count - before->probes[way].count);
-		if (trial->came[way] > trial->sent)
-			trial->came[way] = trial->sent; /* portmirrord sends its own */
+		/* (portmirrord sends its own.) */
+		trial->came[way] = came < trial->sent ? (unsigned)came : trial->sent;
 		if (trial->came[way] > 0 && seen->arrived > seen->sent &&
 		    took > trial->longest[way])
 			trial->longest[way] = took;

@@ -122,12 +122,11 @@ static int read_links(struct nl_links *links, struct err *e)
 	struct nl *nl cleanup(nl_close_at) = NULL;
 	int r = nl_open(&nl, e);
 
-	while (r == 0) {
+	if (r < 0)
+		return r;
+	do
 		r = nl_links(nl, links, e);
-		if (r != -EINTR)
-			break;
-		r = 0; /* devices came or went in the midst of it */
-	}
+	while (r == -EINTR); /* devices came or went in the midst of it */
 	return r;
 }
 

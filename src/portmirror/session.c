@@ -10,13 +10,10 @@
 #include "data/json.h"
 #include "data/text.h"
 
-static const struct {
-	const char *name;
-	enum direction direction;
-} directions[] = {
-	{"both", DIRECTION_BOTH},
-	{"sent", DIRECTION_SENT},
-	{"received", DIRECTION_RECEIVED},
+static const char *const directions[] = {
+	[DIRECTION_SENT] = "sent",
+	[DIRECTION_RECEIVED] = "received",
+	[DIRECTION_BOTH] = "both",
 };
 
 static const char *const attaches[] = {
@@ -83,9 +80,9 @@ int direction_parse(const char *text, enum direction *direction, struct err *e)
 {
 	char shown[TEXT_SHOWN];
 
-	for (size_t i = 0; i < COUNT(directions); i++) {
-		if (strcmp(text, directions[i].name) == 0) {
-			*direction = directions[i].direction;
+	for (size_t i = DIRECTION_SENT; i < COUNT(directions); i++) {
+		if (strcmp(text, directions[i]) == 0) {
+			*direction = (enum direction)i;
 			return 0;
 		}
 	}
@@ -95,10 +92,7 @@ int direction_parse(const char *text, enum direction *direction, struct err *e)
 
 const char *direction_name(enum direction direction)
 {
-	for (size_t i = 0; i < COUNT(directions); i++)
-		if (directions[i].direction == direction)
-			return directions[i].name;
-	return "none";
+	return directions[direction];
 }
 
 int attach_parse(const char *text, enum attach *attach, struct err *e)
