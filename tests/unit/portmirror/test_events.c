@@ -140,6 +140,26 @@ static void damaged_lines_are_left_out(void **state)
 	events_close(events);
 }
 
+/* Written by another version, or by hand. */
+static void what_this_version_does_not_write(void **state)
+{
+	char line[200];
+	struct events *events;
+
+	(void)state;
+	append("{\"number\":1,\"time\":1,\"kind\":\"session-moved\",\"text\":\"event 1\"}\n");
+	snprintf(line, sizeof(line),
+		 "{\"number\":2,\"time\":1,\"kind\":\"repaired\",\"session\":\"%0*d\","
+		 "\"text\":\"no session has such a name\"}\n",
+		 SESSION_NAME_MAX + 1, 0);
+	append(line);
+	append("{\"number\":0,\"time\":1,\"kind\":\"repaired\",\"text\":\"event 0\"}\n");
+	events = opened();
+	assert_kept(events, 1, 1);
+	assert_string_equal(events_nth(events, 0)->kind, "other");
+	events_close(events);
+}
+
 static void behind_a_gap_it_begins_anew(void **state)
 {
 	struct events *events = opened();
@@ -201,6 +221,7 @@ int main(void)
 		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
 		cmocka_unit_test_teardown(no_memory_to_write_all_anew, remove_file),
 		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
+		cmocka_unit_test_teardown(what_this_version_does_not_write, remove_file),
 		cmocka_unit_test_teardown(behind_a_gap_it_begins_anew, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_read_is_told, remove_file),
 		cmocka_unit_test_teardown(what_cannot_be_written_is_told, remove_file),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/pkt_sched.h>
 
 #include "base/mem.h"
 #include "memory/memory.h"
@@ -40,6 +41,73 @@ static void news_of_a_shared_block_make_all_filters_stale(void **state)
 	assert_int_equal(stale.filters.count, 0);
 }
 
+static void a_new_device_is_taken_in(void **state)
+{
+	const struct nl_news news = {.kind = NL_NEWS_LINK, .link = {.index = 7, .name = "vnet7"}};
+	struct host host cleanup(host_free) = {0};
+	struct host_stale stale = {0};
+	int r = 0;
+
+	(void)state;
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		r = host_take(&host, &news, &stale);
+		if (memory_refused()) {
+			assert_int_equal(r, -ENOMEM);
+			assert_int_equal(host.links.count, 0);
+		}
+	}
+	assert_int_equal(r, HOST_DIFFERS);
+	assert_int_equal(host.links.count, 1);
+	assert_string_equal(host.links.items[0].name, "vnet7");
+}
+
+/* It came too late, or its bridge is another by now, which the device itself tells. */
+static void flags_of_no_port_of_that_bridge_change_nothing(void **state)
+{
+	struct nl_link device = {.index = 7, .master = 2};
+	struct host host = {.links = {.items = &device, .count = 1}};
+	struct host_stale stale = {0};
+	struct nl_news news = {.kind = NL_NEWS_BRPORT,
+			       .link = {.index = 8, .master = 2, .brport = 1}};
+
+	(void)state;
+	assert_int_equal(host_take(&host, &news, &stale), HOST_SAME);
+	news.link.index = 6;
+	assert_int_equal(host_take(&host, &news, &stale), HOST_SAME);
+	news.link = (struct nl_link){.index = 7, .master = 3, .brport = 1};
+	assert_int_equal(host_take(&host, &news, &stale), HOST_SAME);
+	assert_int_equal(device.brport, 0);
+	news.link.master = 2;
+	assert_int_equal(host_take(&host, &news, &stale), HOST_DIFFERS);
+	assert_int_equal(device.brport, 1);
+}
+
+static int take_qdisc_anew(struct host *host, const struct nl_news *news, struct host_stale *stale)
+{
+	host->qdiscs.count = 0;
+	return host_take(host, news, stale);
+}
+
+static void a_qdisc_is_taken_in_once(void **state)
+{
+	const struct nl_news news = {.kind = NL_NEWS_QDISC,
+				     .qdisc = {.ifindex = 7,
+					       .parent = TC_H_INGRESS,
+					       .handle = 0xffff0000,
+					       .kind = "clsact"}};
+	struct host host cleanup(host_free) = {0};
+	struct host_stale stale cleanup(host_stale_free) = {0};
+
+	(void)state;
+	assert_int_equal(scarce(take_qdisc_anew(&host, &news, &stale)), HOST_DIFFERS);
+	assert_int_equal(stale.filters.count, 1);
+	assert_int_equal(host_take(&host, &news, &stale), HOST_SAME);
+	assert_int_equal(host.qdiscs.count, 1);
+	assert_string_equal(host_qdisc_at(&host, 7, TC_H_INGRESS)->kind, "clsact");
+	assert_null(host_qdisc_at(&host, 7, TC_H_ROOT));
+	assert_null(host_qdisc_at(&host, 8, TC_H_INGRESS));
+}
+
 static void links_that_are_gone_are_told(void **state)
 {
 	struct pin pins[] = {
@@ -64,6 +132,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(news_of_filters_make_those_of_the_device_stale),
 		cmocka_unit_test(news_of_a_shared_block_make_all_filters_stale),
+		cmocka_unit_test(a_new_device_is_taken_in),
+		cmocka_unit_test(flags_of_no_port_of_that_bridge_change_nothing),
+		cmocka_unit_test(a_qdisc_is_taken_in_once),
 		cmocka_unit_test(links_that_are_gone_are_told),
 	};
 

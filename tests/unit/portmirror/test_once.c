@@ -355,16 +355,79 @@ static void the_protocol_is_the_frames(void **state)
 
 static void what_only_a_socket_has_is_refused(void **state)
 {
-	struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0,
-				      (uint32_t)(SKF_AD_OFF + SKF_AD_PAY_OFFSET)},
-				     {BPF_RET | BPF_K, 0, 0, 1}};
-	struct bytecode filter = {.code = code, .count = 2};
+	static const struct sock_filter loads[] = {
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(SKF_AD_OFF + SKF_AD_PAY_OFFSET)},
+		/* (These two are no instructions at all.) */
+		BPF_STMT(BPF_LD | BPF_B | BPF_MSH, 0),
+		BPF_STMT(BPF_LDX | BPF_W | BPF_ABS, 0),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(loads); i++) {
+		struct sock_filter code[] = {loads[i], {BPF_RET | BPF_K, 0, 0, 1}};
+		struct bytecode filter = {.code = code, .count = 2};
+		struct once_program program = {.count = 7};
+		struct err e = {0};
+
+		assert_int_equal(scarce(once_build(&filter, 1, false, &program, &e)), -ENOTSUP);
+		assert_int_equal(program.count, 7);
+	}
+}
+
+static void a_jump_beyond_the_end_is_refused(void **state)
+{
+	struct sock_filter code[] = {BPF_STMT(BPF_JMP | BPF_JA, 5), BPF_STMT(BPF_RET | BPF_K, 1)};
+	struct bytecode filter = {.code = code, .count = COUNT(code)};
 	struct once_program program = {.count = 7};
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(scarce(once_build(&filter, 1, false, &program, &e)), -ENOTSUP);
+	assert_int_equal(scarce(once_build(&filter, 1, false, &program, &e)), -E2BIG);
 	assert_int_equal(program.count, 7);
+}
+
+static void what_the_kernel_says_is_told(void **state)
+{
+	struct bytecode all cleanup(bytecode_free) = {0};
+	struct once_program program cleanup(once_free) = {0};
+	int map cleanup(fd_close_at) = once_map_create(NULL);
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(filter_compile(NULL, &all, NULL), 0);
+	assert_int_equal(once_build(&all, 9001, false, &program, NULL), 0);
+	program.code[program.count - 1].code = BPF_ALU; /* no exit */
+	assert_int_equal(once_load(&program, map, &e), -EINVAL);
+	assert_string_equal(e.text,
+			    "the kernel refused the program that keeps frames from being copied "
+			    "twice: last insn is not an exit or jmp: Invalid argument");
+}
+
+/* A program that is none of ours, and one whose map can't be had any more. */
+static void a_program_without_a_map_shares_none(void **state)
+{
+	struct bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+				  {.code = BPF_JMP | BPF_EXIT}};
+	int program cleanup(fd_close_at) =
+		bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "other", "MIT", code, COUNT(code), NULL);
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info), id = 77;
+	struct once_hold hold cleanup(once_hold_free) = {.lasting = true};
+	struct once_held gone = {.id = 5, .map_id = UINT32_MAX, .fd = -1};
+
+	(void)state;
+	assert_int_equal(bpf_obj_get_info_by_fd(program, &info, &len), 0);
+	for (int lasting = 0; lasting < 2; lasting++) {
+		hold.lasting = lasting;
+		assert_int_equal(once_hold_map_of(&hold, info.id, &id), -ENOENT);
+	}
+	assert_int_equal(hold.nprograms, 0);
+	hold.programs = &gone;
+	hold.nprograms = 1;
+	assert_int_equal(once_hold_map_of(&hold, 5, &id), -ENOENT);
+	hold.programs = NULL;
+	hold.nprograms = 0;
+	assert_int_equal(id, 77);
 }
 
 static void names_tell_contents_apart(void **state)
@@ -400,6 +463,9 @@ int main(void)
 		cmocka_unit_test(so_are_instructions_that_are_rare),
 		cmocka_unit_test(the_protocol_is_the_frames),
 		cmocka_unit_test(what_only_a_socket_has_is_refused),
+		cmocka_unit_test(a_jump_beyond_the_end_is_refused),
+		cmocka_unit_test(what_the_kernel_says_is_told),
+		cmocka_unit_test(a_program_without_a_map_shares_none),
 		cmocka_unit_test(names_tell_contents_apart),
 	};
 

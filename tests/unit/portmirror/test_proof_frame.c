@@ -152,6 +152,34 @@ static void test_sctp(void **state)
 	assert_int_not_equal(mark(&a).key, mark(&b).key);
 }
 
+/* An IPv4 header of which the options are cut off: nothing is known of what would follow. */
+static void test_ipv4_options_cut_off(void **state)
+{
+	struct bytes a = build(&kinds[0]);
+	uint64_t key;
+
+	(void)state;
+	a.at[14] = 0x4f; /* 60 bytes */
+	a.len = 60;
+	key = mark(&a).key;
+	for (size_t at = 34; at < a.len; at++) {
+		a.at[at] ^= 1;
+		assert_int_not_equal(mark(&a).key, key);
+		a.at[at] ^= 1;
+	}
+}
+
+/* Not a super-frame, whatever kind it says it is. */
+static void test_not_to_be_cut(void **state)
+{
+	struct bytes b = build(&kinds[0]);
+	struct frame frame = {.bytes = b.at, .len = b.len, .gso_type = GSO_TCPV4};
+	struct frame_cut cut;
+
+	(void)state;
+	assert_false(frame_cut_begin(&cut, &frame, &(struct frame_terms){.blur = FRAME_EXACT}));
+}
+
 static void cut_and_compare(struct segment whole, uint8_t gso_type, uint16_t size,
 			    enum frame_blur blur, uint32_t tag)
 {
@@ -282,6 +310,8 @@ int main(void)
 		cmocka_unit_test(test_ipv6_authentication),
 		cmocka_unit_test(test_ipv6_fragments),
 		cmocka_unit_test(test_sctp),
+		cmocka_unit_test(test_ipv4_options_cut_off),
+		cmocka_unit_test(test_not_to_be_cut),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_blur),
 		cmocka_unit_test(test_malformed),

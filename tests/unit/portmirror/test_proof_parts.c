@@ -256,6 +256,26 @@ static void test_flows_that_meet(void **state)
 	flows_free(flows);
 }
 
+/* There is no room for more: those that are known are still looked at. */
+static void test_more_flows_than_there_is_room_for(void **state)
+{
+	enum { MANY = 300 * 1000 };
+	struct flows *flows = scarce_made(flows_new());
+	uint64_t known;
+
+	(void)state;
+	for (uint64_t i = 1; i <= MANY; i++)
+		flows_add(flows, i << FLOWS_LOST_BITS, 1);
+	known = flows_count(flows);
+	assert_in_range(known, 200 * 1000, MANY - 1);
+	flows_add(flows, (uint64_t)MANY << FLOWS_LOST_BITS, 2);
+	assert_int_equal(flows_split(flows), 0);
+	flows_add(flows, UINT64_C(1) << FLOWS_LOST_BITS, 2);
+	assert_int_equal(flows_split(flows), 1);
+	assert_int_equal(flows_count(flows), known);
+	flows_free(flows);
+}
+
 #define KIND(name, kind) cmocka_unit_test_setup_teardown(name, kind, tear_down)
 
 int main(void)
@@ -269,6 +289,7 @@ int main(void)
 		KIND(test_flows_altered, set_up_flows),
 		KIND(test_whole_flows, set_up_whole_flows),
 		cmocka_unit_test(test_flows_that_meet),
+		cmocka_unit_test(test_more_flows_than_there_is_room_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

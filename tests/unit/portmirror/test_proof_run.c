@@ -34,6 +34,7 @@
 #include "calls/calls.h"
 #include "memory/memory.h"
 #include "portmirror/proof.h"
+#include "portmirror/proof_ring.h"
 
 /* To send from; kept open over a test, because closing one takes the kernel some milliseconds, in
  * which the proof would not read its rings. */
@@ -598,6 +599,25 @@ static void test_super_frames_that_are_not_cut(void **state)
 	assert_verdict(&plan, PROOF_BLIND);
 }
 
+/* An offload that can't be asked for counts as off. */
+static void test_offloads(void **state)
+{
+	bool taken = false;
+	unsigned refused = 0;
+
+	(void)state;
+	(void)plan_of(DIRECTION_BOTH, NULL);
+	for (unsigned nth = 1; call_refuse(&nth, EOPNOTSUPP);) {
+		taken = ring_takes_super_frames("am");
+		if (call_refused() && strcmp(call_refused(), "close") != 0) {
+			assert_false(taken);
+			refused++;
+		}
+	}
+	assert_true(taken);
+	assert_int_equal(refused, 4); /* socket(), and ioctl() three times */
+}
+
 static void test_no_ring(void **state)
 {
 	static const char *const calls[] = {"mmap64", "bind"};
@@ -671,6 +691,7 @@ int main(void)
 		TEST(test_super_frames_cut_at_source),
 		TEST(test_super_frames_that_are_not_cut),
 		TEST(test_no_memory_for_more),
+		TEST(test_offloads),
 		TEST(test_no_ring),
 		TEST(test_refused),
 	};

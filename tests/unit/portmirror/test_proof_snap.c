@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies that are cut, and what conversation a frame belongs to. */
+#include <netinet/in.h>
+
 #include "proof_frames.h"
 
 static uint64_t key_of(const struct bytes *b)
@@ -83,6 +85,13 @@ static void test_too_long(void **state)
 	assert_true(too_long(&tcp6, 129, 64));
 	assert_false(too_long(&tcp6, 72, 72));
 	assert_true(too_long(&tcp6, 73, 72));
+	tcp6.at[20] = IPPROTO_SCTP; /* its checksum ends at 66 */
+	assert_false(too_long(&tcp6, 66, 66));
+	assert_true(too_long(&tcp6, 67, 66));
+	assert_false(too_long(&tcp6, 130, 65));
+	assert_true(too_long(&tcp6, 131, 65));
+	tcp6.at[20] = IPPROTO_GRE;
+	assert_false(too_long(&tcp6, tcp6.len, 64));
 	udp.at[36] = 4789 >> 8; /* a tunnel's, which the kernel may have made itself */
 	udp.at[37] = 4789 & 0xff;
 	assert_false(too_long(&udp, udp.len, 64));

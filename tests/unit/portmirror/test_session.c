@@ -135,6 +135,8 @@ static void errors_name_their_field(void **state)
 		 "attach: \"tcx\" is no way to attach; it is auto, clsact or classic"},
 		{"{\"mode\":\"tap\"}", "mode",
 		 "mode: \"tap\" is not known; it is mirror or inline"},
+		{"{\"mode\":1}", "mode", "mode: a string is wanted here"},
+		{"{\"_type\":1}", "_type", "_type: a string is wanted here"},
 		{"{\"_type\":\"bridge\"}", "_type", "_type: \"bridge\" is not known; it is mirror"},
 		{"{\"isolate\":\"yes\"}", "isolate", "isolate: true or false is wanted here"},
 		{"{\"runtime\":1}", "runtime", "runtime: true or false is wanted here"},

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "data/json.h"
 #include "memory/memory.h"
 #include "portmirror/events.h"
 #include "portmirror/facts.h"
@@ -202,6 +203,54 @@ static void notes_are_kept(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+/* Of this boot and network namespace, but no notes: nothing of them is taken over. */
+static void damaged_notes_are_told(void **state)
+{
+	static const char *const lists[] = {
+		"{}",
+		"1",
+		"[{\"note\": \"other\", \"ifindex\": 3, \"port\": \"ids0\"}]",
+		"[{\"note\": \"isolate\", \"ifindex\": 3, \"port\": \"a-name-beyond-15\"}]",
+		"[{\"note\": \"isolate\", \"ifindex\": 3, \"port\": \"ids0\"}, 1]",
+		"[{\"note\": \"qdisc\", \"ifindex\": 3, \"port\": \"ids0\", "
+		"\"qdisc\": \"a-kind-beyond-15\"}]",
+	};
+	static const struct note isolate = {
+		.kind = NOTE_ISOLATE, .ifindex = 3, .port = "ids0", .flags = 5};
+	struct notes notes cleanup(notes_free) = {0};
+	const char *path = file_with("run/portmirror/undo.json", "");
+	struct err e = {0};
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+	json_t *object cleanup(json_free_at) = NULL;
+
+	(void)state;
+	assert_int_equal(notes_add(&notes, &isolate), 0);
+	assert_int_equal(notes_write(path, &notes, &e), 0);
+	assert_int_equal(file_read(path, 4096, &text, &len, &e), 0);
+	object = json_loads(text, 0, NULL);
+	for (size_t i = 0; i < COUNT(lists); i++) {
+		char *damaged;
+		struct notes found = {.count = 99};
+
+		assert_int_equal(json_object_set_new(object, "notes",
+						     json_loads(lists[i], JSON_DECODE_ANY, NULL)),
+				 0);
+		damaged = json_dumps(object, 0);
+		(void)file_with("run/portmirror/undo.json", damaged);
+		free(damaged);
+		assert_int_equal(scarce_or(false, notes_read(path, &found, &e)), -EBADMSG);
+		assert_non_null(strstr(e.text, path));
+		assert_int_equal(found.count, 99);
+	}
+	assert_int_equal(json_object_set_new(object, "boot", json_string("another")), 0);
+	free(take(text));
+	text = json_dumps(object, 0);
+	(void)file_with("run/portmirror/undo.json", text);
+	assert_int_equal(notes_anew(path, &notes, &e), 0);
+	assert_int_equal(notes.count, 0); /* its devices are gone with that boot */
+}
+
 /* Facts are added to what there is. */
 static int fights_anew(struct facts *facts)
 {
@@ -295,6 +344,7 @@ int main(void)
 		cmocka_unit_test(folders_and_files_are_read),
 		cmocka_unit_test(standard_input_is_read),
 		cmocka_unit_test(notes_are_kept),
+		cmocka_unit_test(damaged_notes_are_told),
 		cmocka_unit_test(each_fight_is_told_once),
 		cmocka_unit_test(connections_of_network_manager),
 	};

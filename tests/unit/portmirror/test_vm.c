@@ -171,6 +171,27 @@ static void what_is_left_over_belongs_together(void **state)
 	assert_nic(&vms.items[0], 1, "tap1", 0);
 }
 
+static void two_hints_that_are_left_over_tell_nothing(void **state)
+{
+	static const char *const argv[] = {"qemu-system-x86_64",
+					   "-netdev",
+					   "bridge,id=a",
+					   "-device",
+					   "x,netdev=a,mac=52:54:00:00:00:01",
+					   "-netdev",
+					   "bridge,id=b",
+					   "-device",
+					   "x,netdev=b,mac=52:54:00:00:00:02",
+					   NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "20=tap0", NULL, argv);
+	find(&vms);
+	assert_int_equal(vms.count, 1);
+	assert_int_equal(vms.items[0].nnics, 1);
+	assert_nic(&vms.items[0], 0, "tap0", 0);
+}
+
 static void machines_are_sorted_by_name(void **state)
 {
 	static const char *const b[] = {"kvm", "-name", "b", NULL};
@@ -230,12 +251,12 @@ static void nothing_is_found_where_nothing_is(void **state)
 	assert_int_equal(untouched.count, 7);
 }
 
-/* Of this process: pidfd_getfd(2) fails, as where it may not trace the other. */
-static void forbid_taking_descriptors(void)
+/* Of this process: pidfd_getfd(2) fails, as where it may not trace the other, or pidfd_open(2). */
+static void forbid(unsigned call)
 {
 	struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 					      offsetof(struct seccomp_data, nr)),
-				     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+				     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
 				     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 				     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
 	struct sock_fprog filter = {.len = COUNT(code), .filter = code};
@@ -248,21 +269,24 @@ static void forbid_taking_descriptors(void)
 /* Then the namespace of the process decides. */
 static void where_no_descriptor_can_be_taken(void **state)
 {
+	static const unsigned forbidden[] = {SYS_pidfd_getfd, SYS_pidfd_open};
 	static const char *const argv[] = {"kvm", "-name", "web1", NULL};
 	struct vms vms = {0};
 	int status;
 	pid_t pid;
 
 	start(*state, "20=tap0", NULL, argv);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		forbid_taking_descriptors();
-		_exit(vms_find("/proc", &vms, NULL) < 0 || vms.count != 1 ||
-		      strcmp(vms.items[0].nics[0].port, "tap0") != 0);
+	for (size_t i = 0; i < COUNT(forbidden); i++) {
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			forbid(forbidden[i]);
+			_exit(vms_find("/proc", &vms, NULL) < 0 || vms.count != 1 ||
+			      strcmp(vms.items[0].nics[0].port, "tap0") != 0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
 }
 
 /* TUNGETDEVNETNS is of Linux 5.2. */
@@ -326,6 +350,8 @@ int main(int argc, char **argv)
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(what_is_left_over_belongs_together, NULL,
 							 stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(two_hints_that_are_left_over_tell_nothing,
+							 NULL, stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(machines_are_sorted_by_name, NULL,
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(
