@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs as direct-action filters at clsact, where the kernel has no tcx: where they can hang,
  * and what leads from those that there are to those that there must be. */
+#include <linux/if_ether.h>
 #include <linux/pkt_sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,6 +117,8 @@ bool port_shares_pref(const struct port *p, const struct tc_filter *f)
 {
 	enum direct does = direct_does(f, p->w->in->house);
 
+	if (f->chain != 0 || f->protocol != ETH_P_ALL)
+		return false; /* the kernel takes one protocol a preference; somebody has made it */
 	return does == DIRECT_COPIES || does == DIRECT_CUTS ||
 	       (ours_filter(f, p->w->in->house) && strcmp(f->kind, "bpf") == 0);
 }

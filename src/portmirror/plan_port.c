@@ -168,8 +168,7 @@ uint16_t port_shared_pref(const struct port *p, uint32_t parent)
 	unsigned pref;
 
 	for (size_t i = 0; i < p->nfilters; i++)
-		if (p->filters[i].parent == parent && p->filters[i].chain == 0 &&
-		    port_shares_pref(p, &p->filters[i]))
+		if (p->filters[i].parent == parent && port_shares_pref(p, &p->filters[i]))
 			return p->filters[i].pref;
 	for (pref = first_pref(p, parent); port_any_pref(p, parent, pref);)
 		pref++;
@@ -264,7 +263,7 @@ static void put_rule(struct port *p, const struct want *want, uint32_t parent, b
 		rule.handle = 0;
 		rule.pref = own_pref(p, parent, (*nth)++);
 	} else if (have < p->nfilters && p->filters[have].handle == action &&
-		   strcmp(p->filters[have].kind, "bpf") == 0) {
+		   port_shares_pref(p, &p->filters[have])) {
 		replace = true;
 		rule.pref = p->filters[have].pref;
 		p->done[have] = true;

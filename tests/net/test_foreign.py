@@ -307,3 +307,17 @@ def test_somebody_else_keeps_taking_it_away(lab, pm):
                 env=pm.preloaded(KILL_AT='all', MEANWHILE='tc qdisc del dev vnet1 clsact 2>/dev/null || :'))
     assert 'something else keeps changing the traffic control' in result.stderr and result.stderr.count('\n') == 1
     assert lab.host.back_to(before) and pm.json('list') == []
+
+
+def test_a_filter_in_place_of_ours_that_sees_a_part_of_the_frames(lab, pm):
+    """Somebody's own, with our action: for one protocol only."""
+    before = lab.host.state()
+    add(pm)
+    lab.host.run('tc', 'filter', 'del', 'dev', 'vnet1', 'ingress')
+    lab.host.run('tc', 'filter', 'add', 'dev', 'vnet1', 'ingress', 'protocol', 'arp', 'pref', '3', 'handle', '9001',
+                 'bpf', 'bytecode', '1,6 0 0 4294967295', 'action', 'mirred', 'index', '9001')
+    pm('apply')
+    assert pm.json('show', 'ids')['state'] == 'whole'
+    exchange(lab)
+    pm('rm', 'ids')
+    assert lab.host.back_to(before)

@@ -402,6 +402,50 @@ static void a_qdisc_goes_only_if_it_is_noted_and_unused(void **state)
 	assert_int_equal(w->plan.notes.count, 1); /* it is still ours, for later */
 }
 
+/* Somebody has put a qdisc of his own below our root: he would lose it with ours. */
+static void a_root_qdisc_stays_while_others_hang_on_it(void **state)
+{
+	struct world *w = *state;
+	struct note note = {.kind = NOTE_QDISC,
+			    .ifindex = V1,
+			    .parent = TC_H_ROOT,
+			    .handle = 0x706d0000,
+			    .qdisc = "prio"};
+
+	w->qdiscs[0] = (struct tc_qdisc){
+		.ifindex = V1, .parent = TC_H_ROOT, .handle = note.handle, .kind = "prio"};
+	w->qdiscs[1] = (struct tc_qdisc){
+		.ifindex = V1, .parent = note.handle | 1, .handle = 0x50000, .kind = "fq"};
+	w->host.qdiscs.count = 2;
+	notes_add(&w->notes, &note);
+	plan_it(w);
+	assert_int_equal(w->plan.nops, 0);
+	assert_int_equal(w->plan.notes.count, 1);
+	w->host.qdiscs.count = 1;
+	plan_it(w);
+	assert_int_equal(count(w, OP_QDISC_DEL), 1);
+}
+
+/* One that has our action, but sees a part of the frames only. */
+static void a_filter_of_ours_that_was_changed_is_put_right(void **state)
+{
+	struct world *w = *state;
+
+	want(w, "name: a\nfrom: port:v1\nto: port:s0\ndirection: sent\n");
+	plan_it(w);
+	carry_out(w);
+	plan_it(w);
+	assert_int_equal(w->plan.nops, 0);
+	w->filters[0].protocol = ETH_P_ARP;
+	plan_it(w);
+	assert_int_equal(count(w, OP_FILTER_PUT), 1);
+	/* The kernel refuses to exchange one for that of another protocol. */
+	assert_false(first(w, OP_FILTER_PUT)->replace);
+	assert_int_not_equal(first(w, OP_FILTER_PUT)->rule.pref, w->filters[0].pref);
+	assert_int_equal(count(w, OP_FILTER_DEL), 1);
+	assert_int_equal(first(w, OP_FILTER_DEL)->protocol, ETH_P_ARP);
+}
+
 static void operations_come_in_an_order_that_works(void **state)
 {
 	struct world *w = *state;
@@ -461,6 +505,8 @@ int main(void)
 		TEST(a_preference_in_front_of_the_others),
 		TEST(leftovers_go_and_foreign_ones_stay),
 		TEST(a_qdisc_goes_only_if_it_is_noted_and_unused),
+		TEST(a_root_qdisc_stays_while_others_hang_on_it),
+		TEST(a_filter_of_ours_that_was_changed_is_put_right),
 		TEST(operations_come_in_an_order_that_works),
 	};
 
