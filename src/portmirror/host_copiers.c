@@ -78,10 +78,10 @@ static int add_copier(const char *house, const char *session, struct host *host,
 	uint32_t zero = 0;
 	int r = 0;
 
-	if (config == -ENOENT)
-		return 0;
-	if (config < 0 || (ports < 0 && ports != -ENOENT))
-		return config < 0 ? config : ports;
+	if (config < 0)
+		return config == -ENOENT ? 0 : config; /* gone since the pins were read */
+	if (ports < 0 && ports != -ENOENT)
+		return ports;
 	if (array_room(&host->copiers, &host->copiers_room, host->ncopiers, sizeof(*copier)) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	copier = &host->copiers[host->ncopiers];

@@ -90,14 +90,12 @@ static int read_array(const char *house, const char *session, enum inline_map wh
 static int read_counts(const char *house, const char *session, struct inliner *found, struct err *e)
 {
 	int cpus = load_cpus(e);
-	struct inline_count *all cleanup(free_at) = NULL;
+	struct inline_count *all cleanup(free_at) =
+		cpus < 0 ? NULL : calloc((size_t)cpus * INLINE_COUNTS, sizeof(*all));
 	int r;
 
-	if (cpus < 0)
-		return cpus;
-	all = calloc((size_t)cpus * INLINE_COUNTS, sizeof(*all));
 	if (!all)
-		return err_set(e, -ENOMEM, "out of memory");
+		return cpus < 0 ? cpus : err_set(e, -ENOMEM, "out of memory");
 	r = read_array(house, session, INLINE_MAP_COUNTS, all, sizeof(*all) * (size_t)cpus,
 		       INLINE_COUNTS, e);
 	for (size_t i = 0; i < INLINE_COUNTS; i++) {

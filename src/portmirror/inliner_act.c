@@ -153,15 +153,13 @@ static int forget_ports(const struct engine *engine, const struct view *view, co
 	const struct inliner *have = host_inliner(&view->host, op->owner);
 	int map cleanup(fd_close_at) = open_map(engine, op, INLINE_MAP_PORTS, e);
 
-	if (map < 0)
-		return map;
-	for (size_t i = 0; have && i < have->nports; i++) {
+	for (size_t i = 0; map >= 0 && have && i < have->nports; i++) {
 		uint32_t port = (uint32_t)have->ports[i];
 
 		if (!ifindexes_have(&view->plan.states[op->session].from, have->ports[i]))
 			(void)bpf_map_delete_elem(map, &port);
 	}
-	return 0;
+	return map < 0 ? map : 0;
 }
 
 /* Exchanges the program of a link that is there; or makes one, in front of all programs that are
