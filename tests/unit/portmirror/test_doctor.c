@@ -249,6 +249,53 @@ static void tcx_programs(void **state)
 	assert_only(&w, "tcx-program", SEVERITY_WARNING, NULL);
 }
 
+/* Which our links stand behind, or in front of. */
+static void tcx_programs_behind_ours(void **state)
+{
+	struct pin pins[] = {
+		{.session = "ids", .name = "config"},
+		{.session = "ids", .name = "in-5", .kind = PIN_LINK, .ifindex = IDS0},
+		{.session = "web", .name = "in-3", .kind = PIN_LINK, .ifindex = VNET1},
+		{.session = "ids", .name = "in-3", .kind = PIN_LINK, .ifindex = VNET1},
+	};
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.devices[0].tcx_sent = (struct fact_tcx){.count = 1, .id = 12, .behind = true};
+	w.host.pins = (struct pins){.items = pins, .count = COUNT(pins)};
+	assert_nothing(&w);
+	w.host.pins.count--; /* there is none of the session's own there */
+	assert_only(&w, "tcx-program", SEVERITY_WARNING, NULL);
+}
+
+/* What passes both is copied twice, where both are sources. */
+static void proxmox_s_firewall_bridges(void **state)
+{
+	static const struct {
+		const char *port;
+		bool told, twice;
+	} cases[] = {{"fwpr100p0", true, true},	  {"fwpr100p1", true, false},
+		     {"fwpr101p0", true, false},  {"fwpr100", false, false},
+		     {"fwpr100px", false, false}, {"fwpr100p0x", false, false},
+		     {"fwprxp0", false, false},	  {"fwbr100i0", false, false}};
+	int ports[] = {VNET1, BR0};
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		make(&w);
+		strcpy(w.links[0].name, cases[i].port);
+		strcpy(w.links[2].name, "tap100i0");
+		w.states[0].from = (struct ifindexes){.items = ports, .count = COUNT(ports)};
+		if (cases[i].told)
+			assert_only(&w, "firewall-bridge",
+				    cases[i].twice ? SEVERITY_WARNING : SEVERITY_HINT, NULL);
+		else
+			assert_nothing(&w);
+	}
+}
+
 static void filters_in_front(void **state)
 {
 	static const struct {
@@ -663,6 +710,8 @@ int main(void)
 		cmocka_unit_test(a_bridge_port_as_destination),
 		cmocka_unit_test(offloads),
 		cmocka_unit_test(tcx_programs),
+		cmocka_unit_test(tcx_programs_behind_ours),
+		cmocka_unit_test(proxmox_s_firewall_bridges),
 		cmocka_unit_test(filters_in_front),
 		cmocka_unit_test(filters_in_front_of_programs),
 		cmocka_unit_test(filters_that_let_frames_past_an_appliance),

@@ -8,11 +8,16 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/pkt_sched.h>
+#include <sched.h>
+#include <stdlib.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "memory/memory.h"
 #include "netlink/monitor.h"
+#include "netlink/nl.h"
 #include "portmirror/host.h"
+#include "portmirror/once_hold.h"
 
 static void news_of_filters_make_those_of_the_device_stale(void **state)
 {
@@ -108,6 +113,33 @@ static void a_qdisc_is_taken_in_once(void **state)
 	assert_null(host_qdisc_at(&host, 8, TC_H_INGRESS));
 }
 
+/* In a network namespace of its own: a device whose filters have come since the last look. */
+static void filters_are_read_again(void **state)
+{
+	struct host host cleanup(host_free) = {0};
+	struct host_stale stale cleanup(host_stale_free) = {0};
+	struct once_hold hold cleanup(once_hold_free) = {0};
+	struct nl *nl cleanup(nl_close_at) = NULL;
+	struct err e = {0};
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0) {
+		print_message("needs root, for a network namespace\n");
+		skip();
+	}
+	assert_int_equal(nl_open(&nl, &e), 0);
+	assert_int_equal(
+		system("ip link add v1 type veth peer name v2 && tc qdisc add dev v1 clsact"), 0);
+	assert_int_equal(host_look(nl, &hold, "none", false, &host, &e), 0);
+	assert_int_equal(host.filters.count, 0);
+	assert_int_equal(system("tc filter add dev v1 ingress u32 match u32 0 0 flowid 1:1"), 0);
+	stale.all_filters = stale.actions = true;
+	assert_int_equal(scarce(host_catch_up(nl, &hold, &host, &stale, &e)), 0);
+	assert_false(stale.all_filters || stale.actions);
+	assert_true(host.filters.count > 0);
+	assert_string_equal(host.filters.items[0].kind, "u32");
+}
+
 static void links_that_are_gone_are_told(void **state)
 {
 	struct pin pins[] = {
@@ -135,6 +167,7 @@ int main(void)
 		cmocka_unit_test(a_new_device_is_taken_in),
 		cmocka_unit_test(flags_of_no_port_of_that_bridge_change_nothing),
 		cmocka_unit_test(a_qdisc_is_taken_in_once),
+		cmocka_unit_test(filters_are_read_again),
 		cmocka_unit_test(links_that_are_gone_are_told),
 	};
 

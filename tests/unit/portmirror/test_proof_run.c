@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -599,6 +600,36 @@ static void test_super_frames_that_are_not_cut(void **state)
 	assert_verdict(&plan, PROOF_BLIND);
 }
 
+static clock_t spent;
+
+/* Until the time is up. */
+static bool go_down_once(double share, const struct proof_counts *settled, void *data)
+{
+	struct plan *plan = data;
+
+	(void)share, (void)settled;
+	if (!plan->sent) {
+		shell("ip link set pb down");
+		spent = clock();
+	}
+	plan->sent = true;
+	return true;
+}
+
+/* Its ring is left with an error, at which poll(2) would return for ever. */
+static void test_a_device_that_goes_down(void **state)
+{
+	struct plan plan = plan_of(DIRECTION_BOTH, NULL);
+
+	(void)state;
+	plan.request.seconds = 1;
+	plan.request.progress = go_down_once;
+	(void)run(&plan);
+	spent = clock() - spent;
+	assert_in_range(spent, 0, CLOCKS_PER_SEC / 2);
+	assert_verdict(&plan, PROOF_NOTHING);
+}
+
 /* An offload that can't be asked for counts as off. */
 static void test_offloads(void **state)
 {
@@ -691,6 +722,7 @@ int main(void)
 		TEST(test_super_frames_cut_at_source),
 		TEST(test_super_frames_that_are_not_cut),
 		TEST(test_no_memory_for_more),
+		TEST(test_a_device_that_goes_down),
 		TEST(test_offloads),
 		TEST(test_no_ring),
 		TEST(test_refused),

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
@@ -123,6 +124,41 @@ static void what_is_saved_is_loaded(void **state)
 	sessions_free(&sessions);
 	assert_int_equal(store_load(&store, &sessions, NULL), 0);
 	assert_null(sessions_find(&sessions, "db"));
+}
+
+static const char *to_remove; /* below the folder, as soon as its name is read */
+
+struct dirent *__real_readdir64(DIR *folder);
+struct dirent *__wrap_readdir64(DIR *folder);
+
+struct dirent *__wrap_readdir64(DIR *folder)
+{
+	struct dirent *entry = __real_readdir64(folder);
+
+	if (entry && to_remove && strcmp(entry->d_name, to_remove) == 0) {
+		assert_int_equal(unlinkat(dirfd(folder), to_remove, 0), 0);
+		to_remove = NULL;
+	}
+	return entry;
+}
+
+/* Somebody removes a file while the folder is read. */
+static void a_file_that_is_gone_by_then(void **state)
+{
+	struct store store cleanup(store_close) = {0};
+	struct sessions sessions cleanup(sessions_free) = {0};
+
+	(void)state;
+	file_with("etc/portmirror/sessions.d/gone.yaml", "from: vm:web1\nto: port:ids0\n");
+	assert_int_equal(store_open(root, &store, NULL), 0);
+	assert_int_equal(store_load(&store, &sessions, NULL), 0);
+	assert_non_null(sessions_find(&sessions, "gone"));
+	sessions_free(&sessions);
+	to_remove = "gone.yaml";
+	assert_int_equal(store_load(&store, &sessions, NULL), 0);
+	assert_null(to_remove);
+	assert_true(sessions.count > 0);
+	assert_null(sessions_find(&sessions, "gone"));
 }
 
 static void folders_and_files_are_read(void **state)
@@ -341,6 +377,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_root_has_one_house),
 		cmocka_unit_test(what_is_saved_is_loaded),
+		cmocka_unit_test(a_file_that_is_gone_by_then),
 		cmocka_unit_test(folders_and_files_are_read),
 		cmocka_unit_test(standard_input_is_read),
 		cmocka_unit_test(notes_are_kept),
