@@ -333,19 +333,21 @@ static void refused(size_t message, int code, const char *words, void *data)
 		a->failed = true;
 }
 
-/* A filter whose program could not be loaded. */
+/* A filter whose program could not be loaded; and whatever would copy frames that nothing cuts. */
 static bool in_vain(const struct answers *a, size_t number)
 {
 	const struct op *op = &a->plan->ops[number];
 	bool direct = op->kind == OP_FILTER_PUT && op->direct != DIRECT_NONE;
+	bool cut = op->session >= 0 && a->plan->states[op->session].session->snap > 0 &&
+		   (direct || op->kind == OP_COPY_LINK);
 
-	for (size_t i = 0; direct && i < number; i++) {
+	for (size_t i = 0; (direct || cut) && i < number; i++) {
 		const struct op *before = &a->plan->ops[i];
 
 		if (!a->refused[i] || !by_bpf(before))
 			continue;
-		if (before->session == op->session ||
-		    (op->direct == DIRECT_CUTS && before->kind == OP_CUT_PROGRAM))
+		if ((direct && before->session == op->session) ||
+		    (cut && (before->kind == OP_CUT_PROGRAM || before->kind == OP_CUT_LINK)))
 			return true;
 	}
 	return false;

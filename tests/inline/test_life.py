@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
 """An in-line session from beginning to end: made, shown, changed, interrupted, removed."""
 import json
+import os
+import pathlib
 import re
+import sys
 
 import pytest
 import yaml
 
 from appliances import INSIDE, OUTSIDE, Wire
 from lab import BROADCAST, ethernet
+from net_conftest import BUILD
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
+from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
 
 USUAL = ('inline', 'ips', '--guard', 'port:vnet1', '--through', f'port:{INSIDE},port:{OUTSIDE}',
          '--on-failure', 'closed')
@@ -165,6 +171,22 @@ def test_stats(lab, pm, appliance):
     found = pm.json('stats', 'ips')[0]
     assert found['appliance']['led_out']['frames'] == found['appliance']['back_out']['frames'] == 7
     assert 'through ain0, aout0' in pm('stats').stdout
+
+
+@pytest.mark.engine('bpf')
+def test_maps_that_the_kernel_refuses(lab, pm, appliance, tmp_path):
+    """Not for lack of memory, so it is not tried again: there is nothing else that could lead frames."""
+    appliance()
+    a, b = lab.machines
+    before, faults = lab.host.state(), Faults(tmp_path, BUILD / 'tests/preload/fail_alloc.so')
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': 'detect_leaks=0:verify_asan_link_order=0'}
+    add = pm.command(*USUAL)
+    lab.host.run(*faults.watched(add), env=env)
+    pm('rm', 'ips')
+    refused = next(number for number, call in faults.steps()['bpf'].items() if 'BPF_MAP_CREATE' in call)
+    result = lab.host.run(*faults.failing(add, 'bpf', refused, error='EINVAL'), env=env, check=False)
+    assert result.returncode == 1 and result.stderr.count('\n') == 1 and 'Invalid argument' in result.stderr
+    assert pm.json('list') == [] and passes(a, b) == 1 and lab.host.back_to(before)
 
 
 @pytest.mark.engine('bpf')

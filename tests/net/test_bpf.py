@@ -2,17 +2,23 @@
 """What only the engine bpf can, and what it does without."""
 import collections
 import contextlib
+import json
 import os
+import pathlib
 import pty
 import re
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
 
+from conftest import BUILD
 from lab import bulk, ethernet, frames_of_every_kind, ipv4
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
+from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
 
 pytestmark = pytest.mark.engine('bpf', 'clsact')
 
@@ -148,6 +154,41 @@ def test_where_copies_can_not_be_cut_there_are_none(lab, pm):
     refusal = pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '96',
                  status=1).stderr
     assert "copies can't be shortened at ids0" in refusal and refusal.count('\n') == 1
+    assert lab.host.back_to(before)
+
+
+def test_where_the_program_that_cuts_is_refused(lab, pm, sensors, tmp_path):
+    """All sessions' copies are cut by one: none is made before it is there, at the second try."""
+    other, = sensors(1)
+    before = lab.host.state()
+    for name, device in (('one', 'ids0'), ('two', other)):
+        pm('add', name, '--from', 'port:vnet1', *to(device), '--snap', '96')
+    text = pm('export').stdout
+    pm('rm', '--all')
+    (tmp_path / 'both.yaml').write_text(text)
+    faults = Faults(tmp_path, BUILD / 'tests/preload/fail_alloc.so')
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': 'detect_leaks=0:verify_asan_link_order=0'}
+    apply = pm.command('apply', tmp_path / 'both.yaml', '--json')
+    lab.host.run(*faults.watched(apply), env=env)
+    pm('rm', '--all')
+    calls = faults.steps()['bpf']
+    loaded, = (number for number, call in calls.items() if 'prog_name="cut_copy"' in call)
+    refused = min(number for number, call in calls.items() if number > loaded and 'BPF_OBJ_PIN' in call)
+    result = lab.host.run(*faults.failing(apply, 'bpf', refused, error='EPERM'), env=env)
+    done = [op['text'] for op in json.loads(result.stdout)['done']]
+    assert done.index('load the program that shortens copies') < min(
+        number for number, text in enumerate(done) if ' on vnet1 ' in text)
+    assert 'nothing to do' in pm('apply').stdout
+    pm('rm', '--all')
+    assert lab.host.back_to(before)
+
+
+def test_a_session_whose_file_somebody_has_removed(lab, pm):
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'ids.yaml').unlink()
+    assert 'no session named other' in pm('rm', 'other', status=1).stderr
+    pm('rm', 'ids')
     assert lab.host.back_to(before)
 
 
