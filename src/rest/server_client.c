@@ -109,16 +109,13 @@ static enum MHD_Result send_answer(struct client *client, struct rest_response *
 	struct rest_server *server = client->server;
 	unsigned status = response->status;
 	size_t len = response->body.len;
-	struct MHD_Response *out;
+	struct MHD_Response *out =
+		MHD_create_response_from_buffer(len, response->body.data, MHD_RESPMEM_MUST_FREE);
 	enum MHD_Result r;
 
-	if (len == 0)
-		out = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-	else
-		out = MHD_create_response_from_buffer(len, buf_take(&response->body),
-						      MHD_RESPMEM_MUST_FREE);
 	if (!out)
-		return MHD_NO;
+		return MHD_NO; /* the body is still ours */
+	response->body = (struct buf){0};
 	r = add_headers(out, response) ? MHD_queue_response(client->connection, status, out)
 				       : MHD_NO;
 	MHD_destroy_response(out);

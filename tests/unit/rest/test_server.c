@@ -47,6 +47,40 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
 	return r;
 }
 
+static unsigned left;	    /* of libmicrohttpd's calls, until one finds no memory */
+static const char *lacking; /* the one that found none */
+
+static bool lacks(const char *call)
+{
+	if (left == 0 || --left > 0)
+		return false;
+	lacking = call;
+	return true;
+}
+
+struct MHD_Response *__real_MHD_create_response_from_buffer(size_t size, void *buffer,
+							    enum MHD_ResponseMemoryMode mode);
+struct MHD_Response *__wrap_MHD_create_response_from_buffer(size_t size, void *buffer,
+							    enum MHD_ResponseMemoryMode mode);
+
+struct MHD_Response *__wrap_MHD_create_response_from_buffer(size_t size, void *buffer,
+							    enum MHD_ResponseMemoryMode mode)
+{
+	return lacks("response") ? NULL
+				 : __real_MHD_create_response_from_buffer(size, buffer, mode);
+}
+
+enum MHD_Result __real_MHD_add_response_header(struct MHD_Response *response, const char *name,
+					       const char *value);
+enum MHD_Result __wrap_MHD_add_response_header(struct MHD_Response *response, const char *name,
+					       const char *value);
+
+enum MHD_Result __wrap_MHD_add_response_header(struct MHD_Response *response, const char *name,
+					       const char *value)
+{
+	return lacks(name) ? MHD_NO : __real_MHD_add_response_header(response, name, value);
+}
+
 struct world {
 	struct shelves app;
 	struct loop *loop;
@@ -376,6 +410,39 @@ static void a_socket_that_can_not_be_adopted(void **state)
 	close(fd);
 }
 
+/* Of TCP, too, in both versions of IP; but nothing that isn't listened on. */
+static void a_socket_of_tcp_is_adopted(void **state)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	struct world *w = *state;
+
+	w->server->config.token_file = "/dev/null"; /* TCP needs one */
+	for (size_t i = 0; i < COUNT(families); i++) {
+		union {
+			struct sockaddr any;
+			struct sockaddr_in ipv4;
+			struct sockaddr_in6 ipv6;
+		} address = {.ipv6 = {.sin6_addr = IN6ADDR_LOOPBACK_INIT}};
+		int fd = socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0);
+		struct err e = {0};
+
+		if (families[i] == AF_INET)
+			address.ipv4 =
+				(struct sockaddr_in){.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		address.any.sa_family = (sa_family_t)families[i];
+		if (bind(fd, &address.any, sizeof(address)) < 0) {
+			close(fd); /* there are computers without IPv6 */
+			continue;
+		}
+		assert_int_equal(adopt(w, fd, &e), -EINVAL);
+		assert_non_null(strstr(e.text, "is no socket that listens for a stream"));
+		assert_int_equal(listen(fd, 1), 0);
+		if (adopt(w, fd, &e) < 0)
+			fail_msg("%s", e.text);
+		close(fd);
+	}
+}
+
 /* No form could be told from a foreign one. */
 static void no_server_without_random_numbers(void **state)
 {
@@ -436,6 +503,38 @@ static void a_member_asks_without_memory(void **state)
 	}
 }
 
+/* No answer is better than one without what protects whoever reads it. */
+static void an_answer_that_libmicrohttpd_has_no_memory_for(void **state)
+{
+	static const char *const wanted[] = {"response",
+					     "Content-Type",
+					     "Vary",
+					     "X-Content-Type-Options",
+					     "Cache-Control",
+					     "Referrer-Policy",
+					     "Content-Security-Policy"};
+	struct world *w = *state;
+	struct rest_server_counts counts;
+	size_t found = 0;
+
+	for (unsigned nth = 1; nth == 1 || lacking; nth++) {
+		int fd = asks(w, "/api/shelves", "Accept: text/html\r\n");
+		const char *told;
+
+		left = nth;
+		lacking = NULL;
+		told = first_line(w, fd);
+		assert_string_equal(told, lacking ? "" : "HTTP/1.1 200 OK");
+		for (size_t i = 0; lacking && i < COUNT(wanted); i++)
+			found += strcmp(lacking, wanted[i]) == 0;
+		close(fd);
+	}
+	left = 0;
+	assert_int_equal(found, COUNT(wanted));
+	rest_server_counts(w->server, &counts);
+	assert_int_equal(counts.answers[2], 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
 
 int main(void)
@@ -448,8 +547,10 @@ int main(void)
 		TEST(what_ends_libmicrohttpd_is_told),
 		TEST(a_place_that_can_not_be_had),
 		TEST(a_socket_that_can_not_be_adopted),
+		TEST(a_socket_of_tcp_is_adopted),
 		TEST(no_server_without_random_numbers),
 		TEST(a_member_asks_without_memory),
+		TEST(an_answer_that_libmicrohttpd_has_no_memory_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
