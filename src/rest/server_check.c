@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "rest/server_check.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -63,11 +62,8 @@ static bool read_length(const char *text, unsigned long long *len)
 {
 	size_t digits = strspn(text, "0123456789");
 
-	if (digits == 0 || text[digits])
-		return false;
-	errno = 0;
 	*len = strtoull(text, NULL, 10);
-	return true;
+	return digits > 0 && text[digits] == '\0';
 }
 
 /* What libmicrohttpd and others might understand differently isn't understood at all. */
