@@ -199,14 +199,11 @@ static int show(struct work *work, const char *id, struct outcome *outcome)
 }
 
 /* What was made, but is no resource that could be looked at (an action): what is known of it. */
-static json_t *dress_made(const struct work *work, const json_t *known, const char *id)
+static json_t *dress_made(const struct work *work, const json_t *known)
 {
 	json_t *dressed = json_object(), *plain = (json_t *)(uintptr_t)known; /* only read */
-	char *url cleanup(free_at) = id ? url_of(work, &work->route, id) : NULL;
 
 	if (json_object_set_new(dressed, "_type", json_string(work->route.type->name)) < 0 ||
-	    (id && json_object_set_new(dressed, "id", json_string(id)) < 0) ||
-	    (url && json_object_set_new(dressed, "href", json_string(url)) < 0) ||
 	    json_object_update_missing(dressed, plain) < 0 || json_lacked()) {
 		json_decref(dressed);
 		return NULL;
@@ -217,23 +214,22 @@ static json_t *dress_made(const struct work *work, const json_t *known, const ch
 static int made_outcome(struct work *work, const json_t *input, struct rest_made *made,
 			struct outcome *outcome)
 {
-	const struct rest_ops *ops = work->route.type->ops;
 	const json_t *known = made->resource ? made->resource : input;
 
 	outcome->status = made->id ? 201 : 200;
 	outcome->job = made->job;
-	if (made->id && ops->get)
+	if (made->id)
 		outcome->location = url_of(work, &work->route, made->id);
-	else if (made->id || !made->resource)
+	else if (!made->resource)
 		outcome->location = page_above(work);
-	if (made->id && ops->get && !made->resource)
+	if (made->id && !made->resource)
 		return show(work, made->id, outcome);
-	if (made->id && ops->get) {
+	if (made->id) {
 		outcome->tagged = true;
 		outcome->hash = condition_hash(work->route.type, known, work->request->base);
 		outcome->resource = dress_resource(work, known, made->id);
 	} else {
-		outcome->resource = dress_made(work, known, made->id);
+		outcome->resource = dress_made(work, known);
 	}
 	return outcome->resource ? 0 : rest_no_memory(&work->fault);
 }

@@ -103,7 +103,7 @@ struct rest_list {
 
 /* What a creation led to. The library frees it, also where it failed after all. */
 struct rest_made {
-	char *id;	  /* of what was created; to be freed. NULL with a job only */
+	char *id;	  /* of what was created, for get(); to be freed. NULL: no resource */
 	json_t *resource; /* what it looks like; NULL: ask get(). Without an id: shown as it is */
 	struct rest_job *job; /* the work goes on: answered with 202 and its monitor */
 };
