@@ -194,6 +194,11 @@ static void test_rule_7_conditions_of_changes(void **state)
 	refused(a, 412, "changed-meanwhile");
 	ASK(a, "PUT", "/api/shelves/low", JSON("{}"), .if_match = "nonsense");
 	refused(a, 412, "changed-meanwhile");
+	ASK(a, "GET", "/api/shelves/low");
+	(void)snprintf(list, sizeof(list), "%s", header_of(a, "ETag"));
+	list[strlen(list) - 1] = '\0'; /* the tag, but it doesn't end */
+	ASK(a, "PUT", "/api/shelves/low", JSON("{}"), .if_match = list);
+	refused(a, 412, "changed-meanwhile");
 	ASK(a, "DELETE", "/api/shelves/low", .if_match = "*");
 	answered(a, 204);
 }
@@ -208,6 +213,8 @@ static void test_rule_7_conditions_of_get(void **state)
 	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = tag);
 	answered(a, 304);
 	assert_string_equal(header_of(a, "ETag"), tag);
+	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = " *");
+	answered(a, 304);
 	ASK(a, "GET", "/api/shelves/low/books/1", .if_none_match = tag, .accept = "text/html");
 	answered(a, 200);
 	(void)snprintf(other, sizeof(other), "W/%s", tag);
@@ -403,6 +410,8 @@ static void test_rule_10_a_job_is_cancelled(void **state)
 	refused(a, 410, "cancelled");
 	ASK(a, "GET", "/api/monitors/1");
 	refused(a, 404, "no-monitor");
+	ASK(a, "DELETE", "/api/monitors/1");
+	refused(a, 404, "no-monitor");
 }
 
 /* Whoever waits for the end gets what it was: no resource, or for a person the page of what there
@@ -558,6 +567,31 @@ static void test_rule_10_only_so_many_jobs(void **state)
 	answered(a, 202);
 	ASK(a, "GET", "/api/monitors/64");
 	answered(a, 404);
+}
+
+/* But not what somebody waits for and hasn't been told yet, while another is done. */
+static void test_rule_10_who_waits_is_told_the_end(void **state)
+{
+	struct asked *a = *state;
+	uint64_t waiting;
+
+	post_order(a, "200-ok");
+	assert_int_equal(a->verdict, REST_HOLD);
+	waiting = a->ticket;
+	rest_job_done(a->app.job, 200, bound());
+	for (int i = 1; i <= REST_JOBS_MAX; i++) {
+		ASK(a, "POST", "/api/shelves/low/orders", JSON("{\"type\": \"rebind\"}"),
+		    .ticket = &(uint64_t){0});
+		answered(a, 202);
+		if (i == 1)
+			rest_job_done(a->app.job, 200, NULL);
+	}
+	ASK(a, "GET", "/api/monitors/2");
+	refused(a, 404, "no-monitor");
+	a->ticket = waiting;
+	post_order(a, "200-ok");
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "type"), "rebind");
 }
 
 static void test_rule_13_input_is_checked_by_the_form(void **state)
@@ -825,6 +859,7 @@ int main(void)
 		RULE(test_a_change_without_memory),
 		RULE(test_rule_10_expectations_that_fail),
 		RULE(test_rule_10_only_so_many_jobs),
+		RULE(test_rule_10_who_waits_is_told_the_end),
 		RULE(test_rule_13_input_is_checked_by_the_form),
 		RULE(test_rule_13_a_form_of_a_browser),
 		RULE(test_rule_13_a_form_comes_back_with_what_was_typed),

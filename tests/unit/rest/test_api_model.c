@@ -175,6 +175,36 @@ static void test_an_id_of_a_sample_of_its_own(void **state)
 	rest_api_free(api);
 }
 
+/* One may stand below several others: what is known of it is kept once. */
+static void test_a_type_below_two_others(void **state)
+{
+	static const struct rest_type part = {
+		.name = "part", .plural = "parts", .fields = no_fields, .ops = &nothing};
+	static const struct rest_type *const parts[] = {&part, NULL};
+	static const struct rest_type one = {.name = "one",
+					     .plural = "ones",
+					     .fields = no_fields,
+					     .ops = &nothing,
+					     .subs = parts},
+				      two = {.name = "two",
+					     .plural = "twos",
+					     .fields = no_fields,
+					     .ops = &nothing,
+					     .subs = parts};
+	static const struct rest_type *const types[] = {&one, &two, NULL};
+	static const struct rest_model model = {.title = "test", .entry = &entry, .types = types};
+	struct rest_api *api = NULL;
+	struct err e = {0};
+	size_t found = 0;
+
+	(void)state;
+	assert_int_equal(rest_api_new(&model, NULL, &api, &e), 0);
+	for (size_t i = 0; i < api->nfacts; i++)
+		found += api->facts[i].type == &part;
+	assert_int_equal(found, 1);
+	rest_api_free(api);
+}
+
 static void test_wrong_models(void **state)
 {
 	static const struct rest_ops removed = {.remove = no_remove};
@@ -206,6 +236,19 @@ static void test_any_status_has_a_phrase(void **state)
 	assert_string_equal(say_phrase(599), "Failed");
 }
 
+/* What there is no place for is left out, and nothing behind it is overwritten. */
+static void test_more_headers_than_there_is_room_for(void **state)
+{
+	struct rest_response response cleanup(rest_response_free) = {0};
+	struct work work = {.response = &response};
+
+	(void)state;
+	for (int i = 0; i <= REST_HEADERS_MAX; i++)
+		say_header(&work, "Vary", i < REST_HEADERS_MAX ? "Accept" : "too much");
+	assert_int_equal(response.nheaders, REST_HEADERS_MAX);
+	assert_string_equal(rest_response_header(&response, "Vary"), "Accept");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +259,8 @@ int main(void)
 		cmocka_unit_test(test_any_status_has_a_phrase),
 		cmocka_unit_test(test_a_right_one),
 		cmocka_unit_test(test_an_id_of_a_sample_of_its_own),
+		cmocka_unit_test(test_a_type_below_two_others),
+		cmocka_unit_test(test_more_headers_than_there_is_room_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

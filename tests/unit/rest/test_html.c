@@ -328,6 +328,42 @@ static void test_rule_6_html_form_is_a_real_form(void **state)
 	assert_told(&told, "<button type=submit class=plain>Create</button>");
 }
 
+/* One of a group that must be there: which one, a browser can't be told. */
+static void test_rule_6_html_a_group_is_left_to_the_server(void **state)
+{
+	static const struct rest_field numbered[] = {
+		{.name = "title", .use = REST_CREATE, .mandatory = true},
+		{.name = "isbn", .use = REST_CREATE},
+		{.name = "mark", .use = REST_CREATE},
+		{0},
+	};
+	static const struct rest_constraint numbers[] = {{.mandatory = true, .field = "isbn"},
+							 {.mandatory = true, .field = "mark"}};
+	static const struct rest_constraint constraints[] = {
+		{.mandatory = true, .field = "title"},
+		{.mandatory = true, .exclusive = true, .group = numbers, .ngroup = COUNT(numbers)},
+	};
+	static const struct rest_type type = {.name = "book",
+					      .plural = "books",
+					      .fields = numbered,
+					      .constraints = constraints,
+					      .nconstraints = COUNT(constraints)};
+	json_t *form cleanup(json_free_at) = rest_form(
+		&type, REST_FORM_CREATE, "http://h/api/books;create", "http://h/api/books", NULL);
+	struct rest_page page = {.shape = REST_FORM,
+				 .value = form,
+				 .type = &type,
+				 .base = "http://h",
+				 .form_token = "t"};
+	struct told told cleanup(told_free) = {0};
+
+	(void)state;
+	show(&page, &told);
+	assert_told(&told, "name=title required= ");
+	assert_told(&told, "name=isbn value= ");
+	assert_told(&told, "name=mark value= ");
+}
+
 static void test_rule_6_html_what_was_chosen_is_checked(void **state)
 {
 	json_t *form cleanup(json_free_at) = rest_form(
@@ -480,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_rule_6_html_resource_is_a_two_column_table),
 		cmocka_unit_test(test_rule_17_html_fault_says_the_reason),
 		cmocka_unit_test(test_rule_6_html_form_is_a_real_form),
+		cmocka_unit_test(test_rule_6_html_a_group_is_left_to_the_server),
 		cmocka_unit_test(test_rule_6_html_what_was_chosen_is_checked),
 		cmocka_unit_test(test_rule_6_html_forms_hide_the_method),
 		cmocka_unit_test(test_rule_6_html_is_escaped_everywhere),

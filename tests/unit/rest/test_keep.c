@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "memory/memory.h"
 #include "rest/api.h"
 
 struct app {
@@ -26,9 +27,13 @@ static int get(const struct rest_call *call, json_t **resource, struct rest_faul
 	char *text = calloc(1, app->size + 1);
 
 	app->looked++;
+	if (!text)
+		return rest_no_memory(fault);
 	memset(text, 'x', app->size);
 	*resource = json_pack("{s:i, s:s}", "looked", app->looked, "text", text);
 	free(text);
+	if (!*resource)
+		return rest_no_memory(fault);
 	if (call->id && strcmp(call->id, "none") == 0) {
 		json_decref(*resource);
 		return rest_refuse(fault, 404, "none", NULL, "there is none");
@@ -211,6 +216,33 @@ static void test_places_are_used_again(void **state)
 	rest_api_free(api);
 }
 
+/* Without memory nothing is kept, or nothing is found: the next answer is right all the same. */
+static void test_what_there_is_no_memory_for_is_not_kept(void **state)
+{
+	static const struct rest_request look = {
+		.method = "GET", .target = "/api/things/1", .base = "http://a"};
+	bool lacked = true;
+
+	(void)state;
+	for (unsigned nth = 1; lacked;) {
+		struct app app = {0};
+		struct rest_api *api;
+		struct rest_response response cleanup(rest_response_free) = {0};
+		struct rest_wait wait;
+
+		assert_int_equal(rest_api_new(&model, &app, &api, NULL), 0);
+		(void)memory_refuse(&nth);
+		assert_int_equal(rest_answer(api, &look, &response, &wait), REST_ANSWER);
+		lacked = memory_refused();
+		assert_true(response.status == 200 || (lacked && response.status == 500));
+		app.looked = 0;
+		tells(api, look, "\"text\"");
+		tells(api, look, "\"text\"");
+		assert_in_range(app.looked, 0, 1);
+		rest_api_free(api);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +251,7 @@ int main(void)
 		cmocka_unit_test(test_another_request_is_another_answer),
 		cmocka_unit_test(test_what_is_never_kept),
 		cmocka_unit_test(test_places_are_used_again),
+		cmocka_unit_test(test_what_there_is_no_memory_for_is_not_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

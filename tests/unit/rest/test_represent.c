@@ -119,6 +119,8 @@ static void test_rule_6_accept_is_negotiated(void **state)
 		{"application/json;q=1.001", NONE},
 		{"application/json;q=0.1234", NONE},
 		{"application/json;q=x", NONE},
+		{"application/json;q=0.x", NONE},
+		{"application/json;q=0.5/", NONE},
 		{"application/json;q=", NONE},
 		{"application/json;q", NONE},
 		{"json", NONE},
