@@ -219,6 +219,47 @@ static void strange_things_are_told(void **state)
 	close_all(&l);
 }
 
+/* A link of another kind among them, and one object that the kernel calls by no name that we know.
+ */
+static void strange_objects_are_told(void **state)
+{
+	static const struct bpf_insn pass[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K,
+						.imm = 2}, /* XDP_PASS */
+					       {.code = BPF_JMP | BPF_EXIT}};
+	int program = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
+	int link = bpf_link_create(program, LOOPBACK, BPF_XDP, NULL);
+	struct pins pins = {0};
+	struct loaded l;
+	struct err e = {0};
+	char path[PIN_PATH], name[40];
+
+	(void)state;
+	assert_true(program >= 0 && link >= 0);
+	load_all(&l);
+	pin_path(l.house, "a", "1-ingress", path);
+	assert_int_equal(pin_put(link, path, &e), 0);
+	assert_int_equal(pins_look(l.house, &pins, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "can't look at "));
+	assert_non_null(strstr(e.text, path));
+	assert_int_equal(pins.count, 0);
+
+	assert_int_equal(mount("none", "/proc", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mkdir("/proc/self", 0755), 0);
+	assert_int_equal(mkdir("/proc/self/fd", 0755), 0);
+	for (int fd = 0; fd < 64; fd++) {
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		assert_int_equal(symlink("anon_inode:bpf-thing", name), 0);
+	}
+	assert_int_equal(pins_look(l.house, &pins, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "can't look at "));
+	assert_int_equal(umount("/proc"), 0);
+
+	assert_int_equal(pin_drop(path, &e), 0);
+	close(link);
+	close(program);
+	close_all(&l);
+}
+
 static int descriptors(void)
 {
 	int n = 0;
@@ -350,6 +391,7 @@ int main(void)
 		cmocka_unit_test(a_program_is_exchanged_in_one_step),
 		cmocka_unit_test(without_a_bpf_file_system_it_says_what_to_do),
 		cmocka_unit_test(strange_things_are_told),
+		cmocka_unit_test(strange_objects_are_told),
 		cmocka_unit_test(without_descriptors_nothing_is_left_open),
 		cmocka_unit_test(maps_that_are_none_are_not_used),
 		cmocka_unit_test(the_last_words_are_what_is_wrong),
