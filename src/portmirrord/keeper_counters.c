@@ -56,13 +56,12 @@ int keeper_refresh(struct keeper *k, unsigned milliseconds, struct err *e)
 	r = nl_links(k->engine.nl, &links, e);
 	if (r == 0)
 		r = tc_actions(k->engine.nl, "mirred", &actions, e);
+	if (r == 0)
+		r = keeper_look_at_copiers(k, e);
 	if (r < 0)
 		return r;
 	copy_link_counters(&k->view.host.links, &links);
 	copy_action_counters(&k->view.host.actions, &actions);
-	r = keeper_look_at_copiers(k, e);
-	if (r < 0)
-		return r;
 	k->refreshed = loop_now();
 	k->generation++;
 	return 0;

@@ -12,7 +12,7 @@
 #include "rest/api.h"
 #include "rest/represent.h"
 
-/* What the API answers; NULL: nothing, or not now. range may be NULL. */
+/* What the API answers; NULL: it fails. range may be NULL. */
 static json_t *ask(struct rest_api *api, const char *base, const char *target, const char *range)
 {
 	const struct rest_request request = {.method = "GET",
@@ -25,11 +25,12 @@ static json_t *ask(struct rest_api *api, const char *base, const char *target, c
 	struct rest_wait wait;
 
 	if (rest_answer(api, &request, &response, &wait) != REST_ANSWER || response.status >= 300)
-		return NULL;
+		return response.status == 416 ? json_array() : NULL; /* there is none at all */
 	return json_loadb(response.body.data, response.body.len, 0, NULL);
 }
 
-/* Of each item what is of interest here. "href" is a link under the name of the item's type. */
+/* Of each item what is of interest here. "href" is a link under the name of the item's type. NULL:
+ * there are no items, or there is no memory: nobody must take a part for the whole. */
 static json_t *pick(json_t *items, const char *const *names, bool backwards)
 {
 	json_t *picked = json_array(), *item;
@@ -50,6 +51,10 @@ static json_t *pick(json_t *items, const char *const *names, bool backwards)
 				json_object_set(object, *name, value);
 		}
 		json_array_insert_new(picked, backwards ? 0 : i, object);
+	}
+	if (!items || json_lacked()) {
+		json_decref(picked);
+		picked = NULL;
 	}
 	json_decref(items);
 	return picked;
@@ -106,14 +111,17 @@ static json_t *host_object(struct rest_api *api, const char *base)
 
 int web_write(struct api *api, const char *base, struct buf *out)
 {
-	json_t *value cleanup(json_free_at) = host_object(api_rest(api), base);
-	const struct rest_page page = {
+	json_t *value cleanup(json_free_at) = NULL;
+	struct rest_page page = {
 		.shape = REST_RESOURCE,
-		.value = value,
 		.type = &host,
 		.model = &api_model,
 		.base = base,
 	};
+	int r;
 
-	return value ? rest_represent(&page, REST_HTML, out, NULL) : -ENOMEM;
+	json_forget_lack(); /* an answer that was kept doesn't */
+	page.value = value = host_object(api_rest(api), base);
+	r = value ? rest_represent(&page, REST_HTML, out, NULL) : -ENOMEM;
+	return r == 0 && json_lacked() ? -ENOMEM : r;
 }

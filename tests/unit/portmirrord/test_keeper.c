@@ -31,6 +31,7 @@
 #include "portmirrord/front.h"
 #include "portmirrord/keeper.h"
 #include "portmirrord/metrics.h"
+#include "portmirrord/web.h"
 #include "rest/api.h"
 #include "root.h"
 
@@ -302,6 +303,17 @@ static void the_counters_while_a_device_goes(void **state)
 	assert_null(nl_link_by_name(&keeper_view(w->keeper)->host.links, "gone0"));
 }
 
+/* Then they are read with the next look, however young they are. */
+static void the_counters_without_memory(void **state)
+{
+	const struct world *w = *state;
+	struct err e = {0};
+
+	start(*state);
+	now_ms += 1000;
+	assert_int_equal(scarce(keeper_refresh(w->keeper, 500, &e)), 0);
+}
+
 /* Each lack lasts for a moment: a minute later all is as it should be, and told. */
 static void a_lack_of_memory_is_got_over(void **state)
 {
@@ -371,6 +383,26 @@ static void the_metrics_without_memory(void **state)
 	assert_int_equal(metrics(w, &out), 0); /* the counters are as young as they must be */
 	assert_int_equal(scarce(metrics(w, &out)), 0);
 	assert_non_null(strstr(buf_text(&out), "\nportmirrord_reconciled_total "));
+}
+
+static int first_page(const struct world *w, struct buf *out)
+{
+	buf_free(out);
+	return web_write(w->api, "http://localhost", out);
+}
+
+/* It is whole, or there is none: nobody is told that there are no mirrors. */
+static void the_first_page_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct buf out cleanup(buf_free) = {0}, whole cleanup(buf_free) = {0};
+	struct err e = {0};
+
+	start(w);
+	assert_int_equal(open_api(w, &e), 0);
+	assert_int_equal(first_page(w, &whole), 0);
+	assert_int_equal(
+		scarce_or(strcmp(buf_text(&out), buf_text(&whole)) == 0, first_page(w, &out)), 0);
 }
 
 /* What is kept of them is as old as the counters. */
@@ -454,6 +486,7 @@ static void every_resource_without_memory(void **state)
 		"/mirrors/nobody",
 		"/mirrors/ids/sources/port:v1",
 		"/mirrors/ids/ports/s0",
+		"/mirrors/nobody/ports/v0",
 		"/mirrors/ids/actions/1",
 		"/ports/nobody",
 		"/bridges/v0",
@@ -463,6 +496,7 @@ static void every_resource_without_memory(void **state)
 		"/vms/nobody",
 		"/vms/nobody/nics/0",
 		"/events/1000000",
+		"/findings/1000",
 	};
 	struct world *w = *state;
 	struct err e = {0};
@@ -655,9 +689,11 @@ int main(void)
 		TEST(a_failure_is_tried_again),
 		TEST(its_folder_may_vanish),
 		TEST(the_counters_while_a_device_goes),
+		TEST(the_counters_without_memory),
 		TEST(a_lack_of_memory_is_got_over),
 		TEST(the_front_without_memory),
 		TEST(the_metrics_without_memory),
+		TEST(the_first_page_without_memory),
 		TEST(every_resource_without_memory),
 		TEST(the_commands_without_memory),
 		TEST(a_check_without_memory),
