@@ -272,14 +272,16 @@ static int script_of(struct engine *engine, struct sessions *sessions, const cha
 {
 	struct view view cleanup(view_free) = {0};
 	struct plan plan cleanup(plan_free) = {0};
+	const struct session_state *st;
 	int r = engine_look(engine, sessions, NULL, &view, e);
-	const struct session_state *st = r == 0 ? plan_state(&view.plan, name) : NULL;
 
-	if (r == 0 && !st)
-		r = err_set(e, -ENOENT, "there is no mirror named %s", name);
-	else if (st && script_possible(st->session, e) < 0)
-		r = -EOPNOTSUPP;
-	else if (st && (st->state == STATE_FAILED || st->to_ifindex == 0))
+	if (r < 0)
+		return r;
+	st = plan_state(&view.plan, name);
+	if (!st)
+		return err_set(e, -ENOENT, "there is no mirror named %s", name);
+	r = script_possible(st->session, e);
+	if (r == 0 && (st->state == STATE_FAILED || st->to_ifindex == 0))
 		r = err_set(e, -EINVAL, "%s: %.*s", name,
 			    (int)strcspn(st->reasons ? st->reasons : "", "\n"),
 			    st->reasons ? st->reasons : "");

@@ -237,6 +237,18 @@ def test_what_the_engine_bpf_has_in_the_kernel(lab, daemon, monkeypatch, preferr
             ) == (preferred == 'tc')
 
 
+def test_all_that_the_engine_bpf_copies_to_is_told(lab, daemon):
+    """Several destinations, one of them kept for copies and one that goes."""
+    lab.host.ip('link add ids1 type veth peer name ids1p', 'link set ids1 up', 'link set ids1p up')
+    posted = daemon.post('/api/mirrors', {**IDS, 'to': ['port:vnet2', 'port:ids1'], 'isolate': True})
+    assert posted.status == 201, posted.value
+    current = daemon.get('/api/mirrors/ids;current').value
+    assert sorted(current['to']) == ['port:ids1', 'port:vnet2'] and current['isolate'] is True
+    assert current['engine'] == 'bpf'
+    lab.host.ip('link del ids1')
+    until(lambda: daemon.get('/api/mirrors/ids;current').value['to'] == 'port:vnet2')
+
+
 def test_counters(lab, daemon):
     daemon.post('/api/mirrors', IDS)
     a, b = lab.machines

@@ -113,6 +113,14 @@ def test_metrics_tell_of_the_appliance(lab, pm, appliance, api, wait_until):
     until(lambda m: m == {})
 
 
+def test_the_commands_of_tc_can_not_say_it(appliance, api):
+    appliance()
+    api('POST', '/api/mirrors', INLINE, status=201)
+    fault = api('POST', '/api/mirrors/ips/actions', {'type': 'tc'}, status=409)
+    assert 'in-line session' in fault['reason'] and "can't be said in commands of tc" in fault['reason']
+    assert api('GET', '/api/mirrors/ips/actions') == []
+
+
 @pytest.mark.parametrize('change, field', [
     ({'from': ['port:vnet2']}, 'from'),
     ({'to': 'port:ids0'}, 'to'),

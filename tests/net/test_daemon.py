@@ -750,6 +750,27 @@ def test_it_does_not_run_with_privileges_that_it_can_not_give_up(lab, pm, tmp_pa
 
 
 @pytest.mark.engine('tc')
+def test_without_filters_for_system_calls_it_mirrors_and_says_so(lab, pm, daemon, tmp_path):
+    """As in a kernel that was built without them."""
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
+    running = daemon('strace', '-D', '-o', tmp_path / 'trace', '-e', 'trace=seccomp', '-e', 'signal=none', '-e',
+                     'inject=seccomp:error=EINVAL', ASAN_OPTIONS=os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0')
+    assert "portmirrord: can't filter system calls: Invalid argument\n" in running.errors()
+    assert is_copied(lab)
+
+
+@pytest.mark.engine('tc')
+@pytest.mark.parametrize('number', ['', '200000us', 'soon', '-200000'])
+def test_a_number_that_is_none_is_as_good_as_absent(lab, pm, daemon, systemd, number):
+    """The watchdog would be fed twice within that time else."""
+    daemon(NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC=number)
+    systemd.wait_for('READY')
+    systemd.socket.settimeout(0.4)
+    with pytest.raises(TimeoutError):
+        systemd.wait_for('WATCHDOG')
+
+
+@pytest.mark.engine('tc')
 def test_it_does_not_run_where_it_would_hear_no_signal(lab, pm, tmp_path):
     before = lab.host.state()
     env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}

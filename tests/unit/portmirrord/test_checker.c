@@ -37,6 +37,16 @@ struct world {
 	struct err e;
 };
 
+static pid_t parent_seen; /* 0: the parent */
+
+pid_t __real_getppid(void);
+pid_t __wrap_getppid(void);
+
+pid_t __wrap_getppid(void)
+{
+	return parent_seen ? parent_seen : __real_getppid();
+}
+
 static int world_new(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -105,6 +115,17 @@ static void what_can_not_be_checked_is_told_by_the_child(void **state)
 	assert_int_equal(start(w), 0);
 	assert_string_equal(hear_end(w), refused);
 	assert_int_equal(w->e.code, -EINVAL);
+}
+
+/* The daemon has gone before its child could ask to go with it: there is no check. */
+static void a_child_that_has_lost_its_daemon_checks_nothing(void **state)
+{
+	struct world *w = *state;
+
+	parent_seen = 1;
+	assert_int_equal(start(w), 0);
+	parent_seen = 0;
+	assert_string_equal(hear_end(w), cut);
 }
 
 static int free_descriptor(void)
@@ -198,6 +219,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
 	const struct CMUnitTest tests[] = {
 		TEST(what_can_not_be_checked_is_told_by_the_child),
+		TEST(a_child_that_has_lost_its_daemon_checks_nothing),
 		TEST(a_check_that_can_not_be_started),
 		TEST(a_check_without_memory),
 		TEST(an_answer_without_memory),
