@@ -397,7 +397,7 @@ def test_who_is_root_may_where_capabilities_can_not_be_asked_for(lab, pm, tmp_pa
 def test_an_engine_that_nobody_knows(lab, pm):
     before = lab.host.state()
     env = {**os.environ, **pm.env, 'PORTMIRROR_ENGINE': 'steam'}
-    for verb in (['list'], ['apply']):
+    for verb in (['list'], ['apply'], ['ports'], ['vms'], ['rm', 'ids'], ['stats'], ['bypass', 'ids']):
         result = pm(*verb, status=1, env=env)
         assert result.stderr.startswith('portmirror: PORTMIRROR_ENGINE: ') and result.stderr.count('\n') == 1
         assert '"steam"' in result.stderr and lab.host.state() == before
@@ -485,11 +485,56 @@ def test_what_the_kernel_refuses_another_session_is_told(lab, pm, arguments, don
 
 
 def test_results_that_cannot_be_written_are_an_error(lab, pm):
-    for options in ([], ['--json']):
+    """Also where they don't wait for the end, being more than a page."""
+    def fails(*arguments):
         with open('/dev/full', 'w') as full:
-            process = pm.popen('list', *options, stdout=full, stderr=subprocess.PIPE)
+            process = pm.popen(*arguments, stdout=full, stderr=subprocess.PIPE)
             assert process.wait(30) == 1
-            assert process.stderr.read() == "portmirror: can't write the output: No space left on device\n"
+            told = process.stderr.read()
+            assert told.startswith("portmirror: can't write the output") and told.count('\n') == 1
+            return told
+
+    assert fails('list').endswith(': No space left on device\n')
+    fails('list', '--json')
+    pm.sessions.mkdir(parents=True, exist_ok=True)
+    for name in 'abcdefghijklmnopqrstuvwxyz':
+        (pm.sessions / f'{name}.yaml').write_text('from: port:none\nto: port:ids0\n')
+    fails('list', '--json')
+    fails('stats', '-w', '0.1', '--json')
+    fails('stats', '-w', '0.1')
+
+
+@pytest.mark.engine('tc')
+def test_events_that_can_not_be_written_end_the_watch(lab, pm):
+    events = pm.root / 'run/portmirror/events'
+    pm('apply')
+    events.write_text('{"number": 1, "time": 1700000000, "kind": "started", "text": "it runs"}\n')
+    with open('/dev/full', 'w') as full:
+        process = pm.popen('events', '-w', stdout=full, stderr=subprocess.PIPE)
+        with events.open('a') as file:
+            file.write('{"number": 2, "time": 1700000001, "kind": "stopped", "text": "it ends"}\n')
+        assert process.wait(30) == 1
+        assert process.stderr.read() == "portmirror: can't write the output: No space left on device\n"
+
+
+@pytest.mark.engine('bpf')
+def test_what_a_session_before_has_left_and_stays_is_told(lab, pm, tmp_path):
+    """The new one is saved, and apply does the rest. (The first thing that is removed is of the new one's own.)"""
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+    (pm.sessions / 'ids.yaml').unlink()
+    command = ['strace', '-o', tmp_path / 'trace', '-e', 'trace=unlink', '-e',
+               'inject=unlink:error=EPERM:when=2+',
+               *pm.command('add', 'two', '--from', 'port:vnet2', '--to', 'port:ids0')]
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
+    result = lab.host.run(*command, check=False, env=env)
+    assert result.returncode == 1 and 'Operation not permitted' in result.stderr, result.stderr
+    assert result.stderr.count('\n') == 1 and result.stdout == ''
+    assert 'portmirror apply mends it' in pm.json('show', 'two')['reasons'][0]
+    pm('apply')
+    assert pm.json('show', 'two')['state'] == 'whole'
+    pm('rm', 'two')
+    assert lab.host.back_to(before)
 
 
 def test_ports(lab, pm):

@@ -210,14 +210,16 @@ def test_a_reader_that_goes_away(lab, pm):
 class Terminal:
     """The program on a pseudo-terminal, and what a screen would show of it."""
 
-    def __init__(self, pm, *arguments, rows=20, columns=100, stdin=None):
+    def __init__(self, pm, *arguments, rows=20, columns=100, stdin=None, stderr=None, before=()):
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(slave)
-        self.process = pm.popen('stats', '-w', *arguments, stdin=stdin or slave, stdout=slave,
-                                stderr=slave, start_new_session=True,
-                                env={**os.environ, 'PORTMIRROR_ROOT': str(pm.root),
-                                     'TERM': 'xterm', 'NO_COLOR': ''})
+        options = os.environ.get('ASAN_OPTIONS', '') + (':detect_leaks=0' if before else '')
+        self.process = pm.namespace.popen(
+            *before, *pm.command('stats', '-w', *arguments), stdin=stdin or slave, stdout=slave,
+            stderr=stderr or slave, start_new_session=True,
+            env={**os.environ, 'PORTMIRROR_ROOT': str(pm.root), 'TERM': 'xterm', 'NO_COLOR': '',
+                 'ASAN_OPTIONS': options})
         self.slave, self.output = slave, ''
 
     def resize(self, rows, columns):
@@ -334,6 +336,34 @@ def test_the_live_view_goes_on_when_nobody_can_press_a_key(lab, pm, on_terminal,
     wait_until(lambda: ') S ' in open(f'/proc/{terminal.process.pid}/stat').read())
     terminal.process.terminate()
     assert terminal.end() == (0, True)
+
+
+def test_the_live_view_ends_with_its_terminal(lab, pm):
+    """Also where no SIGHUP tells of that: nobody would see what it draws, nor could end it."""
+    mirror(pm)
+    terminal = Terminal(pm, '0.1', stderr=subprocess.PIPE)
+    terminal.wait_for('ids0')
+    os.close(terminal.slave)
+    os.close(terminal.master)
+    assert terminal.process.wait(10) == 1
+    assert terminal.process.stderr.read() == "portmirror: can't write the output: Input/output error\n"
+
+
+def test_the_live_view_where_the_terminal_has_no_size(lab, pm, on_terminal):
+    mirror(pm)
+    terminal = on_terminal(rows=0, columns=0)
+    terminal.wait_for('ids0')
+    os.write(terminal.master, b'q')
+    assert terminal.end() == (0, True)
+
+
+def test_the_live_view_that_can_not_begin_leaves_the_terminal_alone(lab, pm, on_terminal, tmp_path):
+    mirror(pm)
+    terminal = on_terminal(before=['strace', '-D', '-o', tmp_path / 'trace', '-e', 'trace=signalfd4', '-e',
+                                   'inject=signalfd4:error=EMFILE:when=2'])
+    assert terminal.end() == (1, True)
+    assert terminal.output.count('\n') == 1 and '\x1b[?' not in terminal.output
+    assert terminal.output.endswith(" can't watch: Too many open files\r\n")
 
 
 def test_an_error_is_told_on_the_terminal_as_it_was(lab, pm, on_terminal):

@@ -70,10 +70,13 @@ static int print_last(const struct cli_call *call, const struct events *events, 
 
 	for (size_t i = all - (count < all ? count : all); r == 0 && i < all; i++)
 		r = print_line(call, events_nth(events, i));
-	if (r < 0)
+	if (r < 0) {
 		cli_complain(call, "out of memory");
-	else if (fflush(stdout) < 0 || ferror(stdout))
-		r = -EIO; /* cli_main() tells it */
+	} else if (fflush(stdout) != 0 || ferror(stdout)) {
+		r = -errno;
+		cli_complain(call, "can't write the output: %s", strerror(-r));
+		clearerr(stdout); /* it is told once */
+	}
 	return r;
 }
 
@@ -85,14 +88,14 @@ static int follow(const struct cli_call *call, struct events *events, const char
 	struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 	char buffer[4096];
 	struct err e = {0};
-	int r = 0;
+	int r;
 
 	if (signals < 0 || fd < 0 ||
 	    inotify_add_watch(fd, folder, IN_MODIFY | IN_MOVED_TO | IN_CREATE) < 0) {
 		err_sys(&e, -errno, "can't watch %s", folder);
 		return app_fail(call, &e);
 	}
-	while (r >= 0) {
+	for (;;) {
 		/* Also before the first wait: what came before the watch was there. */
 		r = events_follow(events, &e);
 		if (r < 0)
@@ -109,7 +112,6 @@ static int follow(const struct cli_call *call, struct events *events, const char
 		while (read(fd, buffer, sizeof(buffer)) > 0)
 			;
 	}
-	return EXIT_FAILED;
 }
 
 static void close_at(struct events **events)

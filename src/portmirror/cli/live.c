@@ -20,16 +20,17 @@
 #define ENTER "\033[?1049h\033[?25l\033[?7l"
 #define LEAVE "\033[?7h\033[?25h\033[?1049l"
 
-static void write_all(const char *text, size_t len)
+static int write_all(const char *text, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = write(STDOUT_FILENO, text, len);
 
 		if (n < 0)
-			return;
+			return -errno;
 		text += n;
 		len -= (size_t)n;
 	}
+	return 0;
 }
 
 static void enter(struct live *live)
@@ -43,20 +44,21 @@ static void enter(struct live *live)
 		raw.c_cc[VTIME] = 0;
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
 	}
-	write_all(ENTER, strlen(ENTER));
+	(void)write_all(ENTER, strlen(ENTER));
 }
 
 static void leave(const struct live *live)
 {
-	write_all(LEAVE, strlen(LEAVE));
+	(void)write_all(LEAVE, strlen(LEAVE));
 	if (live->keys)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &live->before);
 }
 
 int live_open(struct live *live, bool screen)
 {
-	struct live made = {.open = true, .screen = screen, .others = -1};
+	struct live made = {.screen = screen, .others = -1};
 	sigset_t set;
+	int r;
 
 	made.ending = sig_watch();
 	if (made.ending < 0)
@@ -68,8 +70,9 @@ int live_open(struct live *live, bool screen)
 		(void)sigprocmask(SIG_BLOCK, &set, NULL);
 		made.others = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 		if (made.others < 0) {
+			r = -errno;
 			fd_close_at(&made.ending);
-			return -errno;
+			return r;
 		}
 		enter(&made);
 	}
@@ -79,8 +82,6 @@ int live_open(struct live *live, bool screen)
 
 void live_close(struct live *live)
 {
-	if (!live->open)
-		return;
 	if (live->screen)
 		leave(live);
 	fd_close_at(&live->ending);
@@ -162,7 +163,7 @@ static size_t count_lines(const char *text)
 	return lines;
 }
 
-void live_draw(const struct buf *text)
+int live_draw(const struct buf *text)
 {
 	struct buf out cleanup(buf_free) = {0};
 	const char *at = buf_text(text);
@@ -183,6 +184,5 @@ void live_draw(const struct buf *text)
 		at += len + 1;
 	}
 	buf_str(&out, "\033[J");
-	if (buf_status(&out) == 0)
-		write_all(buf_text(&out), out.len);
+	return buf_status(&out) < 0 ? -ENOMEM : write_all(buf_text(&out), out.len);
 }

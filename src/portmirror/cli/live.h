@@ -13,7 +13,6 @@
 struct buf;
 
 struct live {
-	bool open;
 	bool screen;	       /* stdout is a terminal that can be drawn on */
 	bool keys;	       /* stdin is a terminal too */
 	int ending, others;    /* signals: those that end it; the window's size, and Ctrl-Z */
@@ -23,7 +22,7 @@ struct live {
 /* screen: draw, if stdout is a terminal. Returns 0 or a negative errno. The signals that end a
  * program are blocked from here on. */
 int live_open(struct live *live, bool screen);
-void live_close(struct live *live); /* also for cleanup() of one that is open, or {0} */
+void live_close(struct live *live);
 
 enum live_event {
 	LIVE_TIME,   /* the time has come: look anew */
@@ -36,7 +35,8 @@ enum live_event {
 int64_t live_now(void);
 enum live_event live_wait(struct live *live, int64_t until);
 
-/* On a screen: draws the lines of text in one write, as many as the window has. */
-void live_draw(const struct buf *text);
+/* On a screen: draws the lines of text in one write, as many as the window has. Returns 0 or a
+ * negative errno: -EIO where the terminal is gone. */
+int live_draw(const struct buf *text);
 
 #endif

@@ -256,6 +256,7 @@ static int draw(const struct watch *w)
 	time_t now = time(NULL);
 	char clock[16];
 	struct tm tm;
+	int r = 0;
 
 	(void)localtime_r(&now, &tm);
 	(void)strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
@@ -264,10 +265,9 @@ static int draw(const struct watch *w)
 		w->rates ? "" : "  (the rates come with the next look)");
 	if (w->stats.count == 0)
 		buf_str(&text, "no session is saved\n");
-	else if (table_text(t, term_width(stdout), colour, &text) < 0)
-		return -ENOMEM;
-	live_draw(&text);
-	return 0;
+	else
+		r = table_text(t, term_width(stdout), colour, &text);
+	return r < 0 ? r : live_draw(&text);
 }
 
 #define COLUMNS "%-24s %-20s %15s %18s %12s %15s %12s %12s\n"
@@ -323,8 +323,10 @@ static int show(const struct watch *w, struct err *e)
 		r = print_json_line(&w->stats);
 	else
 		print_lines(&w->stats);
-	if (r < 0)
+	if (r == -ENOMEM && !ferror(stdout))
 		return err_set(e, r, "out of memory");
+	if (r < 0 && r != -ENOMEM)
+		return err_sys(e, r, "can't write the output");
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return 0;
 	r = err_sys(e, -errno, "can't write the output");
