@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The appliance fails: open lets all frames go straight on, closed stops them; and it comes back."""
 import json
+import os
 import re
 import socket
 import struct
@@ -371,6 +372,33 @@ def test_doctor_and_check_tell_an_appliance_that_forwards_nothing(lab, pm, inlin
     assert proof['verdict'] == 'broken' and proof['probes']['outward']['came'] == 0
     pm('bypass', 'ips')
     assert 'ips is not carried out: ' in pm('check', 'ips', status=1).stderr
+
+
+def test_check_tells_an_appliance_that_loses_probes(lab, pm, inline, appliance, wait_until):
+    wire = appliance()
+    inline('ips', 'vnet1')
+    check = pm.popen('check', 'ips', '--seconds', '2', stdout=subprocess.PIPE)
+    wait_until(lambda: wire.json('ip', '-j', '-s', 'link', 'show', 'eth0')[0]['stats64']['rx']['packets'] >= 3)
+    wire('drop')
+    assert check.stdout.read().splitlines()[-1] == 'broken: the appliance lost probes'
+    assert check.wait(10) == 1
+
+
+def test_a_check_without_a_socket(lab, pm, inline, appliance, tmp_path):
+    """The last one, which the probes are sent by; those before it read what there is."""
+    appliance()
+    inline('ips', 'vnet1')
+    env = {**os.environ, **pm.env, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0'}
+    told = []
+    for nth in range(1, 20):
+        command = ['strace', '-o', tmp_path / 'trace', '-e', 'trace=socket', '-e',
+                   f'inject=socket:error=EMFILE:when={nth}', *pm.command('check', 'ips', '--seconds', '0.1')]
+        result = lab.host.run(*command, check=False, env=env)
+        if 'INJECTED' not in (tmp_path / 'trace').read_text():
+            break
+        assert result.returncode == 1 and result.stderr.endswith(': Too many open files\n'), result.stderr
+        told.append(result.stderr)
+    assert result.returncode == 0 and told and all(text.count('\n') == 1 for text in told)
 
 
 def test_doctor_finds_an_mtu_that_is_too_small(lab, pm, inline, appliance):

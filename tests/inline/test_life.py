@@ -82,6 +82,18 @@ def test_what_is_shown(lab, pm, appliance):
                      'filter': 'tcp port 80', 'probe-interval': 50}
 
 
+def test_what_is_shown_of_who_watches(lab, pm, appliance, daemon, wait_until):
+    appliance()
+    pm(*USUAL, '--runtime')
+    assert pm.json('show', 'ips')['runtime'] and not pm.sessions.exists() and [*pm.runtime_sessions.glob('ips.*')]
+    daemon()
+    wait_until(lambda: 'by portmirrord' in pm('show', 'ips').stdout)
+    pm('bypass', 'ips')
+    text = pm('show', 'ips').stdout
+    assert 'by nobody' in text and 'failures' not in text
+    pm('rm', 'ips')
+
+
 @pytest.mark.engine('bpf')  # a filter's program has another number each time
 def test_export_and_apply_are_each_others_inverse(lab, pm, appliance, tmp_path):
     appliance()

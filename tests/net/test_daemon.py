@@ -755,7 +755,7 @@ def test_without_filters_for_system_calls_it_mirrors_and_says_so(lab, pm, daemon
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0')
     running = daemon('strace', '-D', '-o', tmp_path / 'trace', '-e', 'trace=seccomp', '-e', 'signal=none', '-e',
                      'inject=seccomp:error=EINVAL', ASAN_OPTIONS=os.environ.get('ASAN_OPTIONS', '') + ':detect_leaks=0')
-    assert "portmirrord: can't filter system calls: Invalid argument\n" in running.errors()
+    assert "portmirrord: can't filter system calls: " in running.errors()
     assert is_copied(lab)
 
 

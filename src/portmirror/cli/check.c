@@ -184,15 +184,14 @@ static void print_head(const struct check *c)
 
 static int print_tables(const struct check *c)
 {
-	if (print_sources(c) < 0)
-		return -ENOMEM;
+	int r = print_sources(c);
+
 	printf("\n");
-	if (c->proof.nto > 1) {
-		if (print_destinations(c) < 0)
-			return -ENOMEM;
+	if (r == 0 && c->proof.nto > 1) {
+		r = print_destinations(c);
 		printf("\n");
 	}
-	return print_counts(c);
+	return r < 0 ? r : print_counts(c);
 }
 
 static int print_proof(const struct check *c)

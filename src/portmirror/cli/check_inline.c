@@ -80,7 +80,7 @@ int app_check_inline(const struct cli_call *call, const struct engine *engine,
 {
 	struct inliner_trial trial;
 	struct err e = {0};
-	int r = EXIT_OK;
+	int r;
 
 	if (!host_inliner(&view->host, st->session->name)) {
 		cli_complain(call, "%s is not carried out: %s", st->session->name,
@@ -88,12 +88,12 @@ int app_check_inline(const struct cli_call *call, const struct engine *engine,
 		return EXIT_FAILED;
 	}
 	signals = sig_watch();
-	if (inliner_try(engine->house, st->session->name, (unsigned)(seconds * 1000 / INTERVAL_MS),
-			INTERVAL_MS, WAIT_MS, going_on, &trial, &e) < 0)
-		r = app_fail(call, &e);
+	r = inliner_try(engine->house, st->session->name, (unsigned)(seconds * 1000 / INTERVAL_MS),
+			INTERVAL_MS, WAIT_MS, going_on, &trial, &e);
 	fd_close_at(&signals);
-	if (r != EXIT_OK)
-		return r;
+	if (r < 0)
+		return app_fail(call, &e);
+	r = EXIT_OK;
 	if (app_json(call)) {
 		r = print_json(call, st, &trial);
 	} else {
