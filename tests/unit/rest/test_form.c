@@ -424,6 +424,8 @@ static void test_rule_13_a_field_that_nothing_names_is_an_error(void **state)
 		     "unknown-field", "size.inch", "size.inch is not known");
 	assert_fault(&book, REST_FORM_CREATE, false, "{\"title\":\"Ab\",\"weight\":{\"kg\":1}}",
 		     "unknown-field", "weight.kg", "weight.kg is not known");
+	assert_fault(&book, REST_FORM_CREATE, false, "{\"title\":\"Ab\",\"height\":{}}",
+		     "unknown-field", "height", "height is not known");
 	assert_fault(&book, REST_FORM_CREATE, false, "{\"title\":\"Ab\",\"size\":4}",
 		     "unknown-field", "size", "size is not known");
 	assert_fault(&book, REST_FORM_CREATE, false, "{\"title\":\"Ab\",\"\\u001b[31m\":1}",
