@@ -481,3 +481,27 @@ def test_what_takes_long_tells_how_far_it_is(lab, pm):
         assert re.search(rb'\d+ of \d+ changes in the kernel are done', said), said
         assert said.split(b'\r\x1b[K')[-1] == b''
         assert pm.json('list') == [] or pm('show', 'ids').stderr == ''
+
+
+@pytest.mark.engine('bpf', 'clsact')
+@pytest.mark.parametrize('verb', ['add', 'rm'])
+def test_somebody_else_removes_the_pins(lab, pm, verb):
+    """Before each of the changes: what comes of that is told, and the next time all is whole, or gone."""
+    add = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '96', '--engine', 'bpf']
+    before, own = lab.host.state(), [] if verb == 'add' else add
+    if own:
+        pm(*own)
+    count = pm.changes(*(add if verb == 'add' else ['rm', 'ids']))
+    pm('rm', '--all')
+    for number in range(1, count + 1):
+        if own:
+            pm(*own)
+        meanwhile = pm.preloaded(KILL_AT=str(number),
+                                 MEANWHILE='cd /sys/fs/bpf/portmirror 2>/dev/null || exit 0; find . -type f -delete')
+        done = pm(*(add if verb == 'add' else ['rm', 'ids']), env=meanwhile, status=None)
+        assert done.returncode in (0, 1) and done.stderr.count('\n') == done.returncode, done.stderr
+        if verb == 'add' and done.returncode == 0:
+            pm('apply')
+            assert pm.json('show', 'ids')['state'] == 'whole'
+        pm('rm', '--all')
+        assert lab.host.back_to(before)

@@ -230,6 +230,20 @@ static void offloads(void **state)
 	assert_only(&w, "destination-offloads", SEVERITY_HINT, "ethtool -K ids0 tso off tx off");
 }
 
+/* Such as a device that has come since. */
+static void devices_that_nobody_has_asked(void **state)
+{
+	char name[] = "wired";
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.devices[0] = (struct fact_device){.ifindex = VNET1, .connection = name};
+	assert_only(&w, "networkmanager", SEVERITY_WARNING, NULL);
+	w.facts.count = 0;
+	assert_nothing(&w);
+}
+
 static void tcx_programs(void **state)
 {
 	struct world w;
@@ -709,6 +723,7 @@ int main(void)
 		cmocka_unit_test(the_destination),
 		cmocka_unit_test(a_bridge_port_as_destination),
 		cmocka_unit_test(offloads),
+		cmocka_unit_test(devices_that_nobody_has_asked),
 		cmocka_unit_test(tcx_programs),
 		cmocka_unit_test(tcx_programs_behind_ours),
 		cmocka_unit_test(proxmox_s_firewall_bridges),

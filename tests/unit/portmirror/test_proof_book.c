@@ -28,6 +28,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	book_free(book);
+	book_free(NULL);
 	return 0;
 }
 

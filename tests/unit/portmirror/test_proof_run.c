@@ -506,6 +506,56 @@ static void send_super_frames(void)
 	}
 }
 
+/* UDP super-frames, of three segments too; USO is of Linux 6.2. */
+static void send_udp_super_frames(void)
+{
+	struct {
+		struct virtio_net_hdr offload;
+		uint8_t frame[42 + 4000];
+	} __attribute__((packed)) s = {.offload = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						   .gso_type = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4 */
+						   .hdr_len = 42,
+						   .gso_size = 1400,
+						   .csum_start = 34,
+						   .csum_offset = 6}};
+	struct sockaddr_ll address = {.sll_family = AF_PACKET,
+				      .sll_protocol = htons(ETH_P_IP),
+				      .sll_ifindex = (int)if_nametoindex("am"),
+				      .sll_halen = ETH_ALEN};
+	int on = 1;
+
+	memcpy(s.frame,
+	       "\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\0"
+	       "\x45\0\x0f\xbc\0\x07\x40\0\x40\x11\x17\x28\x0a\0\0\1\x0a\0\0\2"
+	       "\x30\x39\x13\x89\x0f\xa8\0\0",
+	       42);
+	assert_int_equal(setsockopt(sender, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	for (uint8_t i = 0; i < 10; i++) {
+		s.frame[18] = i;
+		s.frame[24] = (uint8_t)(0x17 - i);
+		s.frame[42] = i;
+		if (sendto(sender, &s, sizeof(s), 0, (struct sockaddr *)&address, sizeof(address)) <
+		    0)
+			skip();
+	}
+}
+
+/* Few devices take them, so they are compared as their segments always. */
+static void test_udp_super_frames(void **state)
+{
+	struct plan plan = plan_of(DIRECTION_BOTH, send_udp_super_frames);
+	const struct proof_counts *c;
+
+	(void)state;
+	mirror();
+	c = run(&plan);
+	assert_false(plan.result.as_segments);
+	assert_int_equal(c->expected, 30);
+	assert_int_equal(c->copied, 30);
+	assert_int_equal(c->cut, 20);
+	assert_verdict(&plan, PROOF_WHOLE);
+}
+
 static void check_super_frames(const char *cut_at, uint64_t frames, uint64_t cut)
 {
 	struct plan plan = plan_of(DIRECTION_BOTH, send_super_frames);
@@ -718,6 +768,7 @@ int main(void)
 		TEST(test_seen_in_part),
 		TEST(test_probes),
 		TEST(test_super_frames_whole),
+		TEST(test_udp_super_frames),
 		TEST(test_super_frames_cut_at_destination),
 		TEST(test_super_frames_cut_at_source),
 		TEST(test_super_frames_that_are_not_cut),
