@@ -149,7 +149,7 @@ static int learn(struct smtp *s, const char *bytes, size_t len)
 	}
 	size = keyword_line(s, "SIZE");
 	s->size_max = size ? strtoull(size, NULL, 10) : 0;
-	s->pipelining = smtp_knows(s, "PIPELINING") && !s->setup.lockstep;
+	s->pipelining = smtp_knows(s, "PIPELINING");
 	s->chunking = smtp_knows(s, "CHUNKING");
 	return buf_status(&s->keywords);
 }

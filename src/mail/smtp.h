@@ -29,7 +29,6 @@ struct smtp_setup {
 	enum smtp_tls tls;
 	bool encrypted;	   /* the connection is TLS from its first byte on */
 	struct sasl *sasl; /* NULL: no login */
-	bool lockstep;	   /* one command at a time, even where PIPELINING is offered */
 };
 
 enum smtp_event {

@@ -59,7 +59,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (len == 0)
 		return 0;
 	setup.lmtp = data[0] & 1;
-	setup.lockstep = data[0] & 2;
 	setup.tls = data[0] & 4 ? SMTP_TLS_OPTIONAL : SMTP_TLS_OFF;
 	piece = (data[0] >> 3) + 1U;
 	if (smtp_new(&c.s, &setup, NULL) < 0)
