@@ -27,6 +27,7 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'ordinary: runs with the ordinary build only, not with the '
                                        'sanitizers too')
     config.addinivalue_line('markers', 'sanitized: runs with the sanitizers only')
+    config.addinivalue_line('markers', 'places: one failure for each place of a program')
     config.addinivalue_line('markers', 'long: takes minutes; runs only where -m names it')
 
 

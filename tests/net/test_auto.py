@@ -110,7 +110,8 @@ def test_a_map_that_the_kernel_refuses(lab, pm, tmp_path):
     lab.host.run(*faults.failing(add, 'bpf', refused, error='EINVAL'), env=env)
     assert pm.json('show', 'ids')['by'] == 'tc' and copied_once(lab)
     pm('rm', 'ids')
-    result = lab.host.run(*faults.failing([*add, '--engine', 'bpf'], 'bpf', refused, error='EINVAL'), env=env, check=False)
+    by_name = faults.failing([*add, '--engine', 'bpf'], 'bpf', refused, error='EINVAL')
+    result = lab.host.run(*by_name, env=env, check=False)
     assert result.returncode == 1 and "the engine bpf can't be had: " in result.stderr
     assert 'Invalid argument' in result.stderr and result.stderr.count('\n') == 1
     assert pm.json('list') == [] and lab.host.back_to(before)

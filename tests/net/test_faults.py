@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """At each step of what changes the kernel and the files, a system call or an allocation fails. The program then says
 so in one sentence, or does without what failed; the same command run again makes all of it whole, and rm leaves
-nothing. In each run of the suite every place of the programs that leads to such a step sees one fail, and by -m long
-all steps fail, on each path to them."""
+nothing. By -m places every place of the programs that leads to such a step sees one fail, of which some do in each run
+of the suite, and a mirror's all; by -m long all steps fail, on each path to them."""
+import collections
 import contextlib
 import itertools
 import json
@@ -155,8 +156,8 @@ class Trial:
     def sweep_all(self, kinds, for_good=False):
         self.sweep(self.faults.all_of(kinds), for_good)
 
-    def sweep_places(self, tried):
-        self.sweep(self.faults.one_for_each_place(STEPS, tried))
+    def sweep_places(self, tried, every=1):
+        self.sweep(self.faults.one_for_each_place(STEPS, tried[every])[::every])
 
 
 STEPS = [*CALLS, ALLOCATION]
@@ -165,10 +166,14 @@ ALL = [pytest.param(kinds, for_good, id=name, marks=pytest.mark.long) for name, 
     ('allocations', [ALLOCATION], False), ('allocations for good', [ALLOCATION], True))]
 
 
+EVERY = pytest.mark.parametrize('every', [
+    pytest.param(4, id='some'), pytest.param(1, id='each', marks=[pytest.mark.places, pytest.mark.long])])
+
+
 @pytest.fixture(name='tried', scope='module')
 def make_tried():
-    """The places that have seen a failure. (Fewer are left to the tests that come later.)"""
-    return set()
+    """The places that have had their turn, by how many of them are tried. (Fewer are left to the tests behind.)"""
+    return collections.defaultdict(set)
 
 
 def mirror(lab, pm, folder, verb):
@@ -223,9 +228,10 @@ def inline(lab, pm, folder, verb):
 
 @pytest.mark.sanitized
 @pytest.mark.engine('bpf')
+@EVERY
 @pytest.mark.parametrize('verb', VERBS)
-def test_each_place_of_an_inline_session(lab, pm, tmp_path, tried, verb):
-    inline(lab, pm, tmp_path, verb).sweep_places(tried)
+def test_each_place_of_an_inline_session(lab, pm, tmp_path, tried, verb, every):
+    inline(lab, pm, tmp_path, verb).sweep_places(tried, every)
 
 
 @pytest.mark.parametrize('kinds, for_good', ALL)
@@ -272,17 +278,18 @@ class Reading:
         assert not wrong, '\n'.join(wrong)
         assert self.lab.host.state() == self.before
 
-    def sweep_places(self, tried, but=('ioctl',)):
+    def sweep_places(self, tried, every=1, but=('ioctl',)):
         """but: of what is left out where it can't be had. (An offload counts as off then: few drivers have all.)"""
-        self.sweep(self.faults.one_for_each_place([kind for kind in STEPS if kind not in but], tried))
+        kinds = [kind for kind in STEPS if kind not in but]
+        self.sweep(self.faults.one_for_each_place(kinds, tried[every])[::every])
 
 
 @pytest.mark.sanitized
 @pytest.mark.engine('tc')
 @pytest.mark.lab(machines=3)
-@pytest.mark.parametrize('each_path', [False, pytest.param(True, marks=pytest.mark.long)])
+@EVERY
 @pytest.mark.parametrize('verb', READING, ids=' '.join)
-def test_what_is_only_read(lab, pm, tmp_path, tried, verb, each_path):
+def test_what_is_only_read(lab, pm, tmp_path, tried, verb, every):
     """Whatever fails, that is said in a sentence, and nothing is told in part."""
     pm(*MIRROR)
     pm('add', 'now', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
@@ -290,10 +297,7 @@ def test_what_is_only_read(lab, pm, tmp_path, tried, verb, each_path):
         '{"number":1,"time":1,"kind":"repaired","session":"ids","text":"vnet1: the filter was gone"}\n')
     reading = Reading(lab, pm, tmp_path, *verb)
     assert reading.whole.stdout and not reading.whole.stderr
-    if each_path:
-        reading.sweep(reading.faults.all_of(STEPS))
-    else:
-        reading.sweep_places(tried)
+    reading.sweep_places(tried, every)
 
 
 def test_what_is_read_of_a_broken_session(lab, pm, tmp_path, tried):
@@ -377,14 +381,15 @@ def interrupt(pid):
 
 @pytest.mark.sanitized
 @pytest.mark.engine('tc')
+@EVERY
 @pytest.mark.parametrize('lines, verb', [(2, ['stats', '--watch=0.1', '--json']), (3, ['stats', '--watch=0.1']),
                                          (1, ['events', '--watch', '--json']), (1, ['events', '--watch'])])
-def test_what_is_followed(lab, pm, tmp_path, tried, lines, verb, monkeypatch):
+def test_what_is_followed(lab, pm, tmp_path, tried, lines, verb, every, monkeypatch):
     monkeypatch.setattr(Following, 'lines', lines)
     pm(*MIRROR)
     pm.root.joinpath('run/portmirror/events').write_text(
         '{"number":1,"time":1,"kind":"repaired","session":"ids","text":"vnet1: the filter was gone"}\n')
-    Following(lab, pm, tmp_path, *verb).sweep_places(tried)
+    Following(lab, pm, tmp_path, *verb).sweep_places(tried, every)
 
 
 class Checking(Reading):
@@ -399,17 +404,19 @@ def verdict(result):
 
 @pytest.mark.ordinary
 @pytest.mark.engine('tc')
-def test_each_place_of_a_check(lab, pm, tmp_path, tried):
+@EVERY
+def test_each_place_of_a_check(lab, pm, tmp_path, tried, every):
     pm(*MIRROR)
-    Checking(lab, pm, tmp_path, 'check', 'ids', '--seconds', '1', '--probe').sweep_places(tried)
+    Checking(lab, pm, tmp_path, 'check', 'ids', '--seconds', '1', '--probe').sweep_places(tried, every)
 
 
 @pytest.mark.ordinary
 @pytest.mark.engine('tc')
-def test_each_place_of_a_look_at_an_inline_session(lab, pm, tmp_path, tried):
+@EVERY
+def test_each_place_of_a_look_at_an_inline_session(lab, pm, tmp_path, tried, every):
     inline(lab, pm, tmp_path, 'list').prepare()
     for verb in (['show', 'ids'], ['doctor'], ['check', 'ids', '--seconds', '1']):
-        Checking(lab, pm, tmp_path, *verb).sweep_places(tried)
+        Checking(lab, pm, tmp_path, *verb).sweep_places(tried, every)
 
 
 class Start:
@@ -490,9 +497,10 @@ class Start:
 
 @pytest.mark.sanitized
 @pytest.mark.engine('tc')
-def test_each_place_of_portmirrords_start(lab, pm, tmp_path):
+@EVERY
+def test_each_place_of_portmirrords_start(lab, pm, tmp_path, every):
     start = Start(lab, pm, tmp_path)
-    start.sweep(start.faults.one_for_each_place(STEPS, set()))
+    start.sweep(start.faults.one_for_each_place(STEPS, set())[::every])
 
 
 @pytest.mark.parametrize('kinds, for_good', [each for each in ALL if 'good' not in each.id])
