@@ -353,8 +353,9 @@ class Following(Reading):
         return subprocess.CompletedProcess(command, process.returncode, told + more, said)
 
     def is_whole(self, result):
-        """The numbers aside, and how often they were told."""
-        return (result.returncode, set(words(result.stdout)), result.stderr) == (0, set(words(self.whole.stdout)), '')
+        """The numbers aside, and how often they were told; or it was about to fail when the signal came."""
+        same = (result.returncode, set(words(result.stdout)), result.stderr) == (0, set(words(self.whole.stdout)), '')
+        return same or result.returncode == -signal.SIGINT
 
 
 def words(text):
