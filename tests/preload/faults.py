@@ -29,12 +29,13 @@ class Call:
         the address that it called in a library."""
         found, below = [], 0
         for caller in self.path:
-            file, address = (re.match(r' > ([^(]*).*\[(0x\w+)\]', caller) or re.match('()(0)', '0')).groups()
-            if '/src/' in file:
+            known = re.match(r' > ([^(]*).*\[(0x\w+)\]', caller)
+            address = int(known[2], 16) if known else 0
+            if known and '/src/' in known[1]:
                 if not found:
-                    found = [below << 32 | int(address, 16)]
-                found.append(int(address, 16))
-            below = int(address, 16)
+                    found = [below << 32 | address]
+                found.append(address)
+            below = address
         return found
 
 

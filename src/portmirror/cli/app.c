@@ -69,6 +69,18 @@ bool app_seconds(const struct cli_call *call, const char *option, double least, 
 	return false;
 }
 
+int app_flush(void)
+{
+	int r;
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	r = errno ? -errno : -EIO; /* that was then, and nobody has kept why */
+	clearerr(stdout);
+	return r;
+}
+
 int app_fail(const struct cli_call *call, const struct err *e)
 {
 	app_end_progress();

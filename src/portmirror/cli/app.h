@@ -56,6 +56,10 @@ bool app_load(const struct cli_call *call, const struct engine *engine, struct s
 /* The sentence in e, on stderr. Returns EXIT_FAILED. */
 int app_fail(const struct cli_call *call, const struct err *e);
 
+/* Sends on what was printed: 0, or a negative errno, for the caller to tell: cli_main() doesn't any
+ * more. */
+int app_flush(void);
+
 /* Prints the value and releases it; NULL means out of memory. Returns an exit code. */
 int app_print_json(const struct cli_call *call, json_t *value);
 

@@ -72,11 +72,11 @@ static int print_last(const struct cli_call *call, const struct events *events, 
 		r = print_line(call, events_nth(events, i));
 	if (r < 0) {
 		cli_complain(call, "out of memory");
-	} else if (fflush(stdout) != 0 || ferror(stdout)) {
-		r = -errno;
-		cli_complain(call, "can't write the output: %s", strerror(-r));
-		clearerr(stdout); /* it is told once */
+		return r;
 	}
+	r = app_flush();
+	if (r < 0)
+		cli_complain(call, "can't write the output: %s", strerror(-r));
 	return r;
 }
 

@@ -327,11 +327,8 @@ static int show(const struct watch *w, struct err *e)
 		return err_set(e, r, "out of memory");
 	if (r < 0 && r != -ENOMEM)
 		return err_sys(e, r, "can't write the output");
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	r = err_sys(e, -errno, "can't write the output");
-	clearerr(stdout); /* it is told once */
-	return r;
+	r = app_flush();
+	return r < 0 ? err_sys(e, r, "can't write the output") : 0;
 }
 
 static int watch_loop(struct watch *w, struct err *e)

@@ -35,18 +35,4 @@ void call_refuse_next(const char *name, int error);
 		result_;                                                                           \
 	})
 
-/* Likewise, but there are system calls that it can do without: where one of them failed and it
- * doesn't say so, is_right must be true. */
-#define faulty_or(is_right, call)                                                                  \
-	({                                                                                         \
-		int result_ = 0;                                                                   \
-                                                                                                   \
-		for (unsigned nth_ = 1; call_refuse(&nth_, EIO);) {                                \
-			result_ = (call);                                                          \
-			if (call_refused() && result_ >= 0)                                        \
-				assert_true(is_right);                                             \
-		}                                                                                  \
-		result_;                                                                           \
-	})
-
 #endif

@@ -20,24 +20,12 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "clock/clock.h"
 #include "memory/memory.h"
 #include "portmirror/host.h"
 #include "portmirrord/machines.h"
 
 static char *program;
-static int64_t put_forward; /* milliseconds */
-
-int __real_clock_gettime(clockid_t clock, struct timespec *t);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
-{
-	int r = __real_clock_gettime(clock, t);
-
-	if (clock == CLOCK_MONOTONIC)
-		t->tv_sec += put_forward / 1000;
-	return r;
-}
 
 /* As where there are more processes than are looked at in one go. */
 static bool goes_on; /* it has seen all, but isn't over */
@@ -168,7 +156,7 @@ static bool is_found(const struct world *w)
 static void until_found(struct world *w, bool wanted)
 {
 	for (int i = 0; i < 100 && is_found(w) != wanted; i++) {
-		put_forward += 1000;
+		clock_put_forward(1);
 		assert_int_equal(loop_once(w->loop, 20, NULL), 0);
 	}
 	assert_int_equal(is_found(w), wanted);

@@ -28,24 +28,11 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "calls/calls.h"
+#include "clock/clock.h"
 #include "memory/memory.h"
 #include "rest/server.h"
 #include "rest/server_private.h"
 #include "shelves.h"
-
-static int64_t put_forward; /* milliseconds */
-
-int __real_clock_gettime(clockid_t clock, struct timespec *t);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
-{
-	int r = __real_clock_gettime(clock, t);
-
-	if (clock == CLOCK_MONOTONIC)
-		t->tv_sec += put_forward / 1000;
-	return r;
-}
 
 static unsigned left;	    /* of libmicrohttpd's calls, until one finds no memory */
 static const char *lacking; /* the one that found none */
@@ -191,10 +178,10 @@ static void who_waits_gets_an_answer_in_the_end(void **state)
 	int first = asks(w, "/api/events?text=one", wait), second;
 
 	until_held(w, 1);
-	put_forward += 30000;
+	clock_put_forward(30);
 	second = asks(w, "/api/events?text=two", wait);
 	until_held(w, 2);
-	put_forward += 31000;
+	clock_put_forward(31);
 	hears(w, first, "HTTP/1.1 200 OK");
 	shelves_happen(&w->app, "two");
 	hears(w, second, "HTTP/1.1 200 OK");
@@ -215,7 +202,7 @@ static void who_does_not_take_an_answer_is_cut_off(void **state)
 		shelves_happen(&w->app, what);
 	fd = asks(w, "/api/events", "");
 	until_sending(w);
-	put_forward += INT64_C(1000) * (SEND_SECONDS + 1);
+	clock_put_forward(SEND_SECONDS + 1);
 	assert_int_equal(loop_once(w->loop, 1000, NULL), 0);
 	assert_non_null(
 		strstr(buf_text(&w->said), "is cut off: it did not take its answer in 60 s"));
@@ -249,7 +236,7 @@ static void too_many_sentences_are_counted(void **state)
 		server_log(w->server, LOG_WARNING, LOG_ERROR, "number %d", i);
 	assert_non_null(strstr(buf_text(&w->said), "number 9\n"));
 	assert_null(strstr(buf_text(&w->said), "number 10"));
-	put_forward += 10000;
+	clock_put_forward(10);
 	server_log(w->server, LOG_WARNING, LOG_ERROR, "another");
 	assert_non_null(strstr(buf_text(&w->said), "another (3 like it were left out)\n"));
 }
