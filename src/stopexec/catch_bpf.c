@@ -29,7 +29,9 @@ struct by_bpf {
 	int link; /* as long as it is open, the program runs */
 };
 
-/* The offset of a member, in bytes, also of structs without a name within. */
+/* The offset of a member, in bytes, also of structs without a name within: so are those whose
+ * members the kernel's compiler puts into a random order (CONFIG_RANDSTRUCT, __randomize_layout).
+ */
 static bool member_offset(const struct btf *btf, const struct btf_type *type, const char *name,
 			  uint32_t *offset)
 {
@@ -79,6 +81,8 @@ static int find_offsets(struct catch_offsets *o, struct err *e)
 
 static int load(struct by_bpf *b, const struct catch_filter *filter, int *program, struct err *e)
 {
+	static const char lack[] = "This kernel does not take the BPF program "
+				   "(Linux 5.12 is needed)";
 	struct bpf_insn *insns cleanup(free_at) = NULL;
 	struct catch_offsets offsets;
 	size_t count;
@@ -93,24 +97,19 @@ static int load(struct by_bpf *b, const struct catch_filter *filter, int *progra
 	if (result < 0)
 		return err_sys(e, result, "The BPF program can't be made");
 	fd = bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, "stopexec", "GPL", insns, count, NULL);
-	if (fd == -EPERM)
-		return err_set(e, -EPERM,
-			       "Catching by BPF needs root (CAP_BPF and CAP_PERFMON), and a kernel "
-			       "that is not locked down");
 	if (fd < 0)
-		return err_sys(e, -EOPNOTSUPP,
-			       "This kernel does not take the BPF program (Linux 5.12 is needed)");
+		return catch_refused(fd, lack, e);
 	*program = fd;
 	return 0;
 }
 
 static int attach(struct by_bpf *b, int program, struct err *e)
 {
+	static const char lack[] = "This kernel lets no BPF program see an exec "
+				   "(CONFIG_BPF_EVENTS)";
+
 	b->link = bpf_raw_tracepoint_open("sched_process_exec", program);
-	if (b->link >= 0)
-		return 0;
-	return err_sys(e, -EOPNOTSUPP,
-		       "This kernel lets no BPF program see an exec (CONFIG_BPF_EVENTS)");
+	return b->link < 0 ? catch_refused(b->link, lack, e) : 0;
 }
 
 /* BPF counts processes as the first PID namespace does. */

@@ -26,8 +26,27 @@ void catch_maps_close(struct catch_maps *maps)
 	*maps = (struct catch_maps){-1, -1};
 }
 
+int catch_refused(int code, const char *lack, struct err *e)
+{
+	switch (-code) {
+	case EPERM:
+		return err_set(e, code,
+			       "Catching by BPF needs root (CAP_BPF and CAP_PERFMON), and a kernel "
+			       "that is not locked down");
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case EAGAIN:
+		return err_sys(e, code, "Nothing can be watched by BPF");
+	default:
+		return err_sys(e, -EOPNOTSUPP, "%s", lack);
+	}
+}
+
 int catch_maps_make(struct catch_maps *maps, struct err *e)
 {
+	static const char lack[] = "This kernel gives no BPF for it "
+				   "(bpf(2) with ring buffers, Linux 5.12)";
 	LIBBPF_OPTS(bpf_map_create_opts, memory, .map_flags = BPF_F_MMAPABLE);
 	struct catch_maps got = {-1, -1};
 	int result = 0;
@@ -45,12 +64,7 @@ int catch_maps_make(struct catch_maps *maps, struct err *e)
 		return 0;
 	}
 	catch_maps_close(&got);
-	if (result == -EPERM)
-		return err_set(e, -EPERM,
-			       "Catching by BPF needs root (CAP_BPF and CAP_PERFMON), and a kernel "
-			       "that is not locked down");
-	return err_sys(e, -EOPNOTSUPP,
-		       "This kernel gives no BPF for it (bpf(2) with ring buffers, Linux 5.12)");
+	return catch_refused(result, lack, e);
 }
 
 struct catch_control *catch_maps_control(const struct catch_maps *maps)

@@ -15,7 +15,11 @@ struct catch_maps {
 	int control, ring; /* -1: none */
 };
 
-/* -EPERM, -EOPNOTSUPP: this kernel gives none. */
+/* Why bpf(2) refuses; lack: the sentence for a kernel that can't do it. -EOPNOTSUPP: it can't; else
+ * the code: not now, or not for us. */
+int catch_refused(int code, const char *lack, struct err *e);
+
+/* What catch_refused() returns. */
 int catch_maps_make(struct catch_maps *maps, struct err *e);
 void catch_maps_close(struct catch_maps *maps);
 

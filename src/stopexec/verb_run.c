@@ -215,9 +215,11 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 	return 0;
 }
 
-static int end_all(struct trace *t, struct follow *f)
+/* ended: it has, and somebody else may have got its number. */
+static int end_all(struct trace *t, bool ended, struct follow *f)
 {
-	kill(t->pid, SIGKILL);
+	if (!ended)
+		kill(t->pid, SIGKILL);
 	if (!f->ended) {
 		kill(f->child, SIGKILL);
 		waitpid(f->child, NULL, __WALL);
@@ -247,7 +249,7 @@ static int stop_there(struct session *s, struct trace *t, struct follow *f)
 		cli_complain(s->call, "%s", e.text);
 		guardian_release(&s->guardian, &stop);
 		if (result != -ESRCH || t->pid != f->child)
-			return end_all(t, f);
+			return end_all(t, result == -ESRCH, f);
 		/* Where it was another call than waitpid(2) that has told so, its end is not taken
 		 * yet; else there is nobody to wait for. */
 		(void)waitpid(t->pid, &t->ended, __WALL);

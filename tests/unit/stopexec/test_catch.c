@@ -208,6 +208,20 @@ int __wrap_bpf_map_create(enum bpf_map_type type, const char *name, uint32_t key
 	return made;
 }
 
+/* Who asks for something else, or later, is not sent away. */
+static void test_why_it_is_refused(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(catch_refused(-EPERM, "lacks", &e), -EPERM);
+	assert_non_null(strstr(e.text, "needs root"));
+	assert_int_equal(catch_refused(-EMFILE, "lacks", &e), -EMFILE);
+	assert_string_equal(e.text, "Nothing can be watched by BPF: Too many open files");
+	assert_int_equal(catch_refused(-ENOSYS, "lacks", &e), -EOPNOTSUPP);
+	assert_string_equal(e.text, "lacks: Operation not supported");
+}
+
 static void test_a_kernel_without_ring_buffers(void **state)
 {
 	struct catch_maps maps = {7, 8};
@@ -229,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_one_that_does_not_stop),
 		cmocka_unit_test(test_one_that_the_loader_runs),
 		cmocka_unit_test(test_who_is_spared),
+		cmocka_unit_test(test_why_it_is_refused),
 		cmocka_unit_test(test_a_kernel_without_ring_buffers),
 	};
 
