@@ -102,20 +102,18 @@ static void way_close(struct catch_loop *l)
 	free(f);
 }
 
-static bool which(const struct catch_loop *l, int fd, size_t *program)
+/* Of the programs; where it is none, as many as there are. */
+static size_t which(const struct catch_loop *l, int fd)
 {
 	const struct fanotify *f = l->data;
-	struct stat st;
+	struct stat st = {0};
+	size_t i = 0;
 
-	if (fstat(fd, &st) < 0)
-		return false;
-	for (size_t i = 0; i < l->rule->nprograms; i++) {
-		if (f->marked[i].device == st.st_dev && f->marked[i].inode == st.st_ino) {
-			*program = i;
-			return true;
-		}
-	}
-	return false;
+	(void)fstat(fd, &st); /* where that fails, it is none */
+	while (i < l->rule->nprograms &&
+	       (f->marked[i].device != st.st_dev || f->marked[i].inode != st.st_ino))
+		i++;
+	return i;
 }
 
 /* 0: it is gone. Nearly always it is the first thread, which needs no look into /proc. */
@@ -146,7 +144,8 @@ static bool wanted(const struct catch_loop *l, pid_t thread, int fd, struct caug
 	const struct fanotify *f = l->data;
 	pid_t pid;
 
-	if (f->wanted == 0 || !which(l, fd, &caught->program))
+	caught->program = which(l, fd);
+	if (f->wanted == 0 || caught->program == l->rule->nprograms)
 		return false;
 	pid = process_of(thread);
 	if (catch_spares(l, pid) || !fits(l, pid))
