@@ -129,7 +129,7 @@ static int put_filter(struct nl_batch *batch, const struct engine *engine, const
 	return 0;
 }
 
-/* One message for the operation. */
+/* One message for the operation. 1: it needs none, see by_bpf(). */
 static int put(struct nl_batch *batch, const struct engine *engine, const struct plan *plan,
 	       const struct op *op, struct programs *programs, struct err *e)
 {
@@ -171,7 +171,7 @@ static int put(struct nl_batch *batch, const struct engine *engine, const struct
 	case OP_INLINE_LINK:
 	case OP_INLINE_FORGET:
 	default:
-		return -EINVAL;
+		return 1;
 	}
 }
 
@@ -361,10 +361,12 @@ static int send_some(struct answers *a, size_t *number, struct programs *program
 	int r;
 
 	a->first = i;
-	for (; i < a->plan->nops && !by_bpf(&a->plan->ops[i]) && !in_vain(a, i); i++) {
+	for (; i < a->plan->nops && !in_vain(a, i); i++) {
 		r = put(&batch, a->engine, a->plan, &a->plan->ops[i], programs, e);
 		if (r < 0)
 			return r;
+		if (r > 0)
+			break;
 	}
 	*number = i;
 	return nl_batch_send(a->engine->nl, &batch, refused, a, e);
