@@ -409,6 +409,24 @@ def test_what_the_kernel_does_not_let_go_is_told(lab, root, tmp_path):
     daemon.stop()
 
 
+def test_what_the_kernel_refuses_to_take_back_is_told_too(lab, root):
+    """The port that was left would be copied anew. The mirror is saved as it was, so it is whole again in time."""
+    daemon = Daemon(lab.host, root, env={'PORTMIRROR_ENGINE': 'tc'})
+    daemon.post('/api/mirrors', IDS)
+    before = lab.host.state()
+    daemon.stop()
+    daemon = lacking(lab, root, 'mirred')
+    change = {**daemon.get('/api/mirrors/ids').value, 'from': ['port:vnet2']}
+    refused = fault(daemon.ask('PUT', '/api/mirrors/ids', change), 409)['reason']
+    assert 'TC action' in refused and 'nothing was changed' not in refused
+    assert '; taking it back failed too: the kernel refuses to ' in refused
+    assert [source['selector'] for source in daemon.get('/api/mirrors/ids/sources').value] == ['port:vnet1']
+    daemon.stop()
+    daemon = Daemon(lab.host, root, env={'PORTMIRROR_ENGINE': 'tc'})
+    assert until(lambda: lab.host.state() == before)
+    daemon.stop()
+
+
 def test_what_the_kernel_refuses_is_told_in_its_words(lab, root):
     daemon = lacking(lab, root, 'mirred')
     before = lab.host.state()

@@ -300,6 +300,16 @@ def test_what_is_only_read(lab, pm, tmp_path, tried, verb, every):
     reading.sweep_places(tried, every)
 
 
+@pytest.mark.ordinary
+@pytest.mark.engine('bpf')
+def test_what_is_read_of_copies_by_bpf(lab, pm, tmp_path, tried):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'bpf')
+    lab.ping()
+    reading = Reading(lab, pm, tmp_path, 'stats', '--json')
+    assert re.search('"frames": *[1-9]', reading.whole.stdout)
+    reading.sweep_places(tried)
+
+
 def test_what_is_read_of_a_broken_session(lab, pm, tmp_path, tried):
     pm.sessions.mkdir(parents=True)
     pm.sessions.joinpath('bad.yaml').write_text('from: [port:vnet1]\nto: [port:ids0]\nfilter: no such\n')
@@ -426,14 +436,14 @@ class Start:
     ABORT = 'cannot allocate memory for thread-local data: ABORT'
     LEAKS = 'leak:posix/regcomp.c\nleak:posix/regex_internal.c\n'
 
-    def __init__(self, lab, pm, folder):
+    def __init__(self, lab, pm, folder, *options):
         self.lab, self.pm, self.folder = lab, pm, folder
         # (libseccomp 2.5 crashes, or loads a filter without some of its rules.)
         self.faults = Faults(folder, BUILD / 'tests/preload/fail_alloc.so',
                              EXEMPT='libpcap:libcrypto:libgnutls:libseccomp')
         (folder / 'leaks').write_text(self.LEAKS)
         self.empty = lab.host.state()
-        pm(*MIRROR)
+        pm(*MIRROR, *options)
         self.text, self.whole = (pm.sessions / 'ids.yaml').read_text(), pm.json('list')
         pm('rm', 'ids')
         self.prepare()
@@ -502,6 +512,13 @@ class Start:
 def test_each_place_of_portmirrords_start(lab, pm, tmp_path, every):
     start = Start(lab, pm, tmp_path)
     start.sweep(start.faults.one_for_each_place(STEPS, set())[::every])
+
+
+@pytest.mark.ordinary
+@pytest.mark.engine('bpf')
+def test_portmirrord_starts_where_bpf_fails(lab, pm, tmp_path):
+    start = Start(lab, pm, tmp_path, '--engine', 'bpf')
+    start.sweep(start.faults.one_for_each_place(['bpf'], set()))
 
 
 @pytest.mark.parametrize('kinds, for_good', [each for each in ALL if 'good' not in each.id])

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -104,7 +105,7 @@ static pid_t child_behind_gate(void)
 
 static void open_gate(void)
 {
-	assert_int_equal(write(gate[1], "", 1), 1);
+	assert_int_equal(write(gate[1], "\n", 1), 1);
 }
 
 static int end_of(pid_t pid)
@@ -275,6 +276,32 @@ static void test_the_program_ends_at_the_wanted_exec(void **state)
 	assert_true(WIFSIGNALED(f.status) && WTERMSIG(f.status) == SIGKILL);
 	assert_int_equal(ptrace(PTRACE_DETACH, t.pid, 0, 0), 0);
 	expect_nobody_left();
+}
+
+static void let_it_fork(pid_t pid)
+{
+	open_gate();
+	await_state(pid, 't');
+}
+
+/* Who started it starts another one just when it is let go of: that one is let go of too. */
+static void test_one_that_forks_when_it_is_let_go_of(void **state)
+{
+	char script[64];
+	const char *words[] = {"/bin/sh", "-c", script, NULL};
+	struct follow f;
+	struct trace t;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(pipe(gate), 0);
+	snprintf(script, sizeof(script), "/bin/true & read go <&%d; (exit 7) & wait $!", gate[0]);
+	at = (typeof(at)){.request = PTRACE_INTERRUPT, .nth = 1, .before = let_it_fork};
+	assert_int_equal(launched(words, NULL, 2, &t, &f, &e), 0);
+	assert_int_equal(ptrace(PTRACE_DETACH, t.pid, 0, 0), 0);
+	close(gate[0]);
+	assert_int_equal(end_of(f.child), 7);
+	assert_int_equal(waitpid(-1, NULL, __WALL), -1);
 }
 
 /* Who started it can't be let go of, as it does not stop for that. */
@@ -456,6 +483,7 @@ int main(void)
 		cmocka_unit_test(test_one_that_stays_away),
 		cmocka_unit_test(test_limits_that_the_kernel_refuses),
 		cmocka_unit_test(test_the_program_ends_at_the_wanted_exec),
+		cmocka_unit_test(test_one_that_forks_when_it_is_let_go_of),
 		cmocka_unit_test(test_one_that_does_not_let_go_of_the_program),
 		cmocka_unit_test(test_followed_without_memory_for_more),
 		cmocka_unit_test(test_one_that_is_killed_on_the_way_to_its_entry),
