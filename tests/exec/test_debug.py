@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -166,6 +167,23 @@ def test_the_commands_that_are_printed_work(world, armed, folder, debugger, word
     assert words in said
     assert started.communicate(timeout=15)[0].startswith(f'uid {USER} 0 0'), said
     assert started.returncode == 7 and tool.wait() == 0
+
+
+def test_a_tracer_that_outlives_the_command_keeps_the_program(world, armed, folder):
+    """Then it is for the tracer to say when it goes on."""
+    program, trace = armed('glibc', 'suid'), folder / 'trace-of-watch'
+    tool = world.next('--exec', f'setsid strace -q -p {{pid}} -o {trace} & '
+                                'until grep -q "^TracerPid:.[1-9]" /proc/{pid}/status; do :; done; echo over >&2',
+                      program, verb='watch')
+    started = world.start(program)
+    until(lambda: 'over' in tool.said, what='strace')
+    time.sleep(0.2) # it is shown that nothing happens
+    assert Process(started.pid).state in 'Tt'
+    os.kill(started.pid, signal.SIGCONT)
+    assert started.communicate(timeout=15)[0].startswith(f'uid {USER} 0 0') and started.returncode == 7
+    tool.popen.send_signal(signal.SIGINT)
+    assert tool.wait() == 0
+    until(lambda: 'exited with 7' in trace.read_text(), what='the end of the trace')
 
 
 def test_strace_by_next(world, armed):
