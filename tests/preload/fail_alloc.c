@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * For LD_PRELOAD: one allocation of a program under test fails, as on a machine that is out of
- * memory. Counted from main() on, whoever asks: the program, a library of its, or libc for
- * asprintf() and others.
+ * memory. Counted from main() to the program's end, whoever asks: the program, a library of its, or
+ * libc for asprintf() and others. (Not what writes a coverage build's counts then.)
  *
  *   FAIL_AT=N         the Nth is refused; 0 or unset: none. N+: and all behind it
  *   EXEMPT=NAME:NAME  libraries whose own allocations are neither refused nor counted
@@ -171,11 +171,13 @@ void *reallocarray(void *old, size_t n, size_t size)
 	return refused(__builtin_return_address(0)) ? NULL : real(old, n, size);
 }
 
-static void record(void)
+static void ended(void)
 {
 	FILE *file;
 
 	counting = false;
+	if (!paths_file)
+		return;
 	file = fopen(paths_file, "we");
 	if (!file)
 		return;
@@ -204,7 +206,7 @@ static int counted_main(int argc, char **argv, char **envp)
 	exempt = getenv("EXEMPT");
 	paths_file = getenv("PATHS_FILE");
 	(void)backtrace(&caller, 1); /* which loads a library the first time */
-	if (paths_file && atexit(record) != 0)
+	if (atexit(ended) != 0)
 		abort();
 	(void)munmap(NULL, 0); /* which fails, and shows who traces where main() begins */
 	counting = true;
