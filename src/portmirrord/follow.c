@@ -31,7 +31,8 @@ struct follow {
 	struct before *before;
 	size_t nbefore, before_room;
 	struct ifindexes wiped, touched, taps;
-	int what; /* FOLLOW_*, so far */
+	int what;  /* FOLLOW_*, so far */
+	bool lost; /* news that was not taken in: nobody tells it again */
 };
 
 static uint64_t ours_on(const struct follow *f, int ifindex)
@@ -83,7 +84,6 @@ static int note_tap(struct follow *f, const struct nl_news *news)
 
 	if (same || !is_tap(&news->link))
 		return 0;
-	f->what |= FOLLOW_TAPS;
 	return ifindexes_add(&f->taps, news->ifindex);
 }
 
@@ -134,7 +134,8 @@ static int find_wiped(struct follow *f)
 		    nl_link_by_index(&f->config.host->links, b->ifindex))
 			r = ifindexes_add(&f->wiped, b->ifindex);
 	}
-	f->nbefore = 0;
+	if (r == 0)
+		f->nbefore = 0;
 	return r;
 }
 
@@ -143,7 +144,10 @@ static int all_anew(struct follow *f, struct err *e)
 	struct host *host = f->config.host;
 	struct engine *engine = f->config.engine;
 	struct host fresh = {0};
-	int r = host_look(engine->nl, &engine->hold, engine->house, false, &fresh, e);
+	int r;
+
+	f->lost = true; /* until all that follows is done */
+	r = host_look(engine->nl, &engine->hold, engine->house, false, &fresh, e);
 
 	if (r < 0)
 		return r;
@@ -154,10 +158,11 @@ static int all_anew(struct follow *f, struct err *e)
 	*host = fresh;
 	host_stale_free(&f->stale);
 	f->nbefore = 0;
-	f->what |= FOLLOW_SEEN | FOLLOW_PLAN | FOLLOW_TAPS;
+	f->what |= FOLLOW_SEEN | FOLLOW_PLAN;
 	for (size_t i = 0; i < host->links.count && r == 0; i++)
 		if (is_tap(&host->links.items[i]))
 			r = ifindexes_add(&f->taps, host->links.items[i].index);
+	f->lost = r < 0;
 	return r < 0 ? err_set(e, r, "out of memory") : 0;
 }
 
@@ -169,30 +174,35 @@ static int told(struct follow *f)
 	return what;
 }
 
-int follow_take(struct follow *f, struct err *e)
+static int take_news(struct follow *f, struct err *e)
 {
 	int r = nl_monitor_take(f->monitor, take_in, f, e);
 
-	if (r == -ENOBUFS) {
-		r = all_anew(f, e);
-		f->what |= FOLLOW_OVERRUN;
-		return r < 0 ? r : told(f);
-	}
-	if (r > 0)
-		r = host_catch_up(f->config.engine->nl, &f->config.engine->hold, f->config.host,
-				  &f->stale, e);
-	if (r < 0)
+	f->lost |= r < 0;
+	if (r != -ENOBUFS)
 		return r;
-	if (find_wiped(f) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
-	return told(f);
+	f->what |= FOLLOW_OVERRUN;
+	return 0;
+}
+
+int follow_take(struct follow *f, struct err *e)
+{
+	int r = take_news(f, e);
+
+	if (r >= 0)
+		r = f->lost ? all_anew(f, e)
+			    : host_catch_up(f->config.engine->nl, &f->config.engine->hold,
+					    f->config.host, &f->stale, e);
+	if (r >= 0 && find_wiped(f) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	return r < 0 ? r : told(f);
 }
 
 int follow_renew(struct follow *f, struct err *e)
 {
-	int r = nl_monitor_take(f->monitor, take_in, f, e);
+	int r = take_news(f, e);
 
-	if (r >= 0 || r == -ENOBUFS)
+	if (r >= 0)
 		r = all_anew(f, e);
 	return r < 0 ? r : told(f);
 }

@@ -28,10 +28,9 @@ enum {
 	FOLLOW_SEEN = 1 << 0,	 /* something is different */
 	FOLLOW_PLAN = 1 << 1,	 /* a plan would be: others than we have changed something */
 	FOLLOW_OVERRUN = 1 << 2, /* news was lost: all was read anew */
-	FOLLOW_TAPS = 1 << 3,	 /* see follow_taps() */
-	FOLLOW_SOON = 1 << 4,	 /* as FOLLOW_PLAN, but only of devices that are down: what comes
+	FOLLOW_SOON = 1 << 3,	 /* as FOLLOW_PLAN, but only of devices that are down: what comes
 				    next to them can be taken along, until FOLLOW_UP */
-	FOLLOW_UP = 1 << 5,	 /* a device has come up */
+	FOLLOW_UP = 1 << 4,	 /* a device has come up */
 };
 /* Takes in all that has happened up to now: what of the above there was, or a negative errno. */
 int follow_take(struct follow *follow, struct err *e);

@@ -82,14 +82,14 @@ int keeper_take_news(struct keeper *k, int (*take_from)(struct follow *follow, s
 		loop_timer_set(k->config.loop, &k->soon, SOON_MS, keeper_try_again, k);
 	if (what & FOLLOW_PLAN || (what & FOLLOW_UP && k->soon.set))
 		k->plan_stale = true;
-	if (what & FOLLOW_TAPS && machines_taps(k->machines, follow_taps(k->follow)) < 0)
-		return err_set(e, -ENOMEM, "out of memory");
 	if (what & FOLLOW_OVERRUN) {
 		k->counts.overruns++;
 		keeper_tell(
 			k, "overrun", "",
 			"more happened at once than could be followed: everything was read anew");
 	}
+	if (machines_taps(k->machines, follow_taps(k->follow)) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
 	return 0;
 }
 

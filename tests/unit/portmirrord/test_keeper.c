@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pkt_sched.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -678,6 +679,31 @@ static void news_without_memory(void **state)
 	}
 }
 
+/* Of a device on which nothing is ours. */
+static void the_first_news_without_memory(void **state)
+{
+	struct world *w = *state;
+	unsigned nth = 1;
+	bool more;
+
+	do {
+		const struct host *host;
+
+		start(w);
+		pass_time(w, 0);
+		run("tc qdisc add dev v0 clsact");
+		more = memory_refuse(&nth);
+		pass_time(w, 0);
+		(void)memory_refused();
+		pass_time(w, 60000);
+		host = &keeper_view(w->keeper)->host;
+		assert_non_null(host_qdisc_at(host, nl_link_by_name(&host->links, "v0")->index,
+					      TC_H_INGRESS));
+		run("tc qdisc del dev v0 clsact");
+		keeper_free(take(w->keeper));
+	} while (more);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_end)
@@ -699,6 +725,7 @@ int main(void)
 		TEST(a_check_without_memory),
 		TEST(the_sources_without_memory),
 		TEST(news_without_memory),
+		TEST(the_first_news_without_memory),
 	};
 
 	if (unshare(CLONE_NEWNET) < 0)
