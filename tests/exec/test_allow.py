@@ -90,16 +90,17 @@ def test_nothing_else_is_lent(world, lent, armed, words):
     assert 'DONE' not in done.stdout and 'stopexec: ' in done.stdout
 
 
+@pytest.mark.parametrize('verb', ['run --', 'next'])
 @pytest.mark.parametrize('call, sentence', [
     ('getgroups', "Your groups can't be found"),
     ('seteuid', "The rights of the caller can't be taken"),
     ('seteuid_root', "The rights of root can't be taken back"),
 ])
-def test_where_rights_cannot_be_changed(world, lent, armed, deny, call, sentence):
+def test_where_rights_cannot_be_changed(world, lent, armed, deny, call, sentence, verb):
     """Then it does nothing, neither with more nor with less of them."""
     script = ('echo "tester $P" > $ALLOW\n'
               f'{deny} {call} EPERM /usr/bin/setpriv --reuid={USER} --regid={USER} --groups=61500 '
-              '$X run -- $P || exit 0\n'
+              f'$X {verb} $P || exit 0\n'
               'echo DONE')
     done = private(world, lent, armed('glibc', 'suid'), script)
     assert sentence in done.stdout and done.stdout.count('stopexec: ') == 1 and 'DONE' not in done.stdout, done.stdout

@@ -9,6 +9,7 @@ import pytest
 
 from appliances import INSIDE, OUTSIDE, LearningBridge, Filtering, Wire
 from lab import BROADCAST, bulk, ethernet, frames_of_every_kind, ipv4, mac_bytes
+from tcx import link_in_front
 
 BOTH = pytest.mark.parametrize('kind', [Wire, LearningBridge])
 
@@ -249,6 +250,26 @@ def test_a_mirror_of_a_guarded_port_sees_what_passes_the_appliance_once(lab, pm,
     assert sees() == wanted
     wire('drop')
     assert sees() == {}
+
+
+@pytest.mark.engine('bpf')
+@pytest.mark.lab(machines=2)
+def test_what_copies_before_the_appliance_has_seen_it_is_put_behind(lab, pm, inline, appliance):
+    """Somebody has attached a mirror's program anew, in front."""
+    wire = appliance()
+    inline('ips', 'vnet1')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'bpf')
+    (link,), (program,) = pm.pins('ids/[0-9]*-sent'), pm.pins('ids/sent-*')
+    link_in_front(lab, link, program, 'vnet1', 'ingress')
+    wire('drop')
+    frame = ethernet(lab.machines[1].mac, lab.machines[0].mac, 0x88b6, b'dropped')
+    with lab.sensor.capture() as copies:
+        lab.machines[0].send([frame])
+        assert copies.counts(1) == {frame: 1}
+    assert 'ips' in pm('apply').stdout
+    with lab.sensor.capture() as copies:
+        lab.machines[0].send([frame])
+        assert copies.counts() == {}
 
 
 @pytest.mark.lab(machines=2)

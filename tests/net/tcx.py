@@ -6,7 +6,8 @@ import platform
 import struct
 
 BPF = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
-BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_TYPE_SCHED_CLS = 5, 8, 3
+BPF_PROG_LOAD, BPF_OBJ_PIN, BPF_OBJ_GET, BPF_PROG_ATTACH, BPF_LINK_CREATE = 5, 6, 7, 8, 28
+BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_F_BEFORE = 1 << 3
 HOOKS = {'ingress': 46, 'egress': 47}
 
@@ -29,4 +30,20 @@ def attach_tcx(lab, dev, hook, flags=0):
                                   b'greedy'))
     index = lab.host.json('ip', '-j', 'link', 'show', dev)[0]['ifindex']
     lab.host.inside(lambda: bpf(BPF_PROG_ATTACH, ('IIII', index, program, HOOKS[hook], flags)))
+    os.close(program)
+
+
+def link_in_front(lab, link, program, dev, hook):
+    """Exchanges a pinned link for one by which a pinned program runs before all others."""
+    def pinned(path):
+        name = ctypes.create_string_buffer(os.fsencode(path))
+        return ctypes.addressof(name), name
+    link.unlink()
+    at, _name = pinned(program)
+    program = bpf(BPF_OBJ_GET, ('QII', at, 0, 0))
+    index = lab.host.json('ip', '-j', 'link', 'show', dev)[0]['ifindex']
+    made = lab.host.inside(lambda: bpf(BPF_LINK_CREATE, ('IIII', program, index, HOOKS[hook], BPF_F_BEFORE)))
+    at, _name = pinned(link)
+    bpf(BPF_OBJ_PIN, ('QII', at, made, 0))
+    os.close(made)
     os.close(program)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -504,15 +505,26 @@ def test_results_that_cannot_be_written_are_an_error(lab, pm):
     fails('stats', '-w', '0.1')
 
 
+def watches(pid):
+    """Whether the process has an inotify watch."""
+    try:
+        return any('inotify wd' in info.read_text() for info in pathlib.Path(f'/proc/{pid}/fdinfo').iterdir())
+    except FileNotFoundError:  # one that it has just closed
+        return False
+
+
 @pytest.mark.engine('tc')
-def test_events_that_can_not_be_written_end_the_watch(lab, pm):
-    events = pm.root / 'run/portmirror/events'
+@pytest.mark.parametrize('before', [True, False])
+def test_events_that_can_not_be_written_end_the_watch(lab, pm, wait_until, before):
+    """Those of before, or one that comes."""
+    events, event = pm.root / 'run/portmirror/events', '{"number": 1, "time": 1700000000, "kind": "started", "text": "on"}\n'
     pm('apply')
-    events.write_text('{"number": 1, "time": 1700000000, "kind": "started", "text": "it runs"}\n')
+    events.write_text(event if before else '')
     with open('/dev/full', 'w') as full:
         process = pm.popen('events', '-w', stdout=full, stderr=subprocess.PIPE)
-        with events.open('a') as file:
-            file.write('{"number": 2, "time": 1700000001, "kind": "stopped", "text": "it ends"}\n')
+        if not before:
+            wait_until(lambda: watches(process.pid))
+            events.write_text(event)
         assert process.wait(30) == 1
         assert process.stderr.read() == "portmirror: can't write the output: No space left on device\n"
 
