@@ -321,6 +321,11 @@ def test_what_is_read_of_a_broken_session(lab, pm, tmp_path, tried):
 class Refused(Reading):
     """By the kernel. Where it can't be taken back, that is told."""
 
+    def __init__(self, lab, pm, folder, *words, lacks):
+        pm(*words)  # so that each of the runs finds the same: what the first of all makes is there
+        pm('rm', '--all')
+        super().__init__(lab, pm, folder, *words, lacks=lacks)
+
     def run(self, command, leaks):
         result = super().run(command, leaks)
         told = 'taking it back failed too' in result.stderr
