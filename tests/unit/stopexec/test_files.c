@@ -145,6 +145,37 @@ static int as_sudo(void)
 	return prctl(PR_SET_NAME, "sudo") < 0 ? 8 : in_child(look_for_caller);
 }
 
+static bool empty; /* so is the next file that is read */
+
+int __real_file_read_at(int folder, const char *name, size_t max, char **data, size_t *len,
+			struct err *e);
+int __wrap_file_read_at(int folder, const char *name, size_t max, char **data, size_t *len,
+			struct err *e);
+int __wrap_file_read_at(int folder, const char *name, size_t max, char **data, size_t *len,
+			struct err *e)
+{
+	bool now = empty;
+
+	empty = false;
+	return __real_file_read_at(folder, now ? "/dev/null" : name, max, data, len, e);
+}
+
+/* Of one that has ended, but nobody has waited for: older kernels (6.1) show an empty auxv. */
+static void test_the_auxv_of_a_process_that_has_ended(void **state)
+{
+	pid_t pid = fork();
+	uint64_t random;
+
+	(void)state;
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_int_equal(proc_random(pid, &random), -ESRCH);
+	empty = true;
+	assert_int_equal(proc_random(pid, &random), -ESRCH);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 static void test_a_caller_that_may_have_ended(void **state)
 {
 	(void)state;
@@ -205,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_places_of_stop_so),
 		cmocka_unit_test(test_a_program_that_cannot_be_looked_at),
 		cmocka_unit_test(test_a_user_without_memory),
+		cmocka_unit_test(test_the_auxv_of_a_process_that_has_ended),
 		cmocka_unit_test(test_a_caller_that_may_have_ended),
 		cmocka_unit_test(test_variables_of_the_caller),
 		cmocka_unit_test(test_descent),
