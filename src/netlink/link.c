@@ -82,7 +82,7 @@ static void counters_read(const struct nlattr *attr, struct nl_link *link)
 
 static void numbers_read(const struct nlattr *const *at, struct nl_link *link)
 {
-	uint32_t master = 0, mtu = 0, queue = 0;
+	uint32_t master = 0, mtu = 0, queue = 0, lower = 0;
 	uint8_t carrier = 0;
 
 	attr_u32(at[IFLA_MASTER], &master);
@@ -90,7 +90,10 @@ static void numbers_read(const struct nlattr *const *at, struct nl_link *link)
 	attr_u32(at[IFLA_TXQLEN], &queue);
 	attr_u8(at[IFLA_CARRIER], &carrier);
 	attr_u8(at[IFLA_OPERSTATE], &link->operstate);
+	if (!at[IFLA_LINK_NETNSID])
+		attr_u32(at[IFLA_LINK], &lower);
 	link->master = (int)master;
+	link->link = (int)lower;
 	link->mtu = mtu;
 	link->tx_queue_len = queue;
 	link->carrier = carrier != 0;
@@ -108,6 +111,8 @@ int nl_link_read(const struct nlmsghdr *message, struct nl_link *link)
 		[IFLA_ADDRESS] = AT_LEAST(0),
 		[IFLA_MASTER] = AT_LEAST(4),
 		[IFLA_MTU] = AT_LEAST(4),
+		[IFLA_LINK] = AT_LEAST(4),
+		[IFLA_LINK_NETNSID] = AT_LEAST(4),
 		[IFLA_TXQLEN] = AT_LEAST(4),
 		[IFLA_CARRIER] = AT_LEAST(1),
 		[IFLA_OPERSTATE] = AT_LEAST(1),

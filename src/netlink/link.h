@@ -30,7 +30,10 @@ struct nl_link {
 	char kind[16]; /* IFLA_INFO_KIND: "veth", "tun", "bridge", …; "" for a physical device */
 	char port_kind[16]; /* IFLA_INFO_SLAVE_KIND: "bridge" for a bridge port */
 	int master;	    /* ifindex of the bridge (or bond) it belongs to; 0: none */
-	unsigned flags;	    /* IFF_UP, IFF_RUNNING, … */
+	/* The device that it is built on (VLAN, macvlan), or a veth's other end, where that is in
+	 * this network namespace; 0: none */
+	int link;
+	unsigned flags; /* IFF_UP, IFF_RUNNING, … */
 	bool carrier;
 	uint8_t operstate; /* IF_OPER_* */
 	unsigned type;	   /* ARPHRD_* */

@@ -44,7 +44,7 @@ static bool plans_alike(const struct nl_link *a, const struct nl_link *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0 &&
 	       strcmp(a->port_kind, b->port_kind) == 0 && a->master == b->master &&
-	       a->type == b->type && a->has_mac == b->has_mac &&
+	       a->link == b->link && a->type == b->type && a->has_mac == b->has_mac &&
 	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && a->brport == b->brport;
 }
 

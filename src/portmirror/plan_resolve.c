@@ -150,55 +150,188 @@ static const struct tc_action *find_action(const struct work *w, const struct se
 	return NULL;
 }
 
-/* Copies to state a's destinations go out of these devices: which of them does session b mirror
- * what goes there? 0: none. */
-static int feeds(const struct session_state *a, const struct session_state *b)
+/* Where on this host what goes out of a destination passes: where it leaves, and comes in again. */
+struct way {
+	struct ifindexes out, in;
+	struct ifindexes tagged; /* of both: those where it has a tag, which a filter can tell */
+};
+
+struct loops {
+	struct work *w;
+	struct way (*ways)[SESSION_TO_MAX]; /* by state */
+};
+
+static void loops_free(struct loops *l)
 {
-	if (b->to_ifindex == 0 || !(b->session->direction & DIRECTION_RECEIVED))
-		return 0;
-	for (size_t i = 0; i < a->session->nto; i++)
-		if (a->to[i] != 0 && ifindexes_have(&b->from, a->to[i]))
-			return a->to[i];
+	for (size_t i = 0; l->ways && i < l->w->plan->nstates; i++) {
+		for (size_t j = 0; j < SESSION_TO_MAX; j++) {
+			ifindexes_free(&l->ways[i][j].out);
+			ifindexes_free(&l->ways[i][j].in);
+			ifindexes_free(&l->ways[i][j].tagged);
+		}
+	}
+	free(l->ways);
+}
+
+static bool is_any(const char *kind, const char *const *kinds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(kind, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What leaves by one end of it comes in at the other. */
+static bool is_pair(const struct nl_link *link)
+{
+	static const char *const kinds[] = {"veth", "netkit"};
+
+	return is_any(link->kind, kinds, COUNT(kinds));
+}
+
+/* What leaves by it leaves by devices that belong to it. */
+static bool is_bundle(const struct nl_link *link)
+{
+	static const char *const kinds[] = {"bridge", "bond", "team"};
+
+	return is_any(link->kind, kinds, COUNT(kinds));
+}
+
+/* False where that is known already. */
+static bool note(struct work *w, struct way *way, struct ifindexes *list, int ifindex, bool tagged)
+{
+	if (ifindexes_have(list, ifindex))
+		return false;
+	if (ifindexes_add(list, ifindex) == 0 &&
+	    (!tagged || ifindexes_add(&way->tagged, ifindex) == 0))
+		return true;
+	w->failed = true;
+	return false;
+}
+
+static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool tagged);
+
+/* By all that belong to a bridge or bond, but where it came from. */
+static void go_out_of(struct work *w, struct way *way, int master, const struct nl_link *from,
+		      bool tagged)
+{
+	const struct nl_links *links = &w->in->host->links;
+
+	for (size_t i = 0; i < links->count; i++)
+		if (links->items[i].master == master && &links->items[i] != from)
+			go_out(w, way, &links->items[i], tagged);
+}
+
+static void come_in(struct work *w, struct way *way, const struct nl_link *link, bool tagged)
+{
+	const struct nl_link *master = nl_link_by_index(&w->in->host->links, link->master);
+
+	if (!note(w, way, &way->in, link->index, tagged) || !master)
+		return;
+	come_in(w, way, master, tagged);
+	if (strcmp(link->port_kind, "bridge") == 0)
+		go_out_of(w, way, link->master, link, tagged);
+}
+
+static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool tagged)
+{
+	const struct nl_link *next = nl_link_by_index(&w->in->host->links, link->link);
+
+	if (!note(w, way, &way->out, link->index, tagged))
+		return;
+	if (next && is_pair(link))
+		come_in(w, way, next, tagged);
+	else if (next)
+		go_out(w, way, next, tagged || strcmp(link->kind, "vlan") == 0);
+	if (is_bundle(link))
+		go_out_of(w, way, link->index, NULL, tagged);
+}
+
+static void find_ways(struct loops *l, size_t state)
+{
+	const struct session_state *st = &l->w->plan->states[state];
+
+	for (size_t i = 0; i < st->session->nto; i++) {
+		const struct nl_link *to = nl_link_by_index(&l->w->in->host->links, st->to[i]);
+
+		if (to)
+			go_out(l->w, &l->ways[state][i], to, false);
+	}
+}
+
+/* A device of the list that the session mirrors; 0: none. */
+static int mirrored(const struct session_state *st, const struct way *way,
+		    const struct ifindexes *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (ifindexes_have(&st->from, list->items[i]) &&
+		    !(st->session->filter && ifindexes_have(&way->tagged, list->items[i])))
+			return list->items[i];
 	return 0;
 }
 
-/* Looks for a way from at back to start; path gets the sessions on it. */
-static bool leads_back(const struct plan *plan, size_t start, size_t at, bool *seen,
-		       const struct session_state **next)
+/* Copies of session a go out of a destination, *to, and pass this device, where session b mirrors
+ * them. 0: none. */
+static int feeds(const struct loops *l, size_t a, size_t b, int *to)
 {
-	for (size_t i = 0; i < plan->nstates; i++) {
-		if (plan->states[i].state == STATE_FAILED ||
-		    !feeds(&plan->states[at], &plan->states[i]))
+	const struct session_state *from = &l->w->plan->states[a], *st = &l->w->plan->states[b];
+	int at = 0;
+
+	for (size_t i = 0; i < from->session->nto && st->to_ifindex != 0 && at == 0; i++) {
+		const struct way *way = &l->ways[a][i];
+
+		*to = from->to[i];
+		if (st->session->direction & DIRECTION_RECEIVED)
+			at = mirrored(st, way, &way->out);
+		if (at == 0 && st->session->direction & DIRECTION_SENT)
+			at = mirrored(st, way, &way->in);
+	}
+	return at;
+}
+
+/* Looks for a way from at back to start; next gets the session behind at on it. */
+static bool leads_back(const struct loops *l, size_t start, size_t at, bool *seen, size_t *next)
+{
+	for (size_t i = 0; i < l->w->plan->nstates; i++) {
+		int to;
+
+		if (l->w->plan->states[i].state == STATE_FAILED || !feeds(l, at, i, &to))
 			continue;
-		*next = &plan->states[i];
+		*next = i;
 		if (i == start)
 			return true;
 		if (!seen[i]) {
-			const struct session_state *further;
+			size_t further;
 
 			seen[i] = true;
-			if (leads_back(plan, start, i, seen, &further))
+			if (leads_back(l, start, i, seen, &further))
 				return true;
 		}
 	}
 	return false;
 }
 
-static void refuse_loop(struct work *w, size_t state)
+static void refuse_loop(struct loops *l, size_t state)
 {
+	struct work *w = l->w;
 	bool *seen cleanup(free_at) = calloc(w->plan->nstates, sizeof(*seen));
 	struct session_state *s = &w->plan->states[state];
 	const struct session_state *next;
+	size_t number;
+	int to = 0, at;
 
 	if (!seen) {
 		w->failed = true;
 		return;
 	}
-	if (s->state == STATE_FAILED || !leads_back(w->plan, state, state, seen, &next))
+	if (s->state == STATE_FAILED || !leads_back(l, state, state, seen, &number))
 		return;
+	next = &w->plan->states[number];
+	at = feeds(l, state, number, &to);
 	plan_say(w, (int)state, STATE_FAILED,
-		 "a loop: %s copies to %s, which %s mirrors to %s, and so on back to %s",
-		 s->session->name, name_of(w, feeds(s, next)), next->session->name,
+		 "a loop: %s copies to %s, %s%s%swhich %s mirrors to %s, and so on back to %s",
+		 s->session->name, name_of(w, to), at != to ? "from where frames come to " : "",
+		 at != to ? name_of(w, at) : "", at != to ? ", " : "", next->session->name,
 		 name_of(w, next->to_ifindex), s->session->name);
 	s->to_ifindex = 0;
 	memset(s->to, 0, sizeof(s->to));
@@ -207,11 +340,20 @@ static void refuse_loop(struct work *w, size_t state)
 /* The newest of the sessions in a loop is refused, else the first by name. */
 static void refuse_loops(struct work *w)
 {
+	struct loops l cleanup(loops_free) = {.w = w};
+
+	l.ways = calloc(w->plan->nstates + 1, sizeof(*l.ways));
+	if (!l.ways) {
+		w->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < w->plan->nstates; i++)
+		find_ways(&l, i);
 	for (size_t i = 0; w->in->newest && i < w->plan->nstates; i++)
 		if (strcmp(w->plan->states[i].session->name, w->in->newest) == 0)
-			refuse_loop(w, i);
+			refuse_loop(&l, i);
 	for (size_t i = 0; i < w->plan->nstates; i++)
-		refuse_loop(w, i);
+		refuse_loop(&l, i);
 }
 
 static void resolve(struct work *w, int state, const struct saved *saved)

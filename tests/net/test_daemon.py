@@ -809,3 +809,21 @@ def test_a_second_one_leaves_the_first_alone(lab, pm, daemon):
     assert result.returncode == 1 and 'somebody serves there already' in result.stderr
     assert result.stderr.count('\n') == 1
     assert running.events('stopped') == [] and (pm.root / 'run/portmirror/api.sock').exists()
+
+
+def test_a_storm_that_somebody_makes_of_a_mirror_ends(lab, pm, daemon, wait_until):
+    """The other end of the destination gets on the bridge whose ports are mirrored."""
+    a = lab.machines[0]
+    lab.host.ip('link add sp0 type veth peer name sp1', 'link set sp0 up', 'link set sp1 up')
+    pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:sp0')
+    service = daemon()
+    lab.host.ip('link set sp1 master br0')
+    a.send([ethernet(BROADCAST, a.mac, 0x88b5, b'round and round')])
+    wait_until(lambda: pm.json('show', 'ids')['state'] == 'failed')
+    assert 'a loop: ids copies to sp0' in pm.json('show', 'ids')['reasons'][0]
+    wait_until(lambda: service.events('session-failed'))
+    before = lab.host.counters('sp0')
+    a.send([ethernet(BROADCAST, a.mac, 0x88b5, b'and no further')])
+    assert lab.host.counters('sp0')[0] - before[0] == 0
+    lab.host.ip('link set sp1 nomaster')
+    wait_until(lambda: whole(pm))

@@ -162,3 +162,44 @@ def test_a_chain_is_no_loop(lab, pm):
     pm('add', 'one', '--from', 'port:vnet1', '--to', 'port:tap0')
     pm('add', 'two', '--from', 'port:tap0', '--to', 'port:ids0')
     assert copies(lab, [(a, unicast(a, b))], 1)[unicast(a, b)] == 1
+
+
+PAIR = ('link add sp0 type veth peer name sp1', 'link set sp0 up', 'link set sp1 up')
+MACVLAN = ('link add link ids0 name mac0 type macvlan mode bridge', 'link set mac0 up')
+
+
+@pytest.mark.parametrize('devices, source, to, comes_to', [
+    ([*PAIR], 'port:sp1', 'port:sp0', 'sp1'),
+    ([*PAIR, 'link set sp1 master br0'], 'bridge:br0', 'port:sp0', 'vnet1'),
+    ([*PAIR, 'link set sp1 master br0'], 'port:vnet1', 'port:sp0', 'vnet1'),
+    ([*PAIR, 'link set sp1 master br0'], 'port:br0', 'port:sp0', 'br0'),
+    ([*MACVLAN], 'port:ids0', 'port:mac0', 'ids0'),
+    ([], 'port:vnet2', 'port:br0', 'vnet2')])
+def test_a_loop_through_a_device_behind_the_destination_is_refused(lab, pm, devices, source, to, comes_to):
+    lab.host.ip(*devices)
+    before = lab.host.state()
+    result = pm('add', 'ids', '--from', source, '--to', to, status=1)
+    to = to.removeprefix('port:')
+    assert result.stderr == (f'portmirror: ids: a loop: ids copies to {to}, from where frames come to {comes_to}, '
+                             f'which ids mirrors to {to}, and so on back to ids; nothing was changed\n')
+    assert lab.host.back_to(before) and not pm.json('list')
+
+
+def test_a_loop_over_sessions_and_what_is_behind_a_destination_is_refused(lab, pm):
+    lab.host.ip(*PAIR)
+    pm('add', 'one', '--from', 'port:vnet1', '--to', 'port:sp0')
+    before = lab.host.state()
+    result = pm('add', 'two', '--from', 'port:sp1', '--to', 'port:vnet1', status=1)
+    assert 'two copies to vnet1, which one mirrors to sp0, and so on back to two' in result.stderr
+    assert lab.host.back_to(before)
+
+
+@pytest.mark.parametrize('devices, source, to, options', [
+    ([*PAIR, 'link add br1 type bridge', 'link set sp1 master br1'], 'bridge:br0', 'port:sp0', []),
+    ([*PAIR, 'link set sp1 master br0'], 'port:vnet1', 'port:sp0', ['--direction', 'sent']),
+    ([*PAIR], 'port:sp1', 'port:sp0', ['--direction', 'received']),
+    ([*MACVLAN], 'port:ids0', 'port:mac0', ['--direction', 'sent'])])
+def test_what_is_behind_a_destination_is_no_loop_by_itself(lab, pm, devices, source, to, options):
+    lab.host.ip(*devices)
+    pm('add', 'ids', '--from', source, '--to', to, *options)
+    assert pm.json('show', 'ids')['state'] == 'whole'

@@ -247,6 +247,28 @@ static void put_link(struct nl_batch *b)
 	nl_batch_end(b, m);
 }
 
+/* What a device is built on, or a veth's other end: only where that is in this namespace. */
+static void test_link_behind(void **state)
+{
+	struct nl_batch b cleanup(nl_batch_free) = {0};
+	struct nl_link link;
+
+	(void)state;
+	for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
+		void *extra;
+		struct nlmsghdr *m =
+			nl_batch_begin(&b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra);
+
+		mnl_attr_put_strz(m, IFLA_IFNAME, "sp0");
+		mnl_attr_put_u32(m, IFLA_LINK, 7);
+		if (elsewhere)
+			mnl_attr_put_u32(m, IFLA_LINK_NETNSID, 0);
+		nl_batch_end(&b, m);
+		assert_int_equal(nl_link_read(m, &link), 0);
+		assert_int_equal(link.link, elsewhere ? 0 : 7);
+	}
+}
+
 static void test_link(void **state)
 {
 	struct nl_batch b cleanup(nl_batch_free) = {0};
@@ -462,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_mirred),
 		cmocka_unit_test(test_counters_and_many_actions),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_link_behind),
 		cmocka_unit_test(test_cut_and_corrupted),
 		cmocka_unit_test(test_something_else),
 		cmocka_unit_test(test_bad_values),

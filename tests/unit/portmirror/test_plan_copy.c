@@ -579,6 +579,72 @@ static void what_can_not_be_is_refused(void **state)
 	}
 }
 
+static struct nl_link *link_at(struct world *w, int ifindex)
+{
+	size_t at = 0;
+
+	while (w->links[at].index != ifindex)
+		assert_true(++at < w->host.links.count);
+	return &w->links[at];
+}
+
+/* VLANs and bonds, which the kernel that runs the tests may lack. */
+static void a_loop_through_what_a_destination_is_built_on(void **state)
+{
+	static const struct {
+		const char *session, *words;
+	} cases[] = {
+		/* vl is a VLAN of bo, a bond of s1. */
+		{"from: port:s1\nto: port:vl\n", "to vl, from where frames come to s1, which one"},
+		{"from: port:bo\nto: port:vl\n", "to vl, from where frames come to bo, which one"},
+		{"from: port:s1\nto: port:bo\n", "to bo, from where frames come to s1, which one"},
+		{"from: port:s1\nto: port:vl\ndirection: sent\n", NULL},
+		/* A filter can pass over what has the tag. */
+		{"from: port:s1\nto: port:vl\nfilter: not vlan 9\n", NULL},
+		{"from: port:s1\nto: port:bo\nfilter: not vlan 9\n", "a loop"},
+	};
+	struct world *w = *state;
+
+	world_port_comes(w, NEXT_PORT, "bo", 0);
+	world_port_comes(w, NEXT_PORT + 1, "vl", 0);
+	strcpy(link_at(w, NEXT_PORT)->kind, "bond");
+	strcpy(link_at(w, NEXT_PORT + 1)->kind, "vlan");
+	link_at(w, NEXT_PORT + 1)->link = NEXT_PORT;
+	link_at(w, S1)->master = NEXT_PORT;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *text cleanup(free_at) = NULL;
+
+		assert_true(asprintf(&text, "name: one\n%s", cases[i].session) > 0);
+		world_want(w, text);
+		world_plan(w);
+		assert_state(w, "one", cases[i].words ? STATE_FAILED : STATE_WHOLE, cases[i].words);
+	}
+}
+
+/* What comes in at a bond is the bond's, and what comes in at a bridge leaves by its other ports.
+ */
+static void a_loop_through_a_bond_into_a_bridge(void **state)
+{
+	struct world *w = *state;
+
+	world_port_comes(w, NEXT_PORT, "bo", BR0);
+	world_port_comes(w, NEXT_PORT + 1, "sp0", 0);
+	world_port_comes(w, NEXT_PORT + 2, "sp1", 0);
+	strcpy(link_at(w, NEXT_PORT)->kind, "bond");
+	strcpy(link_at(w, NEXT_PORT + 1)->kind, "veth");
+	link_at(w, NEXT_PORT + 1)->link = NEXT_PORT + 2;
+	link_at(w, NEXT_PORT + 2)->master = NEXT_PORT;
+	world_want(w, "name: one\nfrom: port:v2\nto: port:sp0\ndirection: received\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_FAILED, "to sp0, from where frames come to v2, which one");
+	world_want(w, "name: one\nfrom: port:bo\nto: port:sp0\ndirection: sent\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_FAILED, "to sp0, from where frames come to bo, which one");
+	world_want(w, "name: one\nfrom: port:v2\nto: port:sp0\ndirection: sent\n");
+	world_plan(w);
+	assert_state(w, "one", STATE_WHOLE, NULL);
+}
+
 /* Kernels without tcx */
 
 static void add_qdisc(struct world *w, int ifindex, const char *kind)
@@ -1072,6 +1138,8 @@ int main(void)
 		TEST(from_filters_to_links_and_back),
 		TEST(without_tcx_and_cls_bpf_nothing_can_be_had),
 		TEST(what_can_not_be_is_refused),
+		TEST(a_loop_through_what_a_destination_is_built_on),
+		TEST(a_loop_through_a_bond_into_a_bridge),
 		TEST(a_host_is_copied_whole),
 		TEST(a_destination_is_one_device),
 		TEST(sources_that_name_only_destinations),
