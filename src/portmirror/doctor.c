@@ -115,30 +115,11 @@ const char *doctor_quote(struct work *w, struct quoted *quoted, const char *devi
 	return quoted->text;
 }
 
+/* (In words that keep whatever else the session has.) */
 char *doctor_isolate(struct work *w, const struct session *s)
 {
-	struct buf b cleanup(buf_free) = {0};
-	char *text;
-
-	buf_fmt(&b, "portmirror rm %s && portmirror add %s", s->name, s->name);
-	for (size_t i = 0; i < s->nfrom; i++) {
-		buf_str(&b, " --from ");
-		quote(&b, s->from[i].text);
-	}
-	buf_str(&b, " --to ");
-	quote(&b, s->to[0].text);
-	if (s->direction != DIRECTION_BOTH)
-		buf_fmt(&b, " --direction %s", direction_name(s->direction));
-	if (s->filter) {
-		buf_str(&b, " --filter ");
-		quote(&b, s->filter);
-	}
-	if (s->attach != ATTACH_AUTO)
-		buf_fmt(&b, " --attach %s", attach_name(s->attach));
-	buf_fmt(&b, "%s --isolate", s->runtime ? " --runtime" : "");
-	text = buf_take(&b);
-	w->failed |= !text;
-	return text;
+	return doctor_text(w, "(portmirror export %s; echo 'isolate: true') | portmirror apply -",
+			   s->name);
 }
 
 /* A command that ends in the session's name, and more; or that doesn't need it. */
@@ -192,7 +173,7 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 			doctor_inline(w, st);
 			return;
 		}
-		doctor_destination(w, st);
+		doctor_destinations(w, st);
 		doctor_sources(w, st);
 	}
 }

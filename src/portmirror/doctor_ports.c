@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is wrong with a session's destination and its sources. */
 #include <ctype.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
@@ -246,15 +247,24 @@ static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigne
 	return *end == '\0';
 }
 
-/* The sessions that mirror the device to the same destination. */
-static bool mirrored_too(const struct work *w, int to_ifindex, const char *device)
+static bool share_destination(const struct session_state *a, const struct session_state *b)
+{
+	for (size_t i = 0; i < a->session->nto; i++)
+		for (size_t j = 0; a->to[i] && j < b->session->nto; j++)
+			if (a->to[i] == b->to[j])
+				return true;
+	return false;
+}
+
+/* The session, or another one to a destination of it, mirrors that device. */
+static bool mirrored_too(const struct work *w, const struct session_state *of, const char *device)
 {
 	const struct nl_link *link = nl_link_by_name(&w->in->host->links, device);
 
 	for (size_t i = 0; link && i < w->in->plan->nstates; i++) {
 		const struct session_state *st = &w->in->plan->states[i];
 
-		if (st->state != STATE_FAILED && st->to_ifindex == to_ifindex &&
+		if (st->state != STATE_FAILED && share_destination(st, of) &&
 		    ifindexes_have(&st->from, link->index))
 			return true;
 	}
@@ -270,7 +280,7 @@ static void look_at_firewall(struct work *w, const struct session_state *st,
 	if (!firewall_port(link, &vm, &nic))
 		return;
 	snprintf(tap, sizeof(tap), "tap%lui%lu", vm, nic);
-	if (mirrored_too(w, st->to_ifindex, tap))
+	if (mirrored_too(w, st, tap))
 		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, link->name,
 			   doctor_text(w,
 				       "%s and %s are both mirrored: between them is Proxmox's "
@@ -357,8 +367,11 @@ static void look_at_state(struct work *w, const struct session_state *st, const 
 static void look_at_mtu(struct work *w, const struct session_state *st, const struct nl_link *to)
 {
 	const struct nl_link *largest = NULL;
+	unsigned snap = st->session->snap;
 	struct quoted q;
 
+	if (snap && snap <= to->mtu + ETH_HLEN)
+		return;
 	for (size_t i = 0; i < st->from.count; i++) {
 		const struct nl_link *link = link_of(w, st->from.items[i]);
 
@@ -481,14 +494,11 @@ static void look_at_offloads(struct work *w, const struct session_state *st,
 			    d->tx_checksum ? " tx off" : ""));
 }
 
-void doctor_destination(struct work *w, const struct session_state *st)
+static void look_at_destination(struct work *w, const struct session_state *st,
+				const struct nl_link *to)
 {
-	const struct nl_link *to = link_of(w, st->to_ifindex);
-	const struct fact_device *d;
+	const struct fact_device *d = facts_device(w->in->facts, to->index);
 
-	if (!to)
-		return;
-	d = facts_device(w->in->facts, to->index);
 	look_at_state(w, st, to);
 	look_at_mtu(w, st, to);
 	look_at_flooding(w, st, to);
@@ -498,4 +508,14 @@ void doctor_destination(struct work *w, const struct session_state *st)
 		return;
 	look_at_tcx(w, st, to, &d->tcx_received, false);
 	look_at_offloads(w, st, to, d);
+}
+
+void doctor_destinations(struct work *w, const struct session_state *st)
+{
+	for (size_t i = 0; i < st->session->nto; i++) {
+		const struct nl_link *to = link_of(w, st->to[i]);
+
+		if (to)
+			look_at_destination(w, st, to);
+	}
 }

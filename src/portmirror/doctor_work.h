@@ -37,7 +37,7 @@ char *doctor_isolate(struct work *w, const struct session *s);
 /* doctor_inline.c */
 void doctor_inline(struct work *w, const struct session_state *st);
 /* doctor_ports.c */
-void doctor_destination(struct work *w, const struct session_state *st);
+void doctor_destinations(struct work *w, const struct session_state *st);
 void doctor_sources(struct work *w, const struct session_state *st);
 /* Foreign programs and filters in front of those of an in-line session. */
 void doctor_leads(struct work *w, const struct session_state *st);

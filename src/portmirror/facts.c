@@ -94,8 +94,9 @@ static int involved(const struct plan *plan, struct ifindexes *all)
 	for (size_t i = 0; r == 0 && i < plan->nstates; i++) {
 		const struct session_state *st = &plan->states[i];
 
-		if (st->to_ifindex)
-			r = ifindexes_add(all, st->to_ifindex);
+		for (size_t j = 0; r == 0 && j < st->session->nto; j++)
+			if (st->to[j])
+				r = ifindexes_add(all, st->to[j]);
 		for (int side = 0; r == 0 && side < SIDES; side++)
 			if (st->through[side])
 				r = ifindexes_add(all, st->through[side]);

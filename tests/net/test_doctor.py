@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from lab import BROADCAST, ethernet
 from tcx import BPF_F_BEFORE, attach_tcx
 
 pytestmark = pytest.mark.engine('tc')
@@ -87,14 +88,50 @@ def test_a_destination_with_a_smaller_mtu(lab, pm):
                        'ids0'))
 
 
-def test_a_destination_that_is_a_flooding_bridge_port(lab, pm):
-    mirror(pm, '--filter', "ether proto 0x800 and not host 10.0.0.9", '--direction', 'sent')
+@pytest.mark.parametrize('options', [
+    ['--filter', 'ether proto 0x800 and not host 10.0.0.9', '--direction', 'sent', '--runtime'],
+    ['--snap', '128', '--sample', '10', '--sample-flows', '--rate', '50', '--engine', 'bpf']])
+def test_a_destination_that_is_a_flooding_bridge_port(lab, pm, options):
+    mirror(pm, *options)
     before = pm.json('show', 'ids')
     lab.host.ip('link set ids0 master br0')
     cure(lab, pm, only(pm, 'destination-floods', 'warning', 'ids0 is a port of br0 too', 'ids0'))
     after = pm.json('show', 'ids')
     assert after.pop('isolate') and not before.pop('isolate')
     assert after == before
+
+
+def test_each_of_several_destinations(lab, pm):
+    """What is wrong with the second is told as of the first."""
+    lab.host.ip('link add ids1 type veth peer name ids1p', 'link set ids1p up')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--to', 'port:ids1')
+    cure(lab, pm, only(pm, 'destination-down', 'error', 'ids1 is down', 'ids1'))
+    lab.host.ip('link set vnet1 mtu 1600', 'link set ids0 mtu 1600')
+    cure(lab, pm, only(pm, 'destination-mtu', 'warning', 'ids1 has an MTU of 1500', 'ids1'))
+    hints = [f for f in pm.json('doctor') if f['name'] == 'destination-offloads']
+    assert [hint['subject'] for hint in hints] == ['ids0', 'ids1']
+    before = pm.json('show', 'ids')
+    lab.host.ip('link set ids1 master br0')
+    cure(lab, pm, only(pm, 'destination-floods', 'warning', 'ids1 is a port of br0 too', 'ids1'))
+    after = pm.json('show', 'ids')
+    assert after.pop('isolate') and not before.pop('isolate')
+    assert after == before
+
+
+def test_a_part_of_a_large_frame_fits(lab, pm):
+    """Copies that are cut need no MTU as large as the sources have."""
+    a = lab.machines[0]
+    lab.host.ip('link set vnet1 mtu 4000')
+    a.ip('link set eth0 mtu 4000')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '1514')
+    large = ethernet(BROADCAST, a.mac, 0x88b5, bytes(range(200)) * 15)
+    with lab.sensor.capture() as capture:
+        a.send([large])
+        assert capture.counts(1) == {large[:1514]: 1}
+    assert 'destination-mtu' not in findings(pm)
+    pm('rm', 'ids')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--snap', '1515')
+    only(pm, 'destination-mtu', 'warning', 'MTU of 1500, the source vnet1 one of 4000', 'ids0')
 
 
 @pytest.mark.parametrize('hook', ['egress', 'root'])

@@ -195,7 +195,6 @@ static void the_destination(void **state)
 
 static void a_bridge_port_as_destination(void **state)
 {
-	static char filter[] = "ether[0] & 1 = 0";
 	struct world w;
 
 	(void)state;
@@ -203,14 +202,8 @@ static void a_bridge_port_as_destination(void **state)
 	w.links[1].master = BR0;
 	strcpy(w.links[1].port_kind, "bridge");
 	w.links[1].brport = BRPORT_BCAST_FLOOD;
-	w.saved[0].session.filter = filter;
-	w.saved[0].session.direction = DIRECTION_SENT;
-	w.saved[0].session.runtime = true;
-	w.saved[0].session.attach = ATTACH_CLASSIC;
 	assert_only(&w, "destination-floods", SEVERITY_WARNING,
-		    "portmirror rm ids && portmirror add ids --from port:vnet1 --to port:ids0 "
-		    "--direction sent --filter 'ether[0] & 1 = 0' --attach classic --runtime "
-		    "--isolate");
+		    "(portmirror export ids; echo 'isolate: true') | portmirror apply -");
 	w.links[1].brport = BRPORT_ISOLATED | BRPORT_LEARNING;
 	assert_nothing(&w);
 	w.links[1].brport = BRPORT_FLOOD;
