@@ -169,6 +169,22 @@ static int read_note(json_t *object, struct note *note)
 	return 0;
 }
 
+/* The notes about a network namespace; NULL: there are none. */
+static json_t *list_of(const json_t *root, json_int_t netns)
+{
+	const json_t *other;
+	size_t i;
+
+	if (json_integer_value(json_object_get(root, "netns")) == netns)
+		return json_object_get(root, "notes");
+	json_array_foreach(json_object_get(root, "others"), i, other)
+	{
+		if (json_integer_value(json_object_get(other, "netns")) == netns)
+			return json_object_get(other, "notes");
+	}
+	return NULL;
+}
+
 static int read_all(json_t *root, const struct where *here, struct notes *notes)
 {
 	const char *boot = "";
@@ -182,8 +198,11 @@ static int read_all(json_t *root, const struct where *here, struct notes *notes)
 		return unpack_failed();
 	if (!json_is_array(list))
 		return -EBADMSG;
-	if (strcmp(boot, here->boot) != 0 || netns != here->netns)
+	list = strcmp(boot, here->boot) == 0 ? list_of(root, here->netns) : NULL;
+	if (!list)
 		return 0;
+	if (!json_is_array(list))
+		return -EBADMSG;
 	json_array_foreach(list, i, item)
 	{
 		struct note note;
@@ -252,15 +271,75 @@ static void write_note(struct buf *out, const struct note *n)
 			n->parent, n->handle);
 }
 
+static int add_other(json_t *others, const json_t *from, const struct where *here)
+{
+	json_t *netns = json_object_get(from, "netns"), *list = json_object_get(from, "notes");
+
+	if (json_integer_value(netns) == here->netns || json_array_size(list) == 0)
+		return 0;
+	return json_array_append_new(others,
+				     json_pack("{s:O, s:O}", "netns", netns, "notes", list)) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+/* That it tells of nothing else can be seen without taking it apart, which is most often so. */
+static bool tells_of_others(const char *text, size_t len, const struct where *here)
+{
+	char start[sizeof("{'boot':'','netns':,") + BOOT_ID + 20];
+
+	snprintf(start, sizeof(start), "{\"boot\":\"%s\",\"netns\":%lld,", here->boot,
+		 (long long)here->netns);
+	return strncmp(text, start, strlen(start)) != 0 || memmem(text, len, "\"others\"", 8);
+}
+
+/* What the file tells of other network namespaces, in which portmirror has the same folder. NULL:
+ * nothing. (A file that is damaged was refused when it was read.) */
+static int read_others(const char *path, const struct where *here, json_t **others, struct err *e)
+{
+	char *text cleanup(free_at) = NULL;
+	json_t *root cleanup(json_free_at) = NULL;
+	json_t *list cleanup(json_free_at) = NULL;
+	const json_t *other;
+	const char *boot;
+	size_t len, i;
+	int r = file_read(path, FILE_MAX, &text, &len, e);
+
+	if (r < 0 || !tells_of_others(text, len, here))
+		return r == -ENOENT ? 0 : r;
+	r = json_read(text, len, path, &root, e);
+	boot = json_string_value(json_object_get(root, "boot"));
+	if (r == -ENOMEM || !boot || strcmp(boot, here->boot) != 0)
+		return r == -ENOMEM ? r : 0;
+	list = json_array();
+	r = list ? add_other(list, root, here) : -ENOMEM;
+	json_array_foreach(json_object_get(root, "others"), i, other)
+	{
+		if (r == 0)
+			r = add_other(list, other, here);
+	}
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	*others = json_array_size(list) > 0 ? json_incref(list) : NULL;
+	return 0;
+}
+
 int notes_write(const char *path, const struct notes *notes, struct err *e)
 {
 	struct buf text cleanup(buf_free) = {0};
+	json_t *others cleanup(json_free_at) = NULL;
+	char *told cleanup(free_at) = NULL;
 	struct where here = {0};
 	int r = where_are_we(&here, e);
 
+	if (r == 0)
+		r = read_others(path, &here, &others, e);
 	if (r < 0)
 		return r;
-	if (notes->count == 0) {
+	told = others ? json_dumps(others, JSON_COMPACT) : NULL;
+	if (others && !told)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (notes->count == 0 && !others) {
 		r = file_remove(path, e);
 		return r == -ENOENT ? 0 : r;
 	}
@@ -271,7 +350,7 @@ int notes_write(const char *path, const struct notes *notes, struct err *e)
 			buf_char(&text, ',');
 		write_note(&text, &notes->items[i]);
 	}
-	buf_str(&text, "]}");
+	buf_fmt(&text, "]%s%s}", told ? ",\"others\":" : "", told ? told : "");
 	if (buf_status(&text) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	return file_write(path, buf_text(&text), text.len, 0600, e);

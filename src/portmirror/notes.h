@@ -38,7 +38,7 @@ struct notes {
 /* Notes of an earlier boot or of another network namespace are not told: they describe another
  * kernel's devices. A file that is damaged is an error, not an empty list. */
 int notes_read(const char *path, struct notes *notes, struct err *e);
-/* No notes: the file is removed. */
+/* What the file tells of other network namespaces stays. Nothing to tell: it is removed. */
 int notes_write(const char *path, const struct notes *notes, struct err *e);
 void notes_free(struct notes *notes); /* also for cleanup() */
 

@@ -380,8 +380,14 @@ int store_save(const struct store *store, const struct session *session, struct 
 int store_remove(const struct store *store, const struct session *session, struct err *e)
 {
 	char *path cleanup(free_at) = store_path(store, session);
+	char *hidden cleanup(free_at) = string_fmt("%s/%s" SUFFIX, store->runtime, session->name);
+	int r;
 
-	if (!path)
+	if (!path || !hidden)
 		return err_set(e, -ENOMEM, "out of memory");
+	/* First one of the same name for this boot only, which would come forth. */
+	r = session->runtime ? 0 : file_remove(hidden, NULL);
+	if (r < 0 && r != -ENOENT)
+		return err_sys(e, r, "can't remove %s", hidden);
 	return file_remove(path, e);
 }

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from conftest import Portmirror
 from lab import ethernet, ipv4, ipv6
 
 HELLO = b'hello'
@@ -590,3 +591,34 @@ def test_waiting_for_another_can_be_interrupted(lab, pm, wait_until):
         process.stderr.close()
         assert process.wait(10) == -signal.SIGINT
     assert pm.json('list') == []
+
+
+def test_rm_leaves_no_session_of_the_same_name(lab, pm):
+    """A configuration manager has brought one for good of which there was one for this boot only."""
+    before = lab.host.state()
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
+    pm.sessions.mkdir(parents=True)
+    (pm.sessions / 'ids.yaml').write_text('from: port:vnet2\nto: port:ids0\n')
+    pm('apply')
+    assert [s['ports'] for s in pm.json('list')] == [['vnet2']]
+    pm('rm', 'ids')
+    assert pm.json('list') == [] and pm.json('apply')['done'] == []
+    assert lab.host.back_to(before)
+
+
+@pytest.mark.engine('tc')
+def test_what_is_noted_is_kept_apart_by_network_namespace(lab, pm):
+    """Used in another one, with the same folder, it doesn't forget what is to be put back in this one."""
+    before = lab.host.state()
+    lab.host.ip('link set vnet2 type bridge_slave learning off')
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:vnet2', '--isolate')
+    other = Portmirror(lab.sensor, pm.root, pm.engine)
+    lab.sensor.ip('link add look0 type veth peer name look1')
+    there = lab.sensor.state()
+    other('add', 'look', '--from', 'port:eth0', '--to', 'port:look0')
+    pm('rm', 'ids')
+    lab.host.ip('link set vnet2 type bridge_slave learning on')
+    assert lab.host.back_to(before)
+    other('rm', 'look')
+    assert lab.sensor.back_to(there)
+    assert not (pm.root / 'run/portmirror/undo.json').exists()

@@ -126,6 +126,24 @@ static void what_is_saved_is_loaded(void **state)
 	assert_null(sessions_find(&sessions, "db"));
 }
 
+/* Where both folders have the name, neither is left. */
+static void both_files_of_a_name_go(void **state)
+{
+	struct store store cleanup(store_close) = {0};
+	struct session session cleanup(session_free) = session_named("both");
+	struct sessions sessions cleanup(sessions_free) = {0};
+
+	(void)state;
+	assert_int_equal(store_open(root, &store, NULL), 0);
+	session.runtime = true;
+	assert_int_equal(store_save(&store, &session, NULL), 0);
+	session.runtime = false;
+	assert_int_equal(store_save(&store, &session, NULL), 0);
+	assert_int_equal(scarce(store_remove(&store, &session, NULL)), 0);
+	assert_int_equal(store_load(&store, &sessions, NULL), 0);
+	assert_null(sessions_find(&sessions, "both"));
+}
+
 static const char *to_remove; /* below the folder, as soon as its name is read */
 
 struct dirent *__real_readdir64(DIR *folder);
@@ -237,6 +255,52 @@ static void notes_are_kept(void **state)
 	copy.count = 0;
 	assert_int_equal(scarce(notes_write(path, &copy, &e)), 0);
 	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* The file with what is there as another network namespace's. */
+static void make_foreign(const char *path)
+{
+	char *text cleanup(free_at) = NULL;
+	json_t *object cleanup(json_free_at) = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(path, 4096, &text, &len, NULL), 0);
+	object = json_loads(text, 0, NULL);
+	assert_int_equal(json_object_set_new(object, "netns", json_integer(1)), 0);
+	free(take(text));
+	text = json_dumps(object, JSON_COMPACT);
+	(void)file_with("run/portmirror/undo.json", text);
+}
+
+static void notes_of_other_namespaces_are_kept(void **state)
+{
+	static const struct note theirs = {
+		.kind = NOTE_ISOLATE, .ifindex = 3, .port = "ids0", .flags = 5};
+	static const struct note ours = {.ifindex = 3, .port = "vnet1", .qdisc = "clsact"};
+	struct notes notes cleanup(notes_free) = {0}, back cleanup(notes_free) = {0};
+	const char *path = file_with("run/portmirror/undo.json", "");
+	char *text cleanup(free_at) = NULL;
+	struct err e = {0};
+	size_t len;
+
+	(void)state;
+	assert_int_equal(notes_add(&notes, &theirs), 0);
+	assert_int_equal(notes_write(path, &notes, &e), 0);
+	make_foreign(path);
+	assert_int_equal(notes_anew(path, &back, &e), 0);
+	assert_int_equal(back.count, 0);
+	notes.items[0] = ours;
+	for (int i = 0; i < 2; i++) { /* also with others there already */
+		assert_int_equal(scarce(notes_write(path, &notes, &e)), 0);
+		assert_int_equal(scarce_or(back.count == 0, notes_anew(path, &back, &e)), 0);
+		assert_true(notes_equal(&back, &notes));
+	}
+	notes.count = 0;
+	assert_int_equal(scarce(notes_write(path, &notes, &e)), 0);
+	assert_int_equal(notes_anew(path, &back, &e), 0);
+	assert_int_equal(back.count, 0);
+	assert_int_equal(file_read(path, 4096, &text, &len, &e), 0);
+	assert_non_null(strstr(text, "\"others\":[{\"netns\":1,\"notes\":[{\"note\":\"isolate\""));
 }
 
 /* Of this boot and network namespace, but no notes: nothing of them is taken over. */
@@ -377,10 +441,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_root_has_one_house),
 		cmocka_unit_test(what_is_saved_is_loaded),
+		cmocka_unit_test(both_files_of_a_name_go),
 		cmocka_unit_test(a_file_that_is_gone_by_then),
 		cmocka_unit_test(folders_and_files_are_read),
 		cmocka_unit_test(standard_input_is_read),
 		cmocka_unit_test(notes_are_kept),
+		cmocka_unit_test(notes_of_other_namespaces_are_kept),
 		cmocka_unit_test(damaged_notes_are_told),
 		cmocka_unit_test(each_fight_is_told_once),
 		cmocka_unit_test(connections_of_network_manager),
