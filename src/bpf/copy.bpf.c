@@ -209,15 +209,17 @@ __noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 	__u32 zero = 0, bytes = skb->len + (skb->vlan_present ? VLAN_TAG : 0);
 	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
 	struct copy_cut *cutting = NULL, outer = {};
+	int done;
 
-	if (!c || !count)
+	if (!c)
 		return 0;
 	if (c->snap != 0 && c->snap < bytes) {
 		bytes = c->snap;
 		cutting = bpf_map_lookup_elem(&cut, &zero);
 	}
 	if (c->rate != 0 && !affordable(c->rate, bytes)) {
-		count->shed++;
+		if (count)
+			count->shed++;
 		return 0;
 	}
 	if (cutting) {
@@ -225,10 +227,11 @@ __noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 		cutting->to = to;
 		cutting->snap = c->snap;
 	}
-	if (to && bpf_clone_redirect(skb, to, 0) == 0) {
+	done = to && bpf_clone_redirect(skb, to, 0) == 0;
+	if (count && done) {
 		count->frames++;
 		count->bytes += bytes;
-	} else {
+	} else if (count) {
 		count->lost++;
 	}
 	if (cutting)
@@ -236,6 +239,7 @@ __noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 	return 0;
 }
 
+/* NULL: there is no room. What can't be counted is copied all the same. */
 static __always_inline struct copy_count *counters(__u32 ifindex, __u32 received)
 {
 	struct copy_port port = {.ifindex = ifindex, .received = received};
@@ -283,8 +287,6 @@ static __always_inline int copy(struct __sk_buff *skb, __u32 received)
 	if (c->sample && !sampled(skb, c))
 		return TCX_NEXT;
 	count = counters(skb->ifindex, received);
-	if (!count)
-		return TCX_NEXT;
 	if (!(c->flags & COPY_BALANCE)) {
 		send_all(skb, c, frame, place, count);
 		return TCX_NEXT;

@@ -36,7 +36,7 @@ enum copy_flag {
 
 /* Counters of one port and direction: map "ports", by copy_port. */
 struct copy_port {
-	__u32 ifindex;
+	__u32 ifindex;	/* 0: of all ports that are gone */
 	__u32 received; /* 0, 1 */
 };
 struct copy_count {

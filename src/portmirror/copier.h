@@ -20,6 +20,7 @@
 struct bytecode;
 struct engine;
 struct err;
+struct host;
 struct op;
 struct view;
 
@@ -44,5 +45,9 @@ bool copier_filters(const struct bytecode *filter);
 int copier_act(const struct engine *engine, const struct view *view, const struct op *op,
 	       struct err *e);
 bool copier_does(const struct op *op);
+
+/* Counters of ports that are gone become part of one, of port 0, so that the table of each session
+ * has room for those that come. */
+void copier_forget_ports(const struct engine *engine, const struct host *host);
 
 #endif

@@ -2,12 +2,15 @@
 /* The engine bpf's operations, carried out. Each may be cut short at any step: what is there is
  * seen by the next look, and a link that isn't pinned yet ends with this process. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "bpf/copy_load.h"
+#include "bpf/load.h"
 #include "bpf/tcx.h"
 #include "portmirror/copier.h"
 #include "portmirror/engine.h"
@@ -226,6 +229,50 @@ static int drop_pin(const struct engine *engine, const struct view *view, const 
 	(void)view;
 	pin_path(engine->house, op->owner, op->pin, path);
 	return pin_drop(path, e);
+}
+
+/* Adds a port's counters, CPU by CPU, to those of port 0. (Taken away first: there may be room for
+ * none more.) */
+static void forget_port(int map, const struct copy_port *port, struct copy_count *counts,
+			struct copy_count *sum, size_t cpus)
+{
+	const struct copy_port gone = {.received = port->received};
+
+	if (bpf_map_lookup_elem(map, port, counts) < 0 || bpf_map_delete_elem(map, port) < 0)
+		return;
+	if (bpf_map_lookup_elem(map, &gone, sum) < 0)
+		memset(sum, 0, cpus * sizeof(*sum));
+	for (size_t i = 0; i < cpus; i++) {
+		sum[i].frames += counts[i].frames;
+		sum[i].bytes += counts[i].bytes;
+		sum[i].lost += counts[i].lost;
+		sum[i].shed += counts[i].shed;
+	}
+	(void)bpf_map_update_elem(map, &gone, sum, BPF_ANY);
+}
+
+static void forget_ports(const struct engine *engine, const struct host *host, size_t copier,
+			 size_t cpus)
+{
+	struct copy_count *counts cleanup(free_at) = calloc(2 * cpus, sizeof(*counts));
+	int map cleanup(fd_close_at) = open_pin(engine, host->copiers[copier].session,
+						copy_map_name(COPY_MAP_PORTS), NULL);
+
+	for (size_t i = 0; counts && map >= 0 && i < host->ncounts; i++) {
+		const struct copier_count *c = &host->counts[i];
+
+		if (c->copier == copier && c->port.ifindex != 0 &&
+		    !nl_link_by_index(&host->links, (int)c->port.ifindex))
+			forget_port(map, &c->port, counts, counts + cpus, cpus);
+	}
+}
+
+void copier_forget_ports(const struct engine *engine, const struct host *host)
+{
+	int cpus = load_cpus(NULL);
+
+	for (size_t i = 0; cpus > 0 && i < host->ncopiers; i++)
+		forget_ports(engine, host, i, (size_t)cpus);
 }
 
 static int (*const deeds[])(const struct engine *engine, const struct view *view,

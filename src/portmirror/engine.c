@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "netlink/nl.h"
 #include "portmirror/act.h"
+#include "portmirror/copier.h"
 
 /*
  * Most often one round does. More are needed where the kernel lacks something, where others change
@@ -221,8 +222,10 @@ int engine_act(struct engine *engine, struct view *view, struct outcome *outcome
 	/* Noted before it is done: a note too many means nothing. */
 	int r = write_notes(engine, view, e);
 
-	if (r == 0 && view->plan.nops > 0)
+	if (r == 0 && view->plan.nops > 0) {
+		copier_forget_ports(engine, &view->host);
 		r = act(engine, view, outcome, e);
+	}
 	if (r < 0 || outcome->ndone - done < view->plan.nops)
 		return r;
 	settle(&view->plan);

@@ -2,6 +2,7 @@
 """What only the engine bpf can, and what it does without."""
 import collections
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import pytest
 
 from conftest import BUILD
 from lab import bulk, ethernet, frames_of_every_kind, ipv4
+from tcx import bpf
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
 from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -505,3 +507,59 @@ def test_somebody_else_removes_the_pins(lab, pm, verb):
             assert pm.json('show', 'ids')['state'] == 'whole'
         pm('rm', '--all')
         assert lab.host.back_to(before)
+
+
+BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET = 1, 2, 7
+PORTS = 4096  # COPY_PORTS_MAX
+
+
+class PortCounters:
+    """The map in which a session's programs count, port by port."""
+
+    def __init__(self, pm, session):
+        path = ctypes.create_string_buffer(os.fsencode(pm.pins(f'{session}/ports')[0]))
+        self.map = bpf(BPF_OBJ_GET, ('QII', ctypes.addressof(path), 0, 0))
+        cpus = pathlib.Path('/sys/devices/system/cpu/possible').read_text()
+        self.cpus = int(re.findall(r'\d+', cpus)[-1]) + 1
+
+    def put(self, ifindex, received, frames=0):
+        """So many frames of 100 bytes on each CPU."""
+        key = ctypes.create_string_buffer(struct.pack('II', ifindex, received))
+        value = ctypes.create_string_buffer(struct.pack('QQQQ', frames, 100 * frames, 0, 0) * self.cpus)
+        bpf(BPF_MAP_UPDATE_ELEM, ('IIQQQ', self.map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
+
+    def fill(self, **options):
+        """With ports that were there once."""
+        with contextlib.suppress(OSError):  # it is full
+            for ifindex in range(100000, 100000 + PORTS):
+                for received in (0, 1):
+                    self.put(ifindex, received, **options)
+
+
+def test_what_can_not_be_counted_is_copied(lab, pm):
+    a = lab.machines[0]
+    pm('add', 'ids', '--from', 'port:vnet1', '--engine', 'bpf', *to('ids0'))
+    PortCounters(pm, 'ids').fill()
+    sent = numbered(lab, 5)
+    with lab.sensor.capture() as capture:
+        a.send(sent)
+        assert capture.frames(5) == sent
+
+
+def test_ports_that_are_gone_leave_room_to_count_others(lab, pm):
+    """As on a host whose machines have come and gone for long. In all, none of their copies is forgotten."""
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--engine', 'bpf', '--direction', 'sent', *to('ids0'))
+    counters = PortCounters(pm, 'ids')
+    for _ in range(2):
+        counters.fill(frames=3)
+        before = pm.json('stats', 'ids')[0]
+        machine = lab.add_machine()
+        pm('apply')
+        with lab.sensor.capture() as capture:
+            sent = [ethernet(a.mac, machine.mac, 0x88b5, b'%d' % i) for i in range(5)]
+            machine.send(sent)
+            assert capture.frames(5) == sent
+        after = pm.json('stats', 'ids')[0]
+        assert after['copied']['frames'] - before['copied']['frames'] == 5
+        assert next(source for source in after['sources'] if source['port'] == machine.port)['copies']['frames'] == 5
