@@ -288,13 +288,13 @@ static bool any_broken(const struct sessions *sessions)
 }
 
 /* Nobody tells when a program of ours is detached by force, or a pin removed; nor when what kept
- * the engine bpf from being had, or a file from being read, is no longer so. */
+ * the engine bpf or in-line sessions from being had, or a file from being read, is no longer so. */
 static void poll_files(void *data)
 {
 	struct keeper *k = data;
 
 	loop_timer_set(k->config.loop, &k->poll, POLL_MS, poll_files, k);
-	k->engine.lacks.copy[0] = '\0';
+	k->engine.lacks.copy[0] = k->engine.lacks.lead[0] = '\0';
 	k->sessions_stale |= files_poll(k->files) || any_broken(&k->sessions);
 	keeper_look_again(k);
 }

@@ -31,6 +31,7 @@
 #include "portmirrord/api.h"
 #include "portmirrord/front.h"
 #include "portmirrord/keeper.h"
+#include "portmirrord/keeper_private.h"
 #include "portmirrord/metrics.h"
 #include "portmirrord/web.h"
 #include "rest/api.h"
@@ -247,6 +248,23 @@ static void what_could_not_be_read_is_read_later(void **state)
 	assert_string_equal(state_of(w, "ids"), "whole");
 	assert_int_equal(unlink(path_of(w, "etc/portmirror/sessions.d/ids.yaml")), 0);
 	pass_time(w, 1000);
+}
+
+/* What the kernel refused it may take now. */
+static void what_could_not_be_had_is_tried_later(void **state)
+{
+	struct world *w = *state;
+	struct lacks *lacks;
+
+	start(w);
+	lacks = &w->keeper->engine.lacks;
+	strcpy(lacks->copy, "the kernel refuses the programs that copy");
+	strcpy(lacks->lead, "the kernel refuses the programs that lead");
+	pass_time(w, 29000);
+	assert_string_equal(lacks->lead, "the kernel refuses the programs that lead");
+	pass_time(w, 1000);
+	assert_string_equal(lacks->copy, "");
+	assert_string_equal(lacks->lead, "");
 }
 
 /* It is told once, and tried again for ever, at least once a minute. */
@@ -712,6 +730,7 @@ int main(void)
 		TEST(opened_without_descriptors),
 		TEST(it_looks_at_the_files_by_itself),
 		TEST(what_could_not_be_read_is_read_later),
+		TEST(what_could_not_be_had_is_tried_later),
 		TEST(a_failure_is_tried_again),
 		TEST(its_folder_may_vanish),
 		TEST(the_counters_while_a_device_goes),
