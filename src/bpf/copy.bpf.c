@@ -251,7 +251,8 @@ static __always_inline struct copy_count *counters(__u32 ifindex, __u32 received
 	return bpf_map_lookup_elem(&ports, &port);
 }
 
-/* To all destinations, but where another hook was quicker. */
+/* To all destinations, but where another hook was quicker; which also tells of a frame whose
+ * destination isn't there that it is lost already. */
 static __always_inline void send_all(struct __sk_buff *skb, const struct copy_config *c,
 				     __u64 frame, __u64 place, struct copy_count *count)
 {
@@ -261,7 +262,7 @@ static __always_inline void send_all(struct __sk_buff *skb, const struct copy_co
 
 		if (i >= c->to_count)
 			break;
-		if (!frame || !to || !copied_elsewhere(to, 0, frame, place))
+		if (!frame || !copied_elsewhere(to, to ? 0 : c->session, frame, place))
 			send(skb, to, count);
 	}
 }
@@ -292,7 +293,7 @@ static __always_inline int copy(struct __sk_buff *skb, __u32 received)
 		return TCX_NEXT;
 	}
 	only = balanced(skb);
-	if (!frame || !only || !copied_elsewhere(only, 0, frame, place))
+	if (!frame || !copied_elsewhere(only, only ? 0 : c->session, frame, place))
 		send(skb, only, count);
 	return TCX_NEXT;
 }

@@ -287,6 +287,23 @@ static void plan_session(struct copies *c, int state)
 	plan_links(c, state, programs);
 }
 
+/* It waits for its destinations: no copy is to go to what is called otherwise by now, or has the
+ * index of one that is gone. */
+static void rest(struct copies *c, int state)
+{
+	const char *session = c->w->plan->states[state].session->name;
+	const struct copier *have = host_copier(c->w->in->host, session);
+	struct copy_config config = have->config;
+
+	need_all_of(c, session);
+	need_all_of(c, "");
+	for (size_t i = 0; i < COPY_TO_MAX; i++)
+		config.to[i].ifindex = 0;
+	if (!c->w->in->sessions->items[state].broken &&
+	    memcmp(&have->config, &config, sizeof(config)) != 0)
+		put(c, OP_COPY_CONFIG, state, 0, copy_map_name(COPY_MAP_CONFIG))->config = config;
+}
+
 static bool active(const struct copies *c, int state)
 {
 	const struct session_state *st = &c->w->plan->states[state];
@@ -346,8 +363,7 @@ void plan_copies(struct work *w)
 			plan_session(&c, (int)i);
 		} else if (plan_rests(w, (int)i) &&
 			   host_copier(w->in->host, w->plan->states[i].session->name)) {
-			need_all_of(&c, w->plan->states[i].session->name);
-			need_all_of(&c, "");
+			rest(&c, (int)i);
 		}
 	}
 	plan_inlines(w, c.needed);

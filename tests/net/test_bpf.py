@@ -563,3 +563,44 @@ def test_ports_that_are_gone_leave_room_to_count_others(lab, pm):
         after = pm.json('stats', 'ids')[0]
         assert after['copied']['frames'] - before['copied']['frames'] == 5
         assert next(source for source in after['sources'] if source['port'] == machine.port)['copies']['frames'] == 5
+
+
+@pytest.mark.parametrize('how', ['another name', 'another device'])
+def test_what_is_no_destination_any_more_gets_nothing(lab, pm, how):
+    """Its device is called otherwise, or another one has its index, as those that come from other namespaces may."""
+    a = lab.machines[0]
+    lab.host.ip('link add spy0 type veth peer name seen0', 'link set spy0 up', 'link set seen0 up')
+    pm('add', 'ids', '--from', 'port:vnet1', '--engine', 'bpf', *to('spy0'))
+    index = lab.host.json('ip', '-j', 'link', 'show', 'spy0')[0]['ifindex']
+    if how == 'another name':
+        lab.host.ip('link set spy0 down', 'link set spy0 name other', 'link set other up')
+    else:
+        lab.host.ip('link del spy0')
+        pm('apply')
+        lab.host.ip(f'link add other index {index} type veth peer name seen0', 'link set other up', 'link set seen0 up')
+    lab.host.wait_for_carrier('other')
+    pm('apply')
+    assert pm.json('show', 'ids')['state'] == 'waiting'
+    with lab.host.capture('seen0') as capture:
+        a.send(numbered(lab, 5))
+        assert capture.frames() == []
+    assert 'nothing to do' in pm('apply').stdout
+    lab.host.ip('link del other', 'link add spy0 type veth peer name seen0', 'link set spy0 up', 'link set seen0 up')
+    lab.host.wait_for_carrier('spy0')
+    pm('apply')
+    with lab.host.capture('seen0') as capture:
+        a.send(numbered(lab, 5))
+        assert len(capture.frames(5)) == 5
+
+
+def test_a_frame_for_which_no_destination_is_there_is_lost_once(lab, pm):
+    """However many ports it passes."""
+    a, b = lab.machines
+    pm('add', 'ids', '--from', 'bridge:br0', '--engine', 'bpf', *to('ids0'))
+    lab.host.ip('link del ids0')
+    pm('apply')
+    sent = numbered(lab, 5)
+    with b.capture() as arrived:
+        a.send(sent)
+        assert arrived.frames(5) == sent
+    assert pm.json('stats', 'ids')[0]['lost_before'] == 5

@@ -247,12 +247,14 @@ def test_a_sensor_that_returns_costs_one_message_a_session(lab, pm, daemon, wait
     assert not counter.exists(), 'there was nothing to do'
     lab.host.ip('link del ids0')
     wait_until(lambda: len(running.events('session-waiting')) == 2)
-    assert not counter.exists(), 'what waits for its destination is left as it is'
+    # The kernel takes the device out of an action; a program must be told.
+    told = 2 if pm.engine == 'bpf' else 0
+    assert (int(counter.read_text()) if counter.exists() else 0) == told
     lab.cable('ids0', lab.sensor, '02:00:00:00:ff:01')
     wait_until(lambda: len(running.events('session-whole')) == 4)  # two of them at the start
-    assert counter.read_text() == '2\n'
+    assert counter.read_text() == f'{told + 2}\n'
     wait_until(lambda: is_copied(lab))
-    assert counter.read_text() == '2\n'
+    assert counter.read_text() == f'{told + 2}\n'
 
 
 def test_session_files_are_followed(lab, pm, daemon, wait_until):
@@ -811,19 +813,18 @@ def test_a_second_one_leaves_the_first_alone(lab, pm, daemon):
     assert running.events('stopped') == [] and (pm.root / 'run/portmirror/api.sock').exists()
 
 
-def test_a_storm_that_somebody_makes_of_a_mirror_ends(lab, pm, daemon, wait_until):
-    """The other end of the destination gets on the bridge whose ports are mirrored."""
+def test_a_loop_that_somebody_makes_of_a_mirror_ends_it(lab, pm, daemon, wait_until):
+    """The other end of the destination gets on the bridge whose ports are mirrored: frames would go round for ever."""
     a = lab.machines[0]
     lab.host.ip('link add sp0 type veth peer name sp1', 'link set sp0 up', 'link set sp1 up')
     pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:sp0')
     service = daemon()
     lab.host.ip('link set sp1 master br0')
-    a.send([ethernet(BROADCAST, a.mac, 0x88b5, b'round and round')])
     wait_until(lambda: pm.json('show', 'ids')['state'] == 'failed')
     assert 'a loop: ids copies to sp0' in pm.json('show', 'ids')['reasons'][0]
     wait_until(lambda: service.events('session-failed'))
     before = lab.host.counters('sp0')
-    a.send([ethernet(BROADCAST, a.mac, 0x88b5, b'and no further')])
+    a.send([ethernet(BROADCAST, a.mac, 0x88b5, b'round and round')])
     assert lab.host.counters('sp0')[0] - before[0] == 0
     lab.host.ip('link set sp1 nomaster')
     wait_until(lambda: whole(pm))

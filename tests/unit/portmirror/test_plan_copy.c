@@ -294,8 +294,10 @@ static void the_destination_goes_and_comes_back(void **state)
 	world_settle(w);
 	world_port_goes(w, S0);
 	world_plan(w);
-	assert_plan(w, "");
+	assert_plan(w, "config.replace");
+	assert_int_equal(world_op(w, OP_COPY_CONFIG, 0)->config.to[0].ifindex, 0);
 	assert_state(w, "one", STATE_WAITING, "waiting for the destination port:s0");
+	world_settle(w);
 	world_port_comes(w, NEXT_PORT, "s0", 0);
 	world_plan(w);
 	assert_plan(w, "config.replace");
@@ -338,8 +340,9 @@ static void several_destinations(void **state)
 	assert_int_equal(config(w)->to[1].ifindex, S1);
 	world_port_goes(w, S1);
 	world_plan(w);
-	assert_plan(w, "");
+	assert_plan(w, "config.replace");
 	assert_state(w, "one", STATE_WAITING, "port:s1");
+	world_settle(w);
 	world_port_comes(w, NEXT_PORT, "s0", 0);
 	world_port_comes(w, NEXT_PORT + 1, "s1", 0);
 	world_settle(w);
@@ -726,8 +729,9 @@ static void without_tcx_all_else_is_the_same(void **state)
 	world_settle(w);
 	world_port_goes(w, S0);
 	world_plan(w);
-	assert_plan(w, "");
+	assert_plan(w, "config.replace");
 	assert_state(w, "one", STATE_WAITING, "port:s0");
+	world_settle(w);
 	world_port_comes(w, NEXT_PORT, "s0", 0);
 	world_plan(w);
 	assert_plan(w, "config.replace");
