@@ -49,10 +49,25 @@ static int brport_read(const struct nlattr *nest, struct nl_link *link)
 	return 0;
 }
 
+static int bridge_read(const struct nlattr *nest, struct nl_link *link)
+{
+	static const uint8_t wanted[] = {[IFLA_BR_VLAN_FILTERING] = AT_LEAST(1)};
+	const struct nlattr *at[COUNT(wanted)];
+	uint8_t on = 0;
+	int rc = attr_table(attrs_in(nest), wanted, at, COUNT(at));
+
+	if (rc < 0)
+		return rc;
+	attr_u8(at[IFLA_BR_VLAN_FILTERING], &on);
+	link->vlan_filtering = on;
+	return 0;
+}
+
 static int info_read(const struct nlattr *nest, struct nl_link *link)
 {
 	static const uint8_t wanted[] = {
 		[IFLA_INFO_KIND] = AT_LEAST(1),
+		[IFLA_INFO_DATA] = AT_LEAST(0),
 		[IFLA_INFO_SLAVE_KIND] = AT_LEAST(1),
 		[IFLA_INFO_SLAVE_DATA] = AT_LEAST(0),
 	};
@@ -61,6 +76,8 @@ static int info_read(const struct nlattr *nest, struct nl_link *link)
 	if (attr_table(attrs_in(nest), wanted, at, COUNT(at)) < 0 ||
 	    attr_text(at[IFLA_INFO_KIND], link->kind, sizeof(link->kind)) < 0 ||
 	    attr_text(at[IFLA_INFO_SLAVE_KIND], link->port_kind, sizeof(link->port_kind)) < 0)
+		return -EBADMSG;
+	if (strcmp(link->kind, "bridge") == 0 && bridge_read(at[IFLA_INFO_DATA], link) < 0)
 		return -EBADMSG;
 	if (strcmp(link->port_kind, "bridge") == 0)
 		return brport_read(at[IFLA_INFO_SLAVE_DATA], link);

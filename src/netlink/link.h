@@ -44,6 +44,7 @@ struct nl_link {
 	bool has_tc_program; /* reserved for tcx; false */
 	unsigned brport;     /* enum brport; 0 where port_kind isn't "bridge" */
 	bool hairpin;
+	bool vlan_filtering; /* of a bridge: its ports reach each other only within a VLAN */
 	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, tx_dropped, rx_dropped;
 };
 

@@ -44,8 +44,9 @@ static bool plans_alike(const struct nl_link *a, const struct nl_link *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0 &&
 	       strcmp(a->port_kind, b->port_kind) == 0 && a->master == b->master &&
-	       a->link == b->link && a->type == b->type && a->has_mac == b->has_mac &&
-	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && a->brport == b->brport;
+	       a->link == b->link && a->vlan_filtering == b->vlan_filtering && a->type == b->type &&
+	       a->has_mac == b->has_mac && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 &&
+	       a->brport == b->brport;
 }
 
 static bool looks_alike(const struct nl_link *a, const struct nl_link *b)

@@ -153,7 +153,8 @@ static const struct tc_action *find_action(const struct work *w, const struct se
 /* Where on this host what goes out of a destination passes: where it leaves, and comes in again. */
 struct way {
 	struct ifindexes out, in;
-	struct ifindexes tagged; /* of both: those where it has a tag, which a filter can tell */
+	struct ifindexes dressed; /* of both: those where it has a tag, or is a tunnel's packet,
+				   * which a filter can tell */
 };
 
 struct loops {
@@ -167,7 +168,7 @@ static void loops_free(struct loops *l)
 		for (size_t j = 0; j < SESSION_TO_MAX; j++) {
 			ifindexes_free(&l->ways[i][j].out);
 			ifindexes_free(&l->ways[i][j].in);
-			ifindexes_free(&l->ways[i][j].tagged);
+			ifindexes_free(&l->ways[i][j].dressed);
 		}
 	}
 	free(l->ways);
@@ -197,54 +198,64 @@ static bool is_bundle(const struct nl_link *link)
 	return is_any(link->kind, kinds, COUNT(kinds));
 }
 
+/* What leaves by it leaves by the device below as it is: not so of a VLAN, or a tunnel. */
+static bool is_another_name(const struct nl_link *link)
+{
+	static const char *const kinds[] = {"macvlan", "macvtap", "ipvlan", "ipvtap"};
+
+	return is_any(link->kind, kinds, COUNT(kinds));
+}
+
 /* False where that is known already. */
-static bool note(struct work *w, struct way *way, struct ifindexes *list, int ifindex, bool tagged)
+static bool note(struct work *w, struct way *way, struct ifindexes *list, int ifindex, bool dressed)
 {
 	if (ifindexes_have(list, ifindex))
 		return false;
 	if (ifindexes_add(list, ifindex) == 0 &&
-	    (!tagged || ifindexes_add(&way->tagged, ifindex) == 0))
+	    (!dressed || ifindexes_add(&way->dressed, ifindex) == 0))
 		return true;
 	w->failed = true;
 	return false;
 }
 
-static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool tagged);
+static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool dressed);
 
 /* By all that belong to a bridge or bond, but where it came from. */
 static void go_out_of(struct work *w, struct way *way, int master, const struct nl_link *from,
-		      bool tagged)
+		      bool dressed)
 {
 	const struct nl_links *links = &w->in->host->links;
 
 	for (size_t i = 0; i < links->count; i++)
 		if (links->items[i].master == master && &links->items[i] != from)
-			go_out(w, way, &links->items[i], tagged);
+			go_out(w, way, &links->items[i], dressed);
 }
 
-static void come_in(struct work *w, struct way *way, const struct nl_link *link, bool tagged)
+static void come_in(struct work *w, struct way *way, const struct nl_link *link, bool dressed)
 {
 	const struct nl_link *master = nl_link_by_index(&w->in->host->links, link->master);
 
-	if (!note(w, way, &way->in, link->index, tagged) || !master)
+	if (!note(w, way, &way->in, link->index, dressed) || !master)
 		return;
-	come_in(w, way, master, tagged);
+	if (master->vlan_filtering) /* it may have a VLAN of its own there */
+		return;
+	come_in(w, way, master, dressed);
 	if (strcmp(link->port_kind, "bridge") == 0)
-		go_out_of(w, way, link->master, link, tagged);
+		go_out_of(w, way, link->master, link, dressed);
 }
 
-static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool tagged)
+static void go_out(struct work *w, struct way *way, const struct nl_link *link, bool dressed)
 {
 	const struct nl_link *next = nl_link_by_index(&w->in->host->links, link->link);
 
-	if (!note(w, way, &way->out, link->index, tagged))
+	if (!note(w, way, &way->out, link->index, dressed))
 		return;
 	if (next && is_pair(link))
-		come_in(w, way, next, tagged);
+		come_in(w, way, next, dressed);
 	else if (next)
-		go_out(w, way, next, tagged || strcmp(link->kind, "vlan") == 0);
-	if (is_bundle(link))
-		go_out_of(w, way, link->index, NULL, tagged);
+		go_out(w, way, next, dressed || !is_another_name(link));
+	if (is_bundle(link) && !link->vlan_filtering)
+		go_out_of(w, way, link->index, NULL, dressed);
 }
 
 static void find_ways(struct loops *l, size_t state)
@@ -265,7 +276,7 @@ static int mirrored(const struct session_state *st, const struct way *way,
 {
 	for (size_t i = 0; i < list->count; i++)
 		if (ifindexes_have(&st->from, list->items[i]) &&
-		    !(st->session->filter && ifindexes_have(&way->tagged, list->items[i])))
+		    !(st->session->filter && ifindexes_have(&way->dressed, list->items[i])))
 			return list->items[i];
 	return 0;
 }

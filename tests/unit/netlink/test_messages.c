@@ -247,6 +247,31 @@ static void put_link(struct nl_batch *b)
 	nl_batch_end(b, m);
 }
 
+static void test_bridge_with_vlans(void **state)
+{
+	struct nl_batch b cleanup(nl_batch_free) = {0};
+	struct nl_link link;
+
+	(void)state;
+	for (uint8_t on = 0; on < 2; on++) {
+		void *extra;
+		struct nlmsghdr *m =
+			nl_batch_begin(&b, RTM_NEWLINK, 0, sizeof(struct ifinfomsg), &extra);
+		struct nlattr *info, *data;
+
+		mnl_attr_put_strz(m, IFLA_IFNAME, "br0");
+		info = mnl_attr_nest_start(m, IFLA_LINKINFO);
+		mnl_attr_put_strz(m, IFLA_INFO_KIND, "bridge");
+		data = mnl_attr_nest_start(m, IFLA_INFO_DATA);
+		mnl_attr_put_u8(m, IFLA_BR_VLAN_FILTERING, on);
+		mnl_attr_nest_end(m, data);
+		mnl_attr_nest_end(m, info);
+		nl_batch_end(&b, m);
+		assert_int_equal(nl_link_read(m, &link), 0);
+		assert_int_equal(link.vlan_filtering, on);
+	}
+}
+
 /* What a device is built on, or a veth's other end: only where that is in this namespace. */
 static void test_link_behind(void **state)
 {
@@ -484,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_mirred),
 		cmocka_unit_test(test_counters_and_many_actions),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_bridge_with_vlans),
 		cmocka_unit_test(test_link_behind),
 		cmocka_unit_test(test_cut_and_corrupted),
 		cmocka_unit_test(test_something_else),

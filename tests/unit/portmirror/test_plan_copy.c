@@ -648,6 +648,48 @@ static void a_loop_through_a_bond_into_a_bridge(void **state)
 	assert_state(w, "one", STATE_WHOLE, NULL);
 }
 
+static void expect(struct world *w, const char *session, const char *words)
+{
+	world_want(w, session);
+	world_plan(w);
+	assert_state(w, "one", words ? STATE_FAILED : STATE_WHOLE, words);
+}
+
+/* The other end of the destination leads into the mirrored bridge, perhaps into another VLAN. */
+static void no_loop_through_a_bridge_with_vlans(void **state)
+{
+	static const char machine[] = "name: one\nfrom: port:v2\nto: port:sp0\n";
+	static const char all[] = "name: one\nfrom: bridge:br0\nto: port:sp0\n";
+	struct world *w = *state;
+
+	world_port_comes(w, NEXT_PORT, "sp0", 0);
+	world_port_comes(w, NEXT_PORT + 1, "sp1", BR0);
+	strcpy(link_at(w, NEXT_PORT)->kind, "veth");
+	strcpy(link_at(w, NEXT_PORT + 1)->port_kind, "bridge");
+	link_at(w, NEXT_PORT)->link = NEXT_PORT + 1;
+	expect(w, machine, "to sp0, from where frames come to v2, which one");
+	link_at(w, BR0)->vlan_filtering = true;
+	expect(w, machine, NULL);
+	expect(w, all, "to sp0, from where frames come to sp1, which one");
+}
+
+/* A tunnel's packets leave by what may be mirrored itself, where a filter can pass over them. */
+static void a_loop_through_a_tunnel(void **state)
+{
+	static const char *const kinds[] = {"gretap", "ip6erspan", "vxlan", "macvlan"};
+	struct world *w = *state;
+
+	world_port_comes(w, NEXT_PORT, "tu", 0);
+	link_at(w, NEXT_PORT)->link = S1;
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		strcpy(link_at(w, NEXT_PORT)->kind, kinds[i]);
+		expect(w, "name: one\nfrom: port:s1\nto: port:tu\n",
+		       "to tu, from where frames come to s1, which one");
+		expect(w, "name: one\nfrom: port:s1\nto: port:tu\nfilter: not ip proto 47\n",
+		       i < 3 ? NULL : "to tu, from where frames come to s1, which one");
+	}
+}
+
 /* Kernels without tcx */
 
 static void add_qdisc(struct world *w, int ifindex, const char *kind)
@@ -1144,6 +1186,8 @@ int main(void)
 		TEST(what_can_not_be_is_refused),
 		TEST(a_loop_through_what_a_destination_is_built_on),
 		TEST(a_loop_through_a_bond_into_a_bridge),
+		TEST(no_loop_through_a_bridge_with_vlans),
+		TEST(a_loop_through_a_tunnel),
 		TEST(a_host_is_copied_whole),
 		TEST(a_destination_is_one_device),
 		TEST(sources_that_name_only_destinations),
