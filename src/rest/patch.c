@@ -156,6 +156,22 @@ static json_t *parent_of(json_t *whole, const char *name, const char **key)
 	return whole;
 }
 
+static bool is_set(const json_t *value)
+{
+	return value && !json_is_null(value);
+}
+
+/* An attribute that can have several values may be told as one of them, without an array. Negative:
+ * out of memory. */
+static int as_array(json_t *parent, const char *key)
+{
+	json_t *value = json_object_get(parent, key);
+
+	if (!is_set(value) || json_is_array(value))
+		return 0;
+	return json_object_set_new(parent, key, json_pack("[O]", value));
+}
+
 /* A path is the name of an attribute, and behind it nothing, an index, or what an object link is
  * given by. */
 static int find_place(const struct rest_type *type, json_t *whole, const char *path,
@@ -169,7 +185,7 @@ static int find_place(const struct rest_type *type, json_t *whole, const char *p
 	rest = path + strlen(field->name);
 	*place = (struct place){.several = field->multiple};
 	place->parent = parent_of(whole, field->name, &key);
-	if (!place->parent)
+	if (!place->parent || (field->multiple && as_array(place->parent, key) < 0))
 		return rest_no_memory(fault);
 	if (*rest == '\0') {
 		place->key = key;
@@ -186,21 +202,14 @@ static int find_place(const struct rest_type *type, json_t *whole, const char *p
 		       : refuse_path(path, fault);
 }
 
-static bool is_set(const json_t *value)
-{
-	return value && !json_is_null(value);
-}
-
-/* The array of an attribute that can have several values, made where it has none yet, or one that
- * is told without an array. */
+/* The array of an attribute that can have several values, made where it has none yet. */
 static json_t *array_at(const struct place *at)
 {
-	json_t *value = json_object_get(at->parent, at->key);
-	json_t *array;
+	json_t *array = json_object_get(at->parent, at->key);
 
-	if (is_set(value) && json_is_array(value))
-		return value;
-	array = is_set(value) ? json_pack("[O]", value) : json_array();
+	if (is_set(array))
+		return array;
+	array = json_array();
 	return json_object_set_new(at->parent, at->key, array) == 0 ? array : NULL;
 }
 

@@ -192,6 +192,18 @@ def test_put_resets_and_patch_changes(lab, daemon):
         'name: ids\nfrom:\n  - port:vnet2\nto: port:ids0\n')
 
 
+def test_the_only_destination_is_changed_by_a_list(daemon):
+    """It is told without an array, and is the first of several all the same."""
+    daemon.post('/api/mirrors', IDS)
+    assert daemon.get('/api/mirrors/ids').value['to'] == 'port:ids0'
+    answer = daemon.ask('PATCH', '/api/mirrors/ids', [
+        {'path': 'to', 'change': 'remove', 'value': 'port:ids0'},
+        {'path': 'to', 'change': 'add', 'value': 'port:vnet2'}])
+    assert answer.status == 200 and answer.value['to'] == 'port:vnet2', answer
+    answer = daemon.ask('PATCH', '/api/mirrors/ids', [{'path': 'to[0]', 'change': 'change', 'value': 'port:ids0'}])
+    assert answer.status == 200 and answer.value['to'] == 'port:ids0', answer
+
+
 def test_sources_are_a_collection(daemon):
     daemon.post('/api/mirrors', IDS)
     answer = daemon.post('/api/mirrors/ids/sources', {'selector': 'bridge:br0'})

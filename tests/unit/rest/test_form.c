@@ -556,6 +556,34 @@ static void test_rule_8_a_list_of_changes(void **state)
 		       "{\"authors\":[\"z\"],\"pages\":3}");
 }
 
+/* One value of several may be told without an array: it is the first of them all the same. */
+static void test_rule_8_one_value_without_an_array(void **state)
+{
+	static const struct {
+		const char *patch, *authors;
+	} changes[] = {
+		{VALUE("authors", "remove", "\"a\""), "[]"},
+		{VALUE("authors", "add", "\"c\""), "[\"a\",\"c\"]"},
+		{VALUE("authors[0]", "change", "\"c\""), "[\"c\"]"},
+		{VALUE("authors[0]", "add", "\"c\""), "[\"c\",\"a\"]"},
+		{CHANGE("authors[0]", "remove"), "[]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(changes); i++) {
+		json_t *resource cleanup(json_free_at) = json_of("{\"authors\":\"a\"}");
+		json_t *patch cleanup(json_free_at) = json_of(changes[i].patch);
+		json_t *wanted cleanup(json_free_at) = json_of(changes[i].authors);
+		json_t *whole cleanup(json_free_at) = NULL;
+		struct rest_fault fault = {0};
+
+		if (rest_patch(&book, resource, patch, &whole, &fault) < 0)
+			fail_msg("%s: %s", changes[i].patch, fault.why.text);
+		if (!json_equal(json_object_get(whole, "authors"), wanted))
+			fail_msg("%s gives something else", changes[i].patch);
+	}
+}
+
 static void test_rule_8_a_wrong_change_is_refused(void **state)
 {
 	static const char *const nowhere[] = {"",
@@ -626,6 +654,7 @@ int main(void)
 		cmocka_unit_test(test_rule_7_a_replacement_must_keep_what_is_fixed),
 		cmocka_unit_test(test_rule_8_a_partial_object_changes_what_it_gives),
 		cmocka_unit_test(test_rule_8_a_list_of_changes),
+		cmocka_unit_test(test_rule_8_one_value_without_an_array),
 		cmocka_unit_test(test_rule_8_a_wrong_change_is_refused),
 		cmocka_unit_test(test_rule_13_forms_describe_their_fields),
 		cmocka_unit_test(test_rule_13_the_four_standard_forms),
