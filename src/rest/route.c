@@ -27,6 +27,22 @@ static int hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+bool route_is_segment(const char *segment, const char *text)
+{
+	for (; *segment && *text; segment++, text++) {
+		int c = (unsigned char)*segment;
+		int high = c == '%' ? hex(segment[1]) : -1, low = high < 0 ? -1 : hex(segment[2]);
+
+		if (low >= 0) {
+			c = high << 4 | low;
+			segment += 2;
+		}
+		if (c != (unsigned char)*text)
+			return false;
+	}
+	return *segment == *text;
+}
+
 static bool is_utf8(const char *text, size_t left)
 {
 	while (left > 0) {

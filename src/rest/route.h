@@ -12,6 +12,8 @@ struct buf;
 
 /* Appends a path segment: what RFC 3986 (3.3) lets stand, but for ';', which starts a variant. */
 void route_segment(struct buf *b, const char *text);
+/* Whether the segment of a URL, decoded, is the text. */
+bool route_is_segment(const char *segment, const char *text);
 
 /* The id of the fake resource that every collection has, so that a client can learn the shape. */
 #define ROUTE_PLACEHOLDER "_"

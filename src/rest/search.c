@@ -28,7 +28,8 @@ static bool is_link_to(const json_t *link, const char *wanted)
 	const char *href = json_string_value(json_object_get(link, "href"));
 	const char *slash = href ? strrchr(href, '/') : NULL;
 
-	return href && (strcmp(href, wanted) == 0 || (slash && strcmp(slash + 1, wanted) == 0));
+	return href &&
+	       (strcmp(href, wanted) == 0 || (slash && route_is_segment(slash + 1, wanted)));
 }
 
 static bool is_equal(const json_t *value, const json_t *wanted)

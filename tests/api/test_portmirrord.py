@@ -330,6 +330,10 @@ def test_machines_and_bridges(lab, daemon):
         assert nic['selector'] == 'vm:web 1/x/0' and nic['mac'] == '52:54:00:00:00:01'
         port = daemon.get(nic['port']['href']).value
         assert daemon.get(port['vm']['href']).value == found
+        # A search takes the id as it is told, whatever a URL makes of it.
+        for id in ('web+1%2Fx', 'tap0'):
+            ports = [port['id'] for port in daemon.get(f'/api/ports?vm.href={id}').value]
+            assert ports == (['tap0'] if id != 'tap0' else [])
         assert daemon.get(port['bridge']['href']).value['name'] == 'br0'
         members = daemon.get('/api/bridges/br0/ports').value
         assert {member['id'] for member in members} == {'vnet1', 'vnet2', 'tap0'}

@@ -462,6 +462,8 @@ static void test_rule_13_search_by_the_form(void **state)
 	found(a, "/api/shelves?room.href=high", 1); /* a link, by the id at its end, or whole */
 	found(a, "/api/shelves?room.href=http%3A%2F%2Flocalhost%3A8640%2Fapi%2Fshelves%2Fhigh", 1);
 	found(a, "/api/shelves?room.href=igh", 0);
+	found(a, "/api/shelves?room.href=hi", 0);
+	found(a, "/api/shelves?room.href=highest", 0);
 	found(a, "/api/shelves?name=", 2); /* a field left empty */
 	found(a, "/api/shelves?", 2);
 	ASK(a, "GET", "/api/shelves?labels=old&labels=rare");
