@@ -180,10 +180,12 @@ void api_changed(struct api *api, unsigned changes)
 		enum keeper_change change;
 		const struct rest_type *type;
 	} concerned[] = {
-		{KEEPER_EVENTS, &api_events},	 {KEEPER_SESSIONS, &api_mirrors},
-		{KEEPER_SESSIONS, &api_sources}, {KEEPER_SESSIONS, &api_taps},
-		{KEEPER_HOST, &api_taps},	 {KEEPER_HOST, &api_ports},
-		{KEEPER_HOST, &api_bridges},	 {KEEPER_HOST, &api_vms},
+		{KEEPER_EVENTS, &api_events},	  {KEEPER_SESSIONS, &api_mirrors},
+		{KEEPER_SESSIONS, &api_sources},  {KEEPER_SESSIONS, &api_taps},
+		{KEEPER_HOST, &api_taps},	  {KEEPER_HOST, &api_ports},
+		{KEEPER_HOST, &api_bridges},	  {KEEPER_HOST, &api_members},
+		{KEEPER_HOST, &api_vms},	  {KEEPER_HOST, &api_nics},
+		{KEEPER_SESSIONS, &api_findings}, {KEEPER_HOST, &api_findings},
 	};
 
 	for (size_t i = 0; i < COUNT(concerned); i++)

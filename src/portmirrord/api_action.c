@@ -83,6 +83,7 @@ static struct action *begin(const struct rest_call *call, json_t *told)
 	snprintf(a->mirror, sizeof(a->mirror), "%s", call->parent);
 	snprintf(id, sizeof(id), "%" PRIu64, a->number);
 	a->link = rest_link(call, "mirrors", call->parent, "actions", id);
+	rest_api_changed(a->api->rest, &api_actions);
 	return a;
 }
 

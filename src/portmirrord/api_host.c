@@ -286,7 +286,7 @@ static const struct rest_field member_fields[] = {
 };
 
 static const struct rest_ops member_ops = {.list = list_members, .get = get_member};
-static const struct rest_type members = {
+const struct rest_type api_members = {
 	.name = "member",
 	.plural = "ports",
 	.summary = "A port of the bridge, and how it takes part.",
@@ -313,7 +313,7 @@ const struct rest_type api_bridges = {
 	.plural = "bridges",
 	.summary = "A Linux bridge of this host.",
 	.fields = bridge_fields,
-	.subs = (const struct rest_type *const[]){&members, NULL},
+	.subs = (const struct rest_type *const[]){&api_members, NULL},
 	.ops = &bridge_ops,
 };
 
@@ -370,7 +370,7 @@ static const struct rest_field nic_fields[] = {
 };
 
 static const struct rest_ops nic_ops = {.list = list_nics, .get = get_nic};
-static const struct rest_type nics = {
+const struct rest_type api_nics = {
 	.name = "nic",
 	.plural = "nics",
 	.summary = "A network card of the machine.",
@@ -411,6 +411,6 @@ const struct rest_type api_vms = {
 	.plural = "vms",
 	.summary = "A virtual machine that runs on this host.",
 	.fields = vm_fields,
-	.subs = (const struct rest_type *const[]){&nics, NULL},
+	.subs = (const struct rest_type *const[]){&api_nics, NULL},
 	.ops = &vm_ops,
 };

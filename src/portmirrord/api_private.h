@@ -19,7 +19,8 @@ struct api {
 	struct actions *actions;
 };
 
-extern const struct rest_type api_bridges, api_ports, api_vms;	  /* api_host.c */
+extern const struct rest_type api_bridges, api_members, api_ports; /* api_host.c */
+extern const struct rest_type api_vms, api_nics;
 extern const struct rest_type api_mirrors, api_sources, api_taps; /* api_mirror.c, api_parts.c */
 extern const struct rest_type api_actions;			  /* api_action.c */
 extern const struct rest_type api_events, api_findings;		  /* api_told.c */

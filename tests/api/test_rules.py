@@ -479,6 +479,12 @@ def test_rule_12_long_polling(api):
     wait('/api/mirrors/ids/sources', 2, lambda: daemon.post('/api/mirrors/ids/sources', {'selector': 'port:x'}))
     daemon.ask('DELETE', '/api/mirrors/ids/sources/port:x')
     wait('/api/monitors', len(daemon.get('/api/monitors').value), lambda: daemon.act('ids', type='check', seconds=600))
+    wait('/api/mirrors/ids/actions', len(daemon.get('/api/mirrors/ids/actions').value),
+         lambda: daemon.act('ids', type='tc'))
+    wait('/api/bridges/br9/ports', 0, lambda: api.lab.host.ip('link set new0 master br9'))
+    api.lab.host.ip('link set ids0 up')
+    until(lambda: 'destination-down' not in [finding['name'] for finding in daemon.get('/api/findings').value])
+    wait('/api/findings', len(daemon.get('/api/findings').value), lambda: api.lab.host.ip('link set ids0 down'))
     assert os.listdir(threads) == before
     # Off unless asked for; of resources not at all.
     fault(daemon.get('/api/mirrors', range='resources=1000-'), 416)
