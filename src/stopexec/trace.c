@@ -79,6 +79,7 @@ static int wait_signal(struct trace *t)
 {
 	int64_t left = t->deadline - now_ms();
 	struct timespec most;
+	siginfo_t info;
 	sigset_t set;
 	int got;
 
@@ -89,12 +90,13 @@ static int wait_signal(struct trace *t)
 	if (t->end != NULL)
 		set = *t->end;
 	sigaddset(&set, SIGCHLD);
-	got = sigtimedwait(&set, NULL, &most);
+	got = sigtimedwait(&set, &info, &most);
 	if (got < 0)
 		return errno == EAGAIN ? -ETIME : 0;
 	if (got == SIGCHLD)
 		return 0;
 	t->broken_off = got;
+	t->by_user = info.si_code <= 0;
 	return -EINTR;
 }
 

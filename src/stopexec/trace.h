@@ -29,6 +29,7 @@ struct trace {
 	int signal;	     /* of the last TRACE_SIGNAL: what trace_go() delivers */
 	int ended;	     /* of TRACE_GONE: as waitpid() reports it */
 	int broken_off;	     /* of -EINTR: the signal, which is taken */
+	bool by_user;	     /* and whether somebody has sent it, not the terminal */
 };
 
 /* CLOCK_MONOTONIC in milliseconds. */

@@ -160,27 +160,29 @@ static int exit_code(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* The program has the terminal: what the terminal sends reaches it by itself, what somebody sends
- * to us is for it. */
+/* What the terminal sends reaches the program by itself; what somebody sends to us is for it, but
+ * with no more rights than the caller of a set-user-ID stopexec has: from here on it needs none. */
+static void relay(pid_t pid, int signal, bool by_user)
+{
+	if (session_lent() && setresuid(getuid(), getuid(), getuid()) < 0)
+		return;
+	if (signal != 0 && by_user)
+		kill(pid, signal);
+}
+
+/* The program has the terminal. */
 static int wait_for_end(struct session *s, pid_t pid)
 {
 	struct trace t = {.pid = pid, .end = &s->end, .deadline = INT64_MAX};
 	struct err e = {0};
 	int result;
 
-	do
-		result = trace_wait(&t);
-	while (result == -EINTR);
+	while ((result = trace_wait(&t)) == -EINTR)
+		relay(pid, t.broken_off, t.by_user);
 	if (result == TRACE_GONE)
 		return exit_code(t.ended);
 	err_sys(&e, result, "How process %d ended can't be told", pid);
 	return session_failed(s, &e);
-}
-
-static void relay(const struct session *s, pid_t pid)
-{
-	if (s->ended_by != 0 && s->ended_by_user)
-		kill(pid, s->ended_by);
 }
 
 /* From the first instruction of the image that was wanted to where the user wants it, stopped. */
@@ -260,7 +262,7 @@ static int stop_there(struct session *s, struct trace *t, struct follow *f)
 	if (f->ended)
 		return exit_code(f->status);
 	wake(t->pid, f->child);
-	relay(s, f->child);
+	relay(f->child, s->ended_by, s->ended_by_user);
 	return wait_for_end(s, f->child);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """stopexec run: programs that we start ourselves."""
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -215,6 +216,17 @@ def test_goes_on_when_the_time_is_up(world, armed):
 def test_a_signal_for_us_is_for_the_program(world):
     tool = run(world, 'sleep', '60')
     tool.stopped()
+    tool.popen.terminate()
+    assert tool.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_signal_for_us_is_for_the_program_that_runs(world):
+    tool = run(world, 'sleep', '60')
+    process = tool.stopped()
+    record = pathlib.Path(f'/run/hostkit/stopexec/{process.pid}')
+    until(record.exists, what='the record')
+    os.kill(process.pid, signal.SIGCONT)
+    until(lambda: not record.exists(), what='that it is no longer held')
     tool.popen.terminate()
     assert tool.wait(10) == 128 + signal.SIGTERM
 
