@@ -344,9 +344,8 @@ static enum outcome hold(struct session *s, const struct subject *p)
 {
 	pid_t pid = p->stop.pid;
 	int64_t deadline = now_ms() + s->seconds * 1000;
-	struct pollfd polls[2] = {{.fd = p->pidfd, .events = POLLIN},
-				  {.fd = s->after == AFTER_WAIT ? s->terminal : -1,
-				   .events = POLLIN}};
+	int terminal = s->after == AFTER_WAIT ? s->terminal : -1;
+	struct pollfd polls[2] = {{.fd = p->pidfd, .events = POLLIN}, {.events = POLLIN}};
 
 	for (;;) {
 		struct proc_status status;
@@ -354,6 +353,8 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		int looked;
 
 		polls[0].revents = polls[1].revents = 0; /* and so they stay where it fails */
+		/* In the background, what is typed is not for us, and may stay there for long. */
+		polls[1].fd = in_foreground(s) ? terminal : -1;
 		(void)poll(polls, COUNT(polls), LOOK);
 		looked = proc_status(pid, &status);
 		if (polls[0].revents != 0 || looked == -ESRCH) {
@@ -369,7 +370,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		if ((polls[1].revents & POLLIN) != 0 && enter_pressed(s))
 			return OUTCOME_CONTINUED;
 		if ((polls[1].revents & (POLLHUP | POLLERR)) != 0)
-			polls[1].fd = -1;
+			terminal = -1;
 		/* Somebody let it go on: a guardian in time, or "stopexec cont". (But whoever has
 		 * traced it all along stops it again and again, and may be about to hand on our
 		 * stop: after a SIGCONT that can't happen any more.) */

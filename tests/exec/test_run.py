@@ -283,6 +283,23 @@ def test_enter_lets_it_go_on(world, armed):
     assert terminal.end() == 5
 
 
+def test_in_the_background_it_waits_at_its_leisure(world):
+    """What is typed there is for whatever is in the foreground, and may lie there for long."""
+    terminal = Terminal(world, 'run', 'sleep', '60', before='set -m;', behind='& exec sleep 60')
+    terminal.shows('by itself after')
+    process = Process(int(re.search(r'^Process (\d+) is stopped', terminal.shown, re.M)[1]))
+    tool = Process(int(process.status['PPid']))
+    terminal.type('\n')
+    terminal.shows('\n\r\n')
+    waits = 'voluntary_ctxt_switches'
+    before = int(tool.status[waits])
+    until(lambda: int(tool.status[waits]) > before + 10, what='waiting')
+    assert process.state == 'T'
+    os.kill(process.pid, signal.SIGKILL)
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.end() == 128 + signal.SIGTERM
+
+
 def test_a_terminal_that_hangs_up(world, armed):
     """Where that ends nobody (nohup), the program is held on; and stopexec waits at its leisure."""
     terminal = Terminal(world, 'run', '-u', USER, armed('glibc', 'suid'), before="trap '' HUP; exec")
