@@ -440,9 +440,12 @@ static enum outcome assist(struct session *s, const struct subject *p)
 	status = helper_wait(s, helper, s->after == AFTER_STRACE ? p->stop.pid : 0, p->stop.tracer);
 	if (s->catcher != NULL)
 		(void)catch_pass(s->catcher, 0);
-	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127) {
 		session_note(s, "The command could not be started; is it installed?");
-	else if (status == 0 && s->tmux) {
+		s->failed = true;
+	} else if (status > 0 && s->tmux) { /* which has said why */
+		s->failed = true;
+	} else if (status == 0 && s->tmux) {
 		enum outcome outcome = hold(s, p);
 
 		if (outcome == OUTCOME_TRACED && s->after == AFTER_STRACE)

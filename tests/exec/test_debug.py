@@ -207,6 +207,22 @@ def test_attach_behind_the_start_goes_nowhere_by_itself(world, armed, point):
     assert started.communicate(timeout=15)[0].startswith('uid') and started.returncode == 7
 
 
+def test_a_debugger_that_is_not_there_is_a_failure(world, armed):
+    """The program goes on, but nobody has seen what was to be seen."""
+    sentence = 'could not be started; is it installed?'
+    program = armed('glibc', 'none')
+    tool = world.next('--leave', program)
+    started = world.start(program)
+    assert tool.wait() == 0
+    world.environment['PATH'] = '/nowhere'
+    done = world.call('attach', started.pid)
+    assert done.returncode == 1 and sentence in done.stderr
+    assert started.wait(15) == 7
+    tool = world.next('--strace', program)
+    assert world.run(program, user=False)[1] == 7
+    assert tool.wait() == 1 and sentence in tool.said
+
+
 @pytest.fixture
 def pulseaudio(folder):
     program = shutil.which('pulseaudio')
