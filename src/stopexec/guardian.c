@@ -22,6 +22,7 @@
 #include "stopexec/catch_maps.h"
 #include "stopexec/point.h"
 #include "stopexec/proc.h"
+#include "stopexec/record.h"
 #include "stopexec/trace.h"
 
 enum order { ORDER_HOLD, ORDER_TRACED, ORDER_TRACES, ORDER_RELEASE, ORDER_LEAVE, ORDER_DRAIN };
@@ -34,15 +35,16 @@ struct message {
 	enum order order;
 	struct stop stop;
 	int64_t deadline; /* now_ms() */
-	bool recorded, traces;
+	int64_t recorded; /* the deadline in its record; 0: it has none */
+	bool traces;
 };
 
 struct held {
 	struct message is;
 	int pidfd;
-	bool left;     /* stays stopped when stopexec ends */
-	bool traces;   /* stopexec traces it, and may leave a breakpoint in it */
-	bool recorded; /* and whoever makes it go on removes its record */
+	bool left;	  /* stays stopped when stopexec ends */
+	bool traces;	  /* stopexec traces it, and may leave a breakpoint in it */
+	int64_t recorded; /* not 0: whoever makes it go on removes the record with this deadline */
 };
 
 /* What a guardian knows. */
@@ -69,12 +71,17 @@ static bool in_other_hands(const struct watch *w, const struct held *held)
 	       status.tracer != w->owner && status.tracer != held->is.stop.tracer;
 }
 
-static bool record_of(const struct watch *w, size_t n, char path[PATH_MAX])
+/* 0; -ENOENT: no longer, for somebody has made it go on; -EEXIST: what is recorded of it is another
+ * stop; -errno: that can't be told. */
+static int is_recorded(const struct watch *w, const struct held *held)
 {
-	if (w->records == NULL)
-		return false;
-	snprintf(path, PATH_MAX, "%s/%d", w->records, w->held[n].is.stop.pid);
-	return true;
+	struct record record;
+	int result;
+
+	if (w->records == NULL || held->recorded == 0)
+		return 0;
+	result = record_read(w->records, held->is.stop.pid, &record);
+	return result == 0 && record.deadline != held->recorded ? -EEXIST : result;
 }
 
 static void drop(struct watch *w, size_t n)
@@ -85,10 +92,8 @@ static void drop(struct watch *w, size_t n)
 
 static void forget(struct watch *w, size_t n)
 {
-	char path[PATH_MAX];
-
-	if (record_of(w, n, path))
-		unlink(path);
+	if (w->records != NULL && is_recorded(w, &w->held[n]) != -EEXIST)
+		record_remove(w->records, w->held[n].is.stop.pid);
 	drop(w, n);
 }
 
@@ -114,8 +119,8 @@ static void send_continue(const struct held *held)
 
 static void go_on(struct watch *w, size_t n)
 {
-	char path[PATH_MAX];
-	bool done = w->held[n].recorded && record_of(w, n, path) && access(path, F_OK) < 0;
+	int recorded = is_recorded(w, &w->held[n]);
+	bool done = recorded == -ENOENT || recorded == -EEXIST;
 
 	if (!done && w->held[n].traces)
 		take_breakpoint(w->held[n].is.stop.pid);
@@ -521,7 +526,7 @@ void guardian_release(const struct guardian *g, const struct stop *stop)
 	(void)send_all(g, &message, NULL, 0);
 }
 
-int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
+int guardian_leave(const struct guardian *g, const struct stop *stop, int64_t recorded)
 {
 	struct message message = {.order = ORDER_LEAVE, .stop = *stop, .recorded = recorded};
 

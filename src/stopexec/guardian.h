@@ -51,8 +51,9 @@ void guardian_traces(const struct guardian *g, const struct stop *stop, bool tra
 void guardian_release(const struct guardian *g, const struct stop *stop);
 
 /* It stays stopped when stopexec ends, until its time is up, or a guardian is killed; where it is
- * recorded, not beyond the removal of its record. -errno: it goes on when stopexec ends. */
-int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
+ * recorded, with this deadline, not beyond the end of its record. 0: it is not. -errno: it goes on
+ * when stopexec ends. */
+int guardian_leave(const struct guardian *g, const struct stop *stop, int64_t recorded);
 
 /* 0: both are there. Else stop nothing more: -EPIPE: somebody ended one; -errno: one failed. */
 int guardian_lost(const struct guardian *g);

@@ -230,22 +230,23 @@ bool session_ended(struct session *s)
 	return got > 0;
 }
 
-static bool write_record(struct session *s, pid_t pid)
+/* The deadline that it has there; 0: it is not recorded. */
+static int64_t write_record(struct session *s, pid_t pid)
 {
 	struct record record = {.pid = pid, .by = getuid()};
 	struct err e = {0};
 	int result;
 
 	if (s->records[0] == '\0')
-		return false;
+		return 0;
 	record.deadline = now_ms() + s->seconds * 1000;
 	result = proc_start(pid, &record.start);
 	if (result < 0)
 		err_sys(&e, result, "process %d can't be looked at", pid);
 	else if (record_write(s->records, &record, &e) == 0)
-		return true;
+		return record.deadline;
 	session_note(s, "\"stopexec list\" will not show it: %s", e.text);
-	return false;
+	return 0;
 }
 
 /* Reading from the background would stop us (SIGTTIN). In a pipeline, sudo keeps us there. */
@@ -457,7 +458,7 @@ static enum outcome assist(struct session *s, const struct subject *p)
 
 static enum outcome work_on(struct session *s, const struct subject *p, const char *where)
 {
-	bool recorded = write_record(s, p->stop.pid);
+	int64_t recorded = write_record(s, p->stop.pid);
 
 	if (!report(s, p->stop.pid, where))
 		return give_up(s, p->stop.pid, "it can't be told what it is");

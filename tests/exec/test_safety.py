@@ -174,6 +174,37 @@ def test_a_guardian_is_killed_after_leave(world, armed, guardian):
     assert str(started.pid) not in world.call('list').stdout
 
 
+def test_the_next_stop_of_a_process_has_a_time_of_its_own(world, armed, folder):
+    """What was left stopped, went on and executes the program again: the first time is not the second's."""
+    script = folder / f'again-{os.getpid()}'
+    script.write_text(f'#!/bin/sh\n[ "$1" ] && exec {script}\nexit 7\n')
+    script.chmod(0o755)
+    tool = world.next('--leave', '--timeout', 2, script)
+    guardians = members(world, tool)['stopexec-guard']
+    started = world.start(script, 'again')
+    assert tool.wait() == 0
+    process = Process(started.pid)
+    tool = world.next(script)
+    assert world.call('cont', process.pid).returncode == 0
+    tool.stopped()
+    until(lambda: all(Process(pid).state == 'gone' for pid in guardians), what='the end of the first time')
+    assert process.state == 'T'
+    assert str(process.pid) in world.call('list').stdout
+    assert world.call('cont', process.pid).returncode == 0
+    assert started.wait(10) == 7 and tool.wait() == 0
+
+
+def test_no_record_is_left_of_who_was_killed(world, armed):
+    tool = world.next('--leave', armed('glibc', 'suid'))
+    started = world.start(armed('glibc', 'suid'))
+    assert tool.wait() == 0
+    record = pathlib.Path(f'/run/hostkit/stopexec/{started.pid}')
+    assert record.exists()
+    started.kill()
+    started.wait()
+    until(lambda: not record.exists(), what='the end of its record')
+
+
 @pytest.mark.parametrize('way', WAYS)
 def test_the_time_is_up_while_stopexec_is_stopped(world, armed, way):
     program = armed('glibc', 'suid')
