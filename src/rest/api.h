@@ -30,7 +30,7 @@ struct rest_request {
 	const char *target; /* path and query as sent, percent-encoded */
 	const char *base;   /* "http://localhost:8080" */
 	const char *user;
-	const char *accept, *content_type, *expect, *range, *if_match, *if_none_match;
+	const char *accept, *content_type, *expect, *range, *if_match, *if_none_match, *if_range;
 	const char *form_token; /* what a form body's _token must be, and what forms carry */
 	const char *body;
 	size_t len;

@@ -162,3 +162,10 @@ bool condition_fresh(const char *header, uint64_t hash, enum rest_format format)
 	}
 	return false;
 }
+
+bool condition_same(const char *header, uint64_t hash, enum rest_format format)
+{
+	char ours[CONDITION_TAG];
+
+	return strcmp(header, condition_tag(ours, hash, format)) == 0;
+}

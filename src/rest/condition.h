@@ -28,5 +28,7 @@ const char *condition_tag(char tag[CONDITION_TAG], uint64_t hash, enum rest_form
 bool condition_match(const char *header, uint64_t hash);
 /* The same, weakly, for this format only. */
 bool condition_fresh(const char *header, uint64_t hash, enum rest_format format);
+/* Whether the header is this tag, as If-Range wants it: a date never is. */
+bool condition_same(const char *header, uint64_t hash, enum rest_format format);
 
 #endif

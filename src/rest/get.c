@@ -154,11 +154,20 @@ static enum step hold(struct work *work)
 	return STEP_HOLD;
 }
 
+/* RFC 9110, 13.1.5: a part of what isn't the same any more doesn't fit to the other parts. */
+static void check_if_range(const struct work *work, uint64_t hash, struct range *range)
+{
+	const char *tag = work->request->if_range;
+
+	if (tag && !condition_same(tag, hash, work->format))
+		*range = (struct range){0};
+}
+
 static enum step get_items(struct work *work, struct rest_list *list)
 {
 	struct range range = {0};
 	size_t at, many;
-	uint64_t hash;
+	uint64_t hash = 0;
 	bool found;
 
 	if (range_read(work->request->range, &range, &work->fault) < 0)
@@ -169,14 +178,17 @@ static enum step get_items(struct work *work, struct rest_list *list)
 			return STEP_FAILED;
 		list->first = 0;
 	}
+	/* No tag for a long poll: it is no use there, and a change wakes thousands of them. */
+	if (!work->expect.nonempty) {
+		hash = condition_hash_all(work->route.type, list->items, work->request->base);
+		check_if_range(work, hash, &range);
+	}
 	found = range_cut(&range, list->first, json_array_size(list->items), &at, &many);
 	if (!found && work->expect.nonempty && !work->request->expired)
 		return hold(work);
 	if (!found && range.given && !work->expect.nonempty)
 		return refuse_range(work, list->first + json_array_size(list->items));
-	/* No tag for a long poll: it is no use there, and a change wakes thousands of them. */
 	if (!work->expect.nonempty) {
-		hash = condition_hash_all(work->route.type, list->items, work->request->base);
 		if (check_if_match(work, hash) < 0)
 			return STEP_FAILED;
 		if (is_fresh(work, hash, is_live(work)))

@@ -22,6 +22,7 @@ enum header {
 	HEADER_TRANSFER_ENCODING,
 	HEADER_CONTENT_TYPE,
 	HEADER_RANGE,
+	HEADER_IF_RANGE,
 	HEADER_ACCEPT, /* from here on lists: several are as good as one with commas */
 	HEADER_EXPECT,
 	HEADER_IF_MATCH,

@@ -193,6 +193,14 @@ def test_lists_may_come_in_several_headers(server):
         assert client.answer().header('content-type').startswith('text/html')
 
 
+def test_a_part_only_of_the_same_whole(server):
+    tag = server.ask('GET', '/api/shelves').header('etag')
+    part = {'Range': 'resources=0-0', 'If-Range': tag}
+    assert server.ask('GET', '/api/shelves', part).status == 206
+    server.ask('POST', '/api/shelves', JSON, shelf('new'))
+    assert server.ask('GET', '/api/shelves', part).status == 200
+
+
 def test_http_1_0(server):
     with server.unix() as client:
         answer = client.send(b'GET /api HTTP/1.0\r\n\r\n')

@@ -325,6 +325,33 @@ static void test_rule_11_outside_of_it(void **state)
 	}
 }
 
+/* A part is only of use to whoever has the others, of the same whole. */
+static void test_rule_11_a_part_of_what_it_was(void **state)
+{
+	struct asked *a = *state;
+	char tag[64];
+
+	ASK(a, "GET", "/api/shelves", .range = "resources=0-0");
+	answered(a, 206);
+	(void)snprintf(tag, sizeof(tag), "%s", header_of(a, "ETag"));
+	ASK(a, "GET", "/api/shelves", .range = "resources=0-0", .if_range = tag);
+	answered(a, 206);
+	ASK(a, "GET", "/api/shelves", .range = "resources=0-0", .if_range = tag,
+	    .accept = "application/yaml");
+	answered(a, 200); /* another representation */
+	ASK(a, "POST", "/api/shelves", JSON("{\"name\": \"high\"}"));
+	answered(a, 201);
+	ASK(a, "GET", "/api/shelves", .range = "resources=1-", .if_range = tag);
+	answered(a, 200);
+	assert_null(header_of(a, "Content-Range"));
+	assert_int_equal(json_array_size(a->body), 2);
+	ASK(a, "GET", "/api/shelves", .range = "resources=7-", .if_range = tag);
+	answered(a, 200); /* there is no range that it could be outside of */
+	ASK(a, "GET", "/api/shelves", .range = "resources=1-",
+	    .if_range = "Sat, 29 Oct 1994 19:43:31 GMT");
+	answered(a, 200);
+}
+
 static void test_rule_12_long_polling(void **state)
 {
 	struct asked *a = *state;
@@ -584,6 +611,7 @@ int main(void)
 		RULE(test_rule_6_nothing_acceptable),
 		RULE(test_rule_6_a_page_has_forms_that_work),
 		RULE(test_rule_11_ranges),
+		RULE(test_rule_11_a_part_of_what_it_was),
 		RULE(test_rule_11_outside_of_it),
 		RULE(test_rule_12_long_polling),
 		RULE(test_rule_12_changes_are_told),
