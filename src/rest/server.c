@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -39,6 +40,11 @@ static int read_secret(const struct rest_server_config *config, const char *path
 		return err_set(e, -EACCES,
 			       "%s can be read or changed by others: chmod 600 %s, and make a new "
 			       "secret if somebody may have read it",
+			       path, path);
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return err_set(e, -EACCES,
+			       "%s belongs to another user, who can read and change it: chown root "
+			       "%s, and make a new secret",
 			       path, path);
 	(void)snprintf(opened, sizeof(opened), "/proc/self/fd/%d", fd);
 	r = file_read(opened, SECRET_MAX, text, &len, e);

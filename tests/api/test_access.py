@@ -193,6 +193,15 @@ def test_a_token_that_others_can_read_is_refused(refuse, folder, mode):
     assert f'chmod 600 {secret}' in refuse('--token', secret, token=None)
 
 
+def test_a_token_of_another_user_is_refused(refuse, folder):
+    """Who owns a file can read and change it, whatever its mode."""
+    secret = folder / 'theirs'
+    secret.write_text(TOKEN)
+    secret.chmod(0o600)
+    os.chown(secret, 4711, 0)
+    assert f'chown root {secret}' in refuse('--token', secret, token=None)
+
+
 @pytest.mark.parametrize('content, why', [('short', '16 to 255'), ('two\nlines' * 5, 'more than one line'),
                                           ('with blanks in it', 'no blanks'), ('x' * 256, '16 to 255'),
                                           ('', '16 to 255')])
