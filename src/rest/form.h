@@ -26,9 +26,9 @@ json_t *rest_form(const struct rest_type *type, enum rest_form_kind kind, const 
  * Checks the input against the form, in the order of the essay: values, then presence, constraint
  * by constraint, then whether a constraint named every field that is there. Reserved attributes
  * (_type, id, href, link) and those that are only shown may be there and are left out, if they are
- * right: _type must be the type's name. text: the values are strings (a form body, a query), to be
- * read as what the field is; "" is null. *checked: a new object with every field of the form,
- * defaults filled in for those absent.
+ * right: _type must be the type's name. In a search only that may: the rest would find all. text:
+ * the values are strings (a form body, a query), to be read as what the field is; "" is null.
+ * *checked: a new object with every field of the form, defaults filled in for those absent.
  */
 int rest_form_check(const struct rest_type *type, enum rest_form_kind kind, const json_t *input,
 		    bool text, json_t **checked, struct rest_fault *fault);

@@ -168,10 +168,11 @@ static int check_presence(struct check *c)
 	return 0;
 }
 
-static bool is_reserved(const struct check *c, const char *name)
+/* What a resource has anyway; a search for it would find all of them. */
+static bool is_reserved(const struct check *c, enum rest_form_kind kind, const char *name)
 {
 	static const char *const names[] = {"_type", "id", "href", "link", "_method", "_token"};
-	size_t count = c->text ? COUNT(names) : COUNT(names) - 2;
+	size_t count = kind == REST_FORM_SEARCH ? 1 : c->text ? COUNT(names) : COUNT(names) - 2;
 
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(names[i], name) == 0)
@@ -210,6 +211,23 @@ static int refuse_unknown(const struct check *c, const char *path)
 	return rest_refuse(c->fault, 400, "unknown-field", shown, "%s is not known", shown);
 }
 
+/* What is left out of a search would be found in everything. */
+static int refuse_search(const struct check *c, const char *name)
+{
+	struct buf list cleanup(buf_free) = {0};
+	const json_t *field;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->form, "fields"), i, field)
+	{
+		buf_fmt(&list, "%s%s", i > 0 ? ", " : "",
+			json_string_value(json_object_get(field, "name")));
+	}
+	return rest_refuse(c->fault, 400, "unknown-field", name,
+			   "nothing can be searched for by %s%s%s", name,
+			   list.len > 0 ? ": there is " : " here", buf_text(&list));
+}
+
 /* Whether the path leads to attributes with dotted names ("cpu" to "cpu.cores"). */
 static bool leads_on(const struct rest_type *type, const char *path)
 {
@@ -227,8 +245,8 @@ static int check_declared(const struct check *c, const struct rest_field *field,
 {
 	char name[FORM_NAME_MAX];
 
-	if (!form_has(field, kind))
-		return 0; /* only shown */
+	if (!form_has(field, kind)) /* only shown */
+		return kind == REST_FORM_SEARCH ? refuse_search(c, field->name) : 0;
 	form_field_name(field, name);
 	if (field->kind == REST_LINK && !json_is_object(value))
 		return rest_refuse(c->fault, 400, "bad-value", field->name,
@@ -258,7 +276,7 @@ static int check_strays(const struct check *c, enum rest_form_kind kind, json_t 
 		const struct rest_field *field;
 		int ret;
 
-		if (is_null(c, value) || (!*prefix && is_reserved(c, key)))
+		if (is_null(c, value) || (!*prefix && is_reserved(c, kind, key)))
 			continue;
 		buf_fmt(&path, "%s%s%s", prefix, *prefix ? "." : "", key);
 		if (buf_status(&path) < 0)

@@ -334,6 +334,9 @@ def test_machines_and_bridges(lab, daemon):
         for id in ('web+1%2Fx', 'tap0'):
             ports = [port['id'] for port in daemon.get(f'/api/ports?vm.href={id}').value]
             assert ports == (['tap0'] if id != 'tap0' else [])
+        # By what it can't search for, it does not find everything.
+        assert fault(daemon.get('/api/ports?state=down'), 400, 'state')['reason'] == (
+            'nothing can be searched for by state: there is name, kind, bridge.href, vm.href')
         assert daemon.get(port['bridge']['href']).value['name'] == 'br0'
         members = daemon.get('/api/bridges/br0/ports').value
         assert {member['id'] for member in members} == {'vnet1', 'vnet2', 'tap0'}

@@ -499,6 +499,16 @@ static void test_rule_13_search_by_the_form(void **state)
 	answered(a, 400);
 	ASK(a, "GET", "/api/shelves?colour=red");
 	answered(a, 400);
+	/* What it has, but can't be searched for: all of them would be the wrong answer. */
+	ASK(a, "GET", "/api/shelves?visits=7");
+	refused(a, 400, "unknown-field");
+	assert_string_equal(text_of(a->body, "reason"),
+			    "nothing can be searched for by visits: there is name, places, labels, "
+			    "locked, room.href");
+	ASK(a, "GET", "/api/shelves?id=low");
+	refused(a, 400, "unknown-field");
+	ASK(a, "GET", "/api/shelves?_type=shelf&visits=");
+	answered(a, 200);
 	ASK(a, "GET", "/api/shelves?name=%ff");
 	answered(a, 400);
 	ASK(a, "GET", "/api/shelves?locked=true", .range = "resources=0-0");

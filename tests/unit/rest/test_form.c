@@ -433,9 +433,16 @@ static void test_rule_13_a_field_that_nothing_names_is_an_error(void **state)
 	assert_fault(&book, REST_FORM_DELETE, false, "{\"x\":1}", "unknown-field", "x",
 		     "x is not known");
 	/* null is as good as absent; what is only shown may come back as it was */
-	assert_checked(&book, REST_FORM_SEARCH, false,
+	assert_checked(&book, REST_FORM_UPDATE, false,
 		       "{\"nonsense\":null,\"reads\":4,\"history\":{\"x\":1}}",
-		       "{\"title\":null,\"authors\":null}");
+		       "{\"authors\":[\"anon\"],\"pages\":null,\"lent\":false,\"binding\":\"soft\","
+		       "\"size\":{\"cm\":null,\"sheets\":null},\"weight\":{\"gram\":null},"
+		       "\"shelf\":null}");
+	/* but not in a search, which would find all */
+	assert_fault(&book, REST_FORM_SEARCH, false, "{\"reads\":4}", "unknown-field", "reads",
+		     "nothing can be searched for by reads: there is title, authors");
+	assert_fault(&book, REST_FORM_SEARCH, false, "{\"id\":\"1\"}", "unknown-field", "id",
+		     "id is not known");
 }
 
 static void test_rule_13_form_bodies_are_read_as_what_the_fields_are(void **state)
