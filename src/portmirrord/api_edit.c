@@ -16,6 +16,7 @@ struct change {
 	const char *name;    /* of the mirror */
 	const json_t *input; /* as the form has it; of a mirror to be put */
 	const char *source;  /* a selector to be added or dropped */
+	json_t *seen;	     /* what it is meant for; NULL: whatever is there */
 	bool replace, drop, suspended;
 	struct edit edit;
 	json_t *ops;		   /* what was done, or would be */
@@ -26,12 +27,16 @@ struct change {
 static void change_free(struct change *c)
 {
 	json_decref(c->ops);
+	json_decref(c->seen);
 }
 
-static int refuse_change(const struct change *c, const struct err *e, struct rest_fault *fault)
+static int refuse_change(const struct rest_call *call, const struct change *c, const struct err *e,
+			 struct rest_fault *fault)
 {
 	const char *field = *c->field ? c->field : NULL;
 
+	if (e->code == -ESTALE)
+		return rest_refuse(fault, call->stale, "changed-meanwhile", NULL, "%s", e->text);
 	if (c->bad && (e->code != -ENOMEM))
 		return rest_refuse(fault, 400, "bad-value", field, "%s", e->text);
 	if (e->code == -EEXIST)
@@ -47,8 +52,36 @@ static int carry_out(const struct rest_call *call, struct change *c,
 	struct err e = {0};
 
 	if (keeper_edit(api_of(call)->keeper, edit, c, &e) < 0)
-		return refuse_change(c, &e, fault);
+		return refuse_change(call, c, &e, fault);
 	return 0;
+}
+
+/* Notes what the request is meant for, where it is for nothing else. */
+static int note_seen(const struct rest_call *call, struct change *c, struct rest_fault *fault)
+{
+	const struct sessions *sessions = keeper_sessions(api_of(call)->keeper);
+	const struct saved *saved = sessions_find(sessions, c->name);
+
+	if (!call->stale || !saved || saved->broken)
+		return 0;
+	c->seen = session_object(&saved->session, true);
+	return c->seen ? 0 : rest_no_memory(fault);
+}
+
+/* While the request waited for the lock, whoever had it may have changed the same mirror. */
+static int check_seen(const struct change *c, const struct saved *saved, struct err *e)
+{
+	json_t *now cleanup(json_free_at) = NULL;
+
+	if (!c->seen || !saved)
+		return 0;
+	if (!saved->broken && !(now = session_object(&saved->session, true)))
+		return err_set(e, -ENOMEM, "out of memory");
+	if (json_equal(c->seen, now))
+		return 0;
+	return err_set(e, -ESTALE,
+		       "%s has just been changed by somebody else: get it again, and decide anew",
+		       c->name);
 }
 
 /* Reads the mirror object, and lets libpcap look at its filter. */
@@ -131,6 +164,8 @@ static int put(struct engine *engine, struct sessions *sessions, void *data, str
 	c->edit.dry = take_flag(object, "dry-run");
 	if (c->replace && !saved)
 		return err_set(e, -ENOENT, "there is no mirror named %s", c->name);
+	if (check_seen(c, saved, e) < 0)
+		return e->code;
 	if (c->replace)
 		(void)json_object_set_new(object, "runtime", json_boolean(saved->session.runtime));
 	return put_object(engine, sessions, c, object, e);
@@ -171,7 +206,7 @@ int api_mirror_replace(const struct rest_call *call, const json_t *input, struct
 {
 	struct change c cleanup(change_free) = {.name = call->id, .input = input, .replace = true};
 
-	if (carry_out(call, &c, put, fault) < 0)
+	if (note_seen(call, &c, fault) < 0 || carry_out(call, &c, put, fault) < 0)
 		return -1;
 	return c.edit.dry ? api_give(&made->resource, tried(&c), fault) : 0;
 }
@@ -182,8 +217,10 @@ static int remove_mirror(struct engine *engine, struct sessions *sessions, void 
 	struct outcome outcome cleanup(outcome_free) = {0};
 	const struct change *c = data;
 	size_t removed = 0;
-	int r = edit_remove(engine, sessions, &c->name, 1, &c->edit, &removed, &outcome, e);
+	int r = check_seen(c, sessions_find(sessions, c->name), e);
 
+	if (r == 0)
+		r = edit_remove(engine, sessions, &c->name, 1, &c->edit, &removed, &outcome, e);
 	if (r == 0 && outcome.nrefusals > 0)
 		r = err_set(e, -EINVAL, "%s", outcome.refusals[0].text);
 	return r;
@@ -191,9 +228,9 @@ static int remove_mirror(struct engine *engine, struct sessions *sessions, void 
 
 int api_mirror_remove(const struct rest_call *call, struct rest_fault *fault)
 {
-	struct change c = {.name = call->id};
+	struct change c cleanup(change_free) = {.name = call->id};
 
-	return carry_out(call, &c, remove_mirror, fault);
+	return note_seen(call, &c, fault) < 0 ? -1 : carry_out(call, &c, remove_mirror, fault);
 }
 
 /* The mirror with its sources as they will be. */

@@ -333,6 +333,10 @@ enum step work_change(struct work *work)
 {
 	if (work_conditions(work) < 0)
 		return STEP_FAILED;
+	if (work->etag || work->request->if_match)
+		work->call.stale = 412;
+	else if (work->method == METHOD_PATCH)
+		work->call.stale = 409;
 	work->api->changes++;
 	if (work->expect.async && !(work->reserved = rest_job_new(work->api, NULL, NULL)))
 		return rest_refuse(&work->fault, 503, "too-many-jobs", NULL,

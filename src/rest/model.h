@@ -88,6 +88,9 @@ struct rest_call {
 	const char *variant; /* "saved" of /mirrors/ids;saved; NULL */
 	const char *base;    /* "http://localhost", what absolute URLs begin with */
 	const char *user;    /* who asks, for people: "uid 0", "token" */
+	/* Of replace and remove: meant for what get() has just told, and to be refused with this
+	 * status where it is no longer so (If-Match, PATCH); 0: for whatever is there. */
+	unsigned stale;
 };
 
 /* An object link to /api/COLLECTION/ID, or /api/COLLECTION/ID/SUB/SUBID where sub isn't NULL: a new

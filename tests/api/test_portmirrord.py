@@ -490,6 +490,38 @@ def test_a_busy_lock_is_no_dead_end(daemon):
     assert daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'arp'}).status == 200
 
 
+@pytest.mark.parametrize('tagged', [True, False], ids=['If-Match', 'no tag'])
+@pytest.mark.parametrize('method, body', [('PATCH', {'direction': 'sent'}), ('PUT', {'from': ['port:vnet1'],
+                                                                                    'to': 'port:ids0'}),
+                                          ('DELETE', None)])
+def test_another_change_while_a_request_waits_for_the_lock(daemon, method, body, tagged):
+    """It is not undone: neither what somebody has not seen, nor by a PATCH what that doesn't even name."""
+    path = daemon.sessions / 'ids.yaml'
+    theirs = 'name: ids\nfrom:\n  - port:vnet1\n  - port:vnet2\nto: port:ids0\n'
+
+    def ask():
+        daemon.cli('rm', 'ids', status=None)
+        daemon.cli('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
+        until(lambda: daemon.get('/api/mirrors/ids').status == 200)
+        tag = {'if_match': daemon.get('/api/mirrors/ids').headers['etag']} if tagged else {}
+        with open(daemon.root / 'run/portmirror/lock') as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            waiting = daemon.send(method, '/api/mirrors/ids', body, **tag)
+            until(lambda: 'nanosleep' in pathlib.Path(f'/proc/{daemon.pid}/wchan').read_text()
+                  or select.select([waiting], [], [], 0)[0])
+            path.write_text(theirs)
+        answer = daemon.receive(waiting)
+        return ask() if answer.status == 503 else answer  # this test was too slow
+
+    answer = ask()
+    if tagged or method == 'PATCH':
+        assert fault(answer, 412 if tagged else 409)['code'] == 'changed-meanwhile'
+        assert path.read_text() == theirs
+        assert daemon.ask(method, '/api/mirrors/ids', body).status in (200, 204)
+    else:
+        assert answer.status in (200, 204)
+
+
 def test_a_file_that_changes_while_a_request_waits_for_the_lock(daemon):
     """What the daemon knew of the mirror when it took the request is no longer so."""
     path, to = daemon.sessions / 'ids.yaml', 'to: port:ids0\n'
