@@ -76,8 +76,14 @@ struct waiting {
 	struct catcher catcher;
 	struct program *programs;
 	long left;	 /* starts still to be caught; negative: without end */
+	long wait;	 /* milliseconds without a start; negative: for ever */
 	int64_t give_up; /* now_ms(); INT64_MAX: never */
 };
+
+static void wait_anew(struct waiting *w)
+{
+	w->give_up = w->wait < 0 ? INT64_MAX : now_ms() + w->wait;
+}
 
 static int read_rule(struct waiting *w, const struct cli_call *call)
 {
@@ -98,7 +104,8 @@ static int read_rule(struct waiting *w, const struct cli_call *call)
 		return EXIT_USAGE;
 	w->rule.parent = (pid_t)parent;
 	w->rule.milliseconds = w->session.seconds * 1000;
-	w->give_up = wait < 0 ? INT64_MAX : now_ms() + wait * 1000;
+	w->wait = wait < 0 ? -1 : wait * 1000;
+	wait_anew(w);
 	return EXIT_OK;
 }
 
@@ -286,7 +293,11 @@ static int loop(struct waiting *w)
 		int result = catch_take(&w->catcher, &caught);
 
 		if (result == 0) {
+			long left = w->left;
+
 			handle(w, &caught);
+			if (w->left != left) /* it was a start */
+				wait_anew(w);
 			continue;
 		}
 		if (result == -EPIPE)

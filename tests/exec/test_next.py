@@ -293,6 +293,16 @@ def test_only_this_user(world, armed):
     assert started.wait(10) == 7
 
 
+def test_each_start_has_its_time_to_come(world, armed):
+    """What is looked at for longer than that is no time without a start."""
+    program = armed('glibc', 'none')
+    tool = world.next('--count', 2, '--wait', 2, '--timeout', 3, program)
+    assert world.run(program)[1] == 7
+    started = world.start(program)
+    assert world.call('cont', tool.stopped(2).pid).returncode == 0
+    assert started.wait(10) == 7 and tool.wait() == 0
+
+
 def test_only_below_this_parent(world, armed):
     program = armed('glibc', 'suid')
     shell_in = subprocess.Popen(['sh', '-c', f'read line; {program}'], stdin=subprocess.PIPE,
