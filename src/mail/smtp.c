@@ -297,7 +297,7 @@ static int session_reply(struct smtp *s, enum asked asked, const struct smtp_rep
 
 static int unasked(struct smtp *s, const struct smtp_reply *r, struct err *e)
 {
-	if (r->code == 421 || smtp_mail_early(s, r)) {
+	if (smtp_mail_early(s, r) || r->code == 421) {
 		s->farewell = *r;
 		s->gone = true;
 		return 0;

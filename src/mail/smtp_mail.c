@@ -230,6 +230,7 @@ int smtp_mail_reply(struct smtp *s, enum asked asked, const struct smtp_reply *r
 	bool good = r->code < 300;
 
 	m->open--;
+	m->nested = m->nested || (asked == ASKED_MAIL && r->code == 503 && s->reset);
 	if (asked == ASKED_DATA && r->code == 354)
 		return go_ahead(s, m);
 	if (asked == ASKED_DATA && good)
@@ -258,25 +259,30 @@ int smtp_mail_reply(struct smtp *s, enum asked asked, const struct smtp_reply *r
 
 bool smtp_mail_early(struct smtp *s, const struct smtp_reply *r)
 {
-	struct mail *m = youngest(s);
+	struct mail *m;
 
-	if (!m || s->step != STEP_BODY || r->code < 400)
+	if (s->mail_replied == s->mail_count || r->code < 400)
 		return false;
-	m->bad = *r;
-	m->command = "the message";
-	complete(s, m);
+	if (waiting(s) && s->questions[s->question_first].asked == ASKED_MAIL)
+		return false; /* nothing of it has left */
+	m = &s->mails[s->mail_replied];
+	if (m->bad.code == 0) {
+		m->bad = *r;
+		m->command = "the message";
+	}
 	return true;
 }
 
-/* A mail is refused for the one before it where MAIL came too early: 503, nested. */
 static enum smtp_result result_of(const struct smtp *s, const struct mail *m)
 {
 	if (m->sent)
 		return SMTP_SENT;
+	if (m->bad.code == 421)
+		return SMTP_REFUSED;
 	if (m->open > 0 && m->ended && m->end <= s->left)
 		/* what came behind a 421 was not looked at any more */
 		return s->farewell.code == 421 ? SMTP_UNSENT : SMTP_DOUBT;
-	if (m->bad.code == 503 && strcmp(m->command, "MAIL FROM") == 0)
+	if (m->nested)
 		return SMTP_UNSENT;
 	return m->bad.code != 0 ? SMTP_REFUSED : SMTP_UNSENT;
 }

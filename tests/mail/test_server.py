@@ -143,6 +143,26 @@ def test_put_off_and_sent(smtp, mbox, verb, reply):
     assert sorted(server.messages) == [crlf(message(n)) for n in range(3)]
 
 
+@pytest.mark.parametrize('verb, reply, extensions', [
+    ('MAIL', b'421 4.7.0 slow', (b'PIPELINING', b'CHUNKING')), ('RCPT', b'421 4.7.0 slow', (b'PIPELINING', b'CHUNKING')),
+    ('MAIL', b'421 4.7.0 slow', (b'PIPELINING',)), ('MAIL', b'503 AUTH first', (b'PIPELINING',))])
+def test_put_off_each_time(smtp, mbox, verb, reply, extensions):
+    """It is left alone for longer each time, and that has an end."""
+    server = smtp(extensions, lambda v, *_: reply + b'\r\n' if v == verb else None)
+    done = bounce(mbox(*map(message, range(5))), 'me@new.test', server.url)
+    assert done.code == 1 and reply.decode() in done.sums['trouble']
+    assert server.accepted <= 12
+
+
+@pytest.mark.parametrize('lines', [60000, 600000])
+@pytest.mark.parametrize('reply, times', [(b'421 4.3.0 slow', 3), (b'552 5.3.4 much', 1)])
+def test_refused_amid_its_body(smtp, mbox, lines, reply, times):
+    server = smtp(answer=lambda verb, *_: reply + b'\r\n' if verb == 'LINE' else None)
+    done = bounce(mbox(message(0, b'line\n' * lines)), 'me@new.test', server.url)
+    assert done.sums['set_aside'] == 1 and reply.decode() in done.err
+    assert server.accepted == times
+
+
 def test_suggested_backoff(smtp, mbox):
     server = smtp(answer=lambda v, n, _: b'421 4.3.2 Suggested Backoff Time: 700 milliseconds\r\n'
                   if (v, n) == ('DOT', 1) else None)

@@ -290,10 +290,28 @@ static void test_bdat(void **state)
 		.events = "ready refused0:550 ",
 	};
 
+	/* what stands behind a 421 was not looked at; a 503 that no mail before it explains stays */
+	const struct play put_off = {
+		.count = 2,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
+			  "421 4.7.0 later\r\n"},
+		.body = ".\r\n",
+		.events = "ready refused0:421 unsent1:0 closed:421 ",
+	};
+	const struct play no_login = {
+		.count = 2,
+		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
+			  "503 first\r\n503 first\r\n503 first\r\n503 first\r\n"},
+		.body = ".\r\n",
+		.events = "ready refused0:503 ",
+	};
+
 	(void)state;
 	play(&p);
 	play(&refused);
 	play(&lockstep);
+	play(&put_off);
+	play(&no_login);
 }
 
 static void test_refusals(void **state)
