@@ -69,6 +69,18 @@ static bool of_envelope(const struct smtp_told *told)
 	       strcmp(told->command, "BDAT") != 0;
 }
 
+/* The server has no room for so large a message: RFC 1870 6.1, RFC 3463 3.3 and 3.4. */
+static bool of_size(const struct smtp_told *told)
+{
+	const char *enhanced = told->reply.enhanced;
+	int code = told->reply.code;
+
+	if (told->command && strcmp(told->command, "MAIL FROM") == 0 &&
+	    (code == 552 || (code == 452 && (!*enhanced || strcmp(enhanced, "4.3.1") == 0))))
+		return true;
+	return strcmp(enhanced, "5.3.4") == 0 || strcmp(enhanced, "5.2.3") == 0;
+}
+
 static void job_later(struct sender *s, struct job *job, const struct smtp_told *told,
 		      const char *words)
 {
@@ -77,7 +89,8 @@ static void job_later(struct sender *s, struct job *job, const struct smtp_told 
 	if (pause >= 10 * SECOND)
 		report_note(s->run->report, "the server says: %s; going on in %lld s", words,
 			    (long long)(pause / SECOND));
-	if (!of_envelope(told) && !pace_is_quota(&told->reply) && ++job->tries >= TRIES_MAX) {
+	if ((!of_envelope(told) || of_size(told)) && !pace_is_quota(&told->reply) &&
+	    ++job->tries >= TRIES_MAX) {
 		sender_set_aside(s, job, words);
 		return;
 	}
@@ -100,8 +113,7 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 		return;
 	}
 	sender_set_aside(s, job, words);
-	if (!of_envelope(told) || told->reply.code == 552 ||
-	    strcmp(told->reply.enhanced, "5.3.4") == 0) {
+	if (!of_envelope(told) || of_size(told)) {
 		s->refused_in_a_row = 0;
 	} else if (++s->refused_in_a_row >= TRIES_MAX) {
 		struct err e = {0};

@@ -134,6 +134,25 @@ def test_everything_is_refused(smtp, mbox):
     assert done.sums['set_aside'] == 3
 
 
+def test_a_full_mailbox_ends_the_run(smtp, mbox):
+    """552 is no word about the message's size then, but about the recipient."""
+    server = smtp(answer=lambda verb, *_: b'552 5.2.2 over quota\r\n' if verb == 'RCPT' else None)
+    done = bounce(mbox(*map(message, range(20))), 'me@new.test', server.url)
+    assert done.code == 1 and 'refuses every message: 552 5.2.2 over quota' in done.err
+    assert done.sums['set_aside'] == 3
+
+
+@pytest.mark.parametrize('reply', [b'552 5.3.4 too large', b'552 too large', b'452 4.3.1 no room', b'452 no room'])
+def test_large_messages_do_not_hold_up_the_rest(smtp, mbox, reply):
+    def answer(verb, _, server):
+        if verb == 'MAIL' and int(server.commands[-1].split(b'SIZE=')[1].split()[0]) > 5000:
+            return reply + b'\r\n'
+    server = smtp((b'SIZE',), answer)
+    large = [message(n, b'large\n' * 2000) for n in (0, 1, 2, 9)]
+    done = bounce(mbox(*large, *map(message, range(4, 7))), 'me@new.test', server.url)
+    assert done.sums['sent'] == 3 and done.sums['set_aside'] == 4 and reply.decode() in done.err
+
+
 @pytest.mark.parametrize('verb', ['MAIL', 'RCPT', 'DATA', 'DOT'])
 @pytest.mark.parametrize('reply', [b'421 closing', b'450 4.2.0 busy', b'451 4.3.0 error', b'452 4.2.2 full', b'454 4.7.1 slow'])
 def test_put_off_and_sent(smtp, mbox, verb, reply):

@@ -290,7 +290,7 @@ static void test_bdat(void **state)
 		.events = "ready refused0:550 ",
 	};
 
-	/* what stands behind a 421 was not looked at; a 503 that no mail before it explains stays */
+	/* behind a 421 nothing was looked at; a 503 that no mail before it explains stays */
 	const struct play put_off = {
 		.count = 2,
 		.turns = {GREETING, "250-me\r\n250-SIZE\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
