@@ -65,6 +65,15 @@ static bool refresh(struct sender *s)
 	return true;
 }
 
+/* A server may take fewer connections than are wanted. */
+static bool others_open(const struct sender *s, const struct link *l)
+{
+	for (unsigned i = 0; i < s->nlinks; i++)
+		if (s->links[i] != l && link_is_open(s->links[i]))
+			return true;
+	return false;
+}
+
 /* Whether it is worth trying again. */
 static void trouble(struct sender *s, const struct link *l, const struct err *e)
 {
@@ -75,8 +84,9 @@ static void trouble(struct sender *s, const struct link *l, const struct err *e)
 		s->stopping = true;
 		return;
 	}
-	if (!s->taken || e->code == -EACCES || e->code == -ENOTSUP || e->code == -EKEYREJECTED ||
-	    e->code == -ENOMEM || e->code == -ESTALE || link_failures(l) >= FAILURES_MAX)
+	if (e->code == -EACCES || e->code == -ENOTSUP || e->code == -EKEYREJECTED ||
+	    e->code == -ENOMEM || e->code == -ESTALE ||
+	    ((!s->taken || link_failures(l) >= FAILURES_MAX) && !others_open(s, l)))
 		sender_fail(s, e);
 }
 

@@ -276,6 +276,22 @@ def test_four_connections(smtp, mbox, tmp_path):
     assert server.accepted == 4
 
 
+@pytest.mark.parametrize('late', [False, True])
+def test_fewer_connections_than_wanted(smtp, mbox, tmp_path, late):
+    """The server takes one at a time, and refuses the others before or after it has said that it takes the first."""
+    def answer(verb, number, server):
+        if verb == 'GREETING' and number > 1 and server.open > 1:
+            return b'421 4.7.0 too many connections\r\n'
+        if (verb, late) in (('EHLO', False), ('DOT', True)):
+            server.lock.release()
+            time.sleep(0.1)
+            server.lock.acquire()
+    server = smtp(answer=answer)
+    done = bounce('--connections', '3', mbox(*map(message, range(30))), 'me@new.test', server.url)
+    assert done.code == 0, done.err
+    assert server.messages == [crlf(message(n)) for n in range(30)]
+
+
 def test_check_tells_before(smtp, mbox):
     server = smtp(extensions=(b'SIZE 500', b'PIPELINING'))
     own = b'From: me@new.test\n'
