@@ -205,6 +205,8 @@ enum journal_state journal_meet(struct journal *j, const struct prepared *p)
 {
 	struct journal_entry *entry = journal_table_find(&j->table, p->key);
 
+	if (!entry)
+		entry = journal_table_find(&j->table, p->as_sent);
 	if (*p->id && journal_ids_have(&j->old, p->id))
 		return JOURNAL_SENT;
 	if (!entry)

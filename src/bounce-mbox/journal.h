@@ -10,9 +10,10 @@
  *	@SUM done KEY WORDS			the server has it
  *	@SUM not KEY WORDS			it has not: refused, or never left
  *
- * SUM is a checksum of the rest of its line, KEY the SHA-256 of the cleaned message, BOOT the
- * kernel's boot id: where it is still the same, every line that was written is there, and an
- * intent without "go" is known never to have left. After a power loss it is in doubt.
+ * SUM is a checksum of the rest of its line, KEY the SHA-256 of the message, cleaned but for what
+ * --repair and --remove change, BOOT the kernel's boot id: where it is still the same, every line
+ * that was written is there, and an intent without "go" is known never to have left. After a power
+ * loss it is in doubt.
  * Any other line is a message-id that was sent, as the first bounce-mbox wrote them.
  */
 #ifndef BOUNCE_MBOX_JOURNAL_H

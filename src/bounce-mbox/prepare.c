@@ -178,10 +178,40 @@ static int run(struct prepared *p, struct stream *s, struct err *e)
 		if (!last)
 			first = false;
 	}
-	EVP_DigestFinal_ex(digest, p->key, NULL);
+	EVP_DigestFinal_ex(digest, p->as_sent, NULL);
+	memcpy(p->key, p->as_sent, KEY_BYTES);
 	p->facts = s->clean.facts;
 	if (!first) /* more than one piece: too much to keep */
 		buf_free(&p->text);
+	return 0;
+}
+
+/* A message stays the same one for the journal when it is repaired, or loses another field, only
+ * this time. */
+static int plain_key(struct prepared *p, struct store *store, const struct cleaning *cleaning,
+		     struct err *e)
+{
+	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	struct mail_names always = *cleaning->remove;
+	const struct cleaning plain = {.remove = &always};
+	struct stream s cleanup(stream_free) = {0};
+	struct buf piece cleanup(buf_free) = {0};
+	bool last = false;
+
+	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
+		return err_set(e, -ENOMEM, "cannot compute SHA-256");
+	always.count = cleaning->always;
+	stream_start(&s, store, p->item, &plain);
+	while (!last) {
+		int r;
+
+		buf_clear(&piece);
+		r = stream_next(&s, &piece, &last, e);
+		if (r < 0)
+			return r;
+		EVP_DigestUpdate(digest, buf_text(&piece), piece.len);
+	}
+	EVP_DigestFinal_ex(digest, p->key, NULL);
 	return 0;
 }
 
@@ -196,6 +226,9 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	s.about = p;
 	r = run(p, &s, e);
 	stream_free(&s);
+	if (r == 0 && (p->facts.repaired > 0 ||
+		       (p->facts.removed > 0 && cleaning->remove->count > cleaning->always)))
+		r = plain_key(p, store, cleaning, e);
 	return r;
 }
 

@@ -20,14 +20,16 @@ struct store;
 /* How messages are cleaned in this run. */
 struct cleaning {
 	const struct mail_names *remove;
+	size_t always; /* so many of these names go in each run */
 	unsigned repair;
 };
 
 struct prepared {
 	const struct item *item;
 	char *id;		      /* Message-ID with its <>; "" where there is none */
-	unsigned char key[KEY_BYTES]; /* SHA-256 of the cleaned message */
-	uint64_t size;		      /* of it */
+	unsigned char key[KEY_BYTES]; /* SHA-256 of it cleaned as in each run: no repair counts */
+	unsigned char as_sent[KEY_BYTES]; /* of the cleaned message: bounce-mbox 0.1.0's key */
+	uint64_t size;			  /* of it */
 	struct mail_facts facts;
 	struct buf keywords;   /* " WORD WORD", from fields that may be removed */
 	struct buf mailbox;    /* that a field names; empty: the archive's folder counts */

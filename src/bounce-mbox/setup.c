@@ -138,6 +138,7 @@ bool setup_messages(const struct cli_call *call, struct setup *s)
 		return false;
 	if (r == 0)
 		r = mail_names_add(&s->remove, REJECTS_FIELD, &e);
+	s->options.cleaning.always = s->remove.count;
 	for (size_t i = 0; i < cli_count(call, "remove") && r == 0; i++)
 		r = mail_names_add(&s->remove, cli_nth(call, "remove", i), &e);
 	if (r == 0 && format)

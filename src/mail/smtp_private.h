@@ -39,7 +39,7 @@ struct mail {
 	bool whole;  /* nothing more will be sent */
 	bool ended;  /* the last byte of its body is in the output */
 	bool sent, told_body;
-	bool nested; /* MAIL came too early, for the mail before it: 503 */
+	bool nested;  /* MAIL came too early, for the mail before it: 503 */
 	uint64_t end; /* … and has left when so many bytes have */
 };
 

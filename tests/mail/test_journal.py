@@ -29,6 +29,25 @@ def check(server, journal, path, count):
     return doubt
 
 
+def test_repaired_later(smtp, mbox, tmp_path):
+    """What was sent without a repair, or with one header more, is not sent again with it, nor the other way round."""
+    server, journal = smtp(), tmp_path / 'journal'
+    path = mbox(message(0, b'x' * 1500 + b'\n'), message(1, b'a\0b\n'), b'X-Old: 1\n' + message(2), message(3))
+    assert bounce('-j', journal, path, 'me@new.test', server.url).sums['sent'] == 3
+    done = bounce('-j', journal, '--repair', 'all', '--remove', 'X-Old', path, 'me@new.test', server.url)
+    assert (done.sums['sent'], done.sums['already_sent']) == (1, 3), done.err
+    assert server.messages[3:] == [crlf(message(1, b'ab\n'))]
+    assert bounce('-j', journal, path, 'me@new.test', server.url).sums['already_sent'] == 4
+
+
+def test_journal_of_the_first_release(smtp, mbox, tmp_path):
+    """A message was known there by what was sent of it."""
+    server, journal = smtp(), tmp_path / 'journal'
+    assert bounce('-j', journal, mbox(message(2)), 'me@new.test', server.url).sums['sent'] == 1
+    done = bounce('-j', journal, '--remove', 'X-Old', mbox(b'X-Old: 1\n' + message(2)), 'me@new.test', server.url)
+    assert (done.sums['sent'], done.sums['already_sent']) == (0, 1)
+
+
 @pytest.mark.parametrize('chunking', [False, True])
 @pytest.mark.parametrize('when', ['before', 'after', 'half'])
 def test_dies_at_every_step(smtp, mbox, tmp_path, preload, chunking, when):
