@@ -252,6 +252,23 @@ static void tell_changes(const struct run *run)
 	}
 }
 
+/* Nothing of the archive is ever changed: path, which is to be written to, is none of its files. */
+static int is_apart(const struct store *store, const char *path, struct err *e)
+{
+	struct stat st, other;
+
+	if (!path || stat(path, &st) < 0)
+		return 0;
+	for (size_t i = 0; i < store->folder_count; i++)
+		if (stat(store->folders[i].path, &other) == 0 && st.st_dev == other.st_dev &&
+		    st.st_ino == other.st_ino)
+			return err_set(e, -EINVAL,
+				       "%s is part of the archive, which is never changed: name "
+				       "another file",
+				       path);
+	return 0;
+}
+
 /* What is wanted of the archive is done: 0, 1 where it was told to stop, or an error. */
 static int act(const struct cli_call *call, struct run *run, struct err *e)
 {
@@ -259,8 +276,12 @@ static int act(const struct cli_call *call, struct run *run, struct err *e)
 	bool checking = cli_has(call, "check");
 	bool dry = checking || cli_has(call, "dry-run");
 	int stop_fd cleanup(fd_close_at) = -1;
-	int r = open_journal(call, run, dry, e);
+	int r = dry ? 0 : is_apart(run->store, cli_get(call, "journal"), e);
 
+	if (r == 0 && !dry)
+		r = is_apart(run->store, rejects, e);
+	if (r == 0)
+		r = open_journal(call, run, dry, e);
 	if (r == 0 && rejects && !dry)
 		r = rejects_open(&run->rejects, rejects, e);
 	/* Thunderbird's own headers were never signed */

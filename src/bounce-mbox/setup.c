@@ -171,6 +171,18 @@ static bool read_address(const struct cli_call *call, const char *what, const ch
 	return false;
 }
 
+/* The levels have '/' between them. */
+static bool read_folder(const struct cli_call *call, const char *folder)
+{
+	size_t len = folder ? strlen(folder) : 0;
+
+	if (!folder ||
+	    (len > 0 && *folder != '/' && folder[len - 1] != '/' && !strstr(folder, "//")))
+		return true;
+	cli_misused(call, "--folder: \"%s\" is no mailbox", folder);
+	return false;
+}
+
 bool setup_target(const struct cli_call *call, struct setup *s, const char *recipient,
 		  const char *server)
 {
@@ -198,7 +210,8 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 		return false;
 	}
 	if (!cli_number(call, "connections", 1, 64, &connections) ||
-	    !cli_number(call, "timeout", 1, 86400, &timeout))
+	    !cli_number(call, "timeout", 1, 86400, &timeout) ||
+	    !read_folder(call, cli_get(call, "folder")))
 		return false;
 	(void)gethostname(s->hello, sizeof(s->hello) - 1); /* there is room for any */
 	o->hello = cli_get(call, "hello") ? cli_get(call, "hello") : s->hello;

@@ -105,6 +105,9 @@ int target_parse(const char *text, const char *port, struct target *target, stru
 	} else {
 		snprintf(t.port, sizeof(t.port), "%s", scheme->port);
 		len = strcspn(at, "/");
+		if (at[len] && at[len + 1])
+			return err_set(e, -EINVAL, "\"%s\" names more than a server%s", text,
+				       t.kind == TARGET_IMAP ? "; --folder names a mailbox" : "");
 		user = memrchr(at, '@', len);
 		if (user && memchr(at, ':', (size_t)(user - at)))
 			return err_set(e, -EINVAL,

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The program of the post, to the letter, and the exact bytes that reach the server."""
+import gzip
+
 import pytest
 from conftest import FROM, bounce, crlf, message
 
@@ -214,12 +216,30 @@ def test_bad_words():
             (['--password-file', 'a', 'x', 'a@b', 'x'], 'whose password is it?'),
             (['--connections', '0', 'x', 'a@b', 'x'], '--connections'),
             (['--tls', 'maybe', 'x', 'a@b', 'x'], '"maybe" is none of off, optional, required'),
+            (['x', 'imap://a@b/Work'], '"imap://a@b/Work" names more than a server; --folder names a mailbox'),
+            (['--folder', '', 'x', 'imap://a@b'], '--folder: "" is no mailbox'),
+            (['--folder', 'Old/', 'x', 'imap://a@b'], '--folder: "Old/" is no mailbox'),
             (['x', 'a@b', 'x' * 400], 'the name of the server is too long'),
             (['x', 'a@b', 'lmtp:///' + 'x' * 200], 'the path of the server is too long')):
         done = bounce(*words, fast=False)
         assert done.code == 2 and said in done.err, (words, done.err)
     assert '"x" is none of oldest, archive' in bounce('--order', 'x', 'a', 'b@c', 'd', fast=False).err
     assert '"x" is none of gmail, office365' in bounce('--provider', 'x', 'a', 'b@c', 'd', fast=False).err
+
+
+@pytest.mark.parametrize('option', ['--rejects', '--journal'])
+@pytest.mark.parametrize('packed', [False, True])
+def test_the_archive_is_not_written_to(smtp, mbox, tmp_path, option, packed):
+    """The file of what was set aside is sent again by the same command."""
+    (tmp_path / 'tree').mkdir()
+    path = mbox(b'A: 1\n\nx\0y\n', name='tree/old')
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    before = path.read_bytes()
+    for archive in (path, path.parent):
+        done = bounce(option, path, archive, 'me@new.test', smtp().url)
+        assert done.code == 1 and 'is part of the archive' in done.err
+        assert path.read_bytes() == before
 
 
 def test_missing_archive_and_no_mbox(tmp_path):

@@ -45,9 +45,9 @@ static void test_targets(void **state)
 		{"imap://a@b@c.test", NULL, "c.test", "143", "a@b", "imap://c.test:143"},
 		{"imaps://c", NULL, "c", "993", "", "imaps://c:993"},
 	};
-	static const char *const bad[] = {"",	     "smtp://", "ftp://x", "smtp://u:pw@x",
-					  "x:0",     "x:65536", "x:1x",	   "smtp://[::1",
-					  "smtp://@"};
+	static const char *const bad[] = {
+		"",	"smtp://",     "ftp://x",  "smtp://u:pw@x",   "x:0",	   "x:65536",
+		"x:1x", "smtp://[::1", "smtp://@", "imap://a@b/Work", "smtp://b//"};
 	struct target t;
 	struct err e;
 
