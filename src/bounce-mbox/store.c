@@ -17,6 +17,8 @@
 
 /* Reads at least this much at once: it stays in the processor's cache. */
 #define READ_STEP ((size_t)256 * 1024)
+/* As far back of a message as its separator line is looked for. */
+#define FROM_LINE_MAX 4096
 /* So many messages are found before their index is given back to the disk. */
 #define REST_ITEMS ((size_t)128 * 1024)
 
@@ -303,6 +305,20 @@ void store_free(struct store *a)
 	*a = (struct store){.fd = -1};
 }
 
+static int replaced(const struct folder *f, const char *what, struct err *e)
+{
+	return err_set(e, -ESTALE,
+		       "%s was %s while it was being read (is the mail program running?); start "
+		       "again",
+		       f->path, what);
+}
+
+static int became_shorter(const struct folder *f, struct err *e)
+{
+	return err_set(e, -ESTALE, "%s became shorter while it was being read; start again",
+		       f->path);
+}
+
 static int open_mbox(struct store *a, size_t folder, struct err *e)
 {
 	const struct folder *f = &a->folders[folder];
@@ -316,11 +332,47 @@ static int open_mbox(struct store *a, size_t folder, struct err *e)
 		return err_sys(e, -errno, "cannot open %s", f->path);
 	a->fd_folder = folder;
 	if (st.st_dev != f->device || st.st_ino != f->inode || st.st_size < f->size)
-		return err_set(e, -ESTALE,
-			       "%s was replaced while it was being read (is the mail program "
-			       "running?); start again",
-			       f->path);
+		return replaced(f, "replaced", e);
 	return 0;
+}
+
+/* Whether a separator stands right before the message, and another one, or the end, behind it. */
+static bool is_in_place(int fd, const struct item *item)
+{
+	char before[FROM_LINE_MAX], behind[8];
+	size_t room = item->at < sizeof(before) ? (size_t)item->at : sizeof(before);
+	ssize_t n = pread(fd, before, room, (off_t)(item->at - room));
+	const char *line, *at = behind;
+
+	if (n != (ssize_t)room || room == 0 || before[room - 1] != '\n')
+		return false;
+	line = memrchr(before, '\n', room - 1);
+	line = line ? line + 1 : before;
+	if (!memmem(line, (size_t)(before + room - line), "From ", 5))
+		return false;
+	n = pread(fd, behind, sizeof(behind), (off_t)(item->at + item->len));
+	for (; n > 0 && at < behind + 2 && (*at == '\r' || *at == '\n'); at++)
+		n--;
+	return n == 0 || (n >= 5 && memcmp(at, "From ", 5) == 0);
+}
+
+/* A file may grow at its end while it is read. Where a mail program writes it anew in place, its
+ * messages lie elsewhere: what was found does not count any more. */
+static int check_place(const struct store *a, const struct item *item, struct err *e)
+{
+	const struct folder *f = &a->folders[item->folder];
+	struct stat st;
+
+	if (f->fd >= 0)
+		return 0;
+	if (fstat(a->fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", f->path);
+	if (st.st_size == f->size && st.st_mtim.tv_sec == f->changed.tv_sec &&
+	    st.st_mtim.tv_nsec == f->changed.tv_nsec)
+		return 0;
+	if (st.st_size < f->size)
+		return became_shorter(f, e);
+	return is_in_place(a->fd, item) ? 0 : replaced(f, "changed", e);
 }
 
 int store_read(struct store *a, const struct item *item, uint64_t offset, char *bytes, size_t len,
@@ -331,6 +383,8 @@ int store_read(struct store *a, const struct item *item, uint64_t offset, char *
 	int r = mbox ? open_mbox(a, item->folder, e) : store_open_file(a, item, e);
 	uint64_t at = offset + (mbox ? item->at : a->fd_start);
 
+	if (r == 0 && mbox && offset == 0)
+		r = check_place(a, item, e);
 	if (r < 0)
 		return r;
 	while (len > 0) {
@@ -339,9 +393,7 @@ int store_read(struct store *a, const struct item *item, uint64_t offset, char *
 		if (n < 0)
 			return err_sys(e, -errno, "cannot read %s", f->path);
 		if (n == 0)
-			return err_set(e, -ESTALE,
-				       "%s became shorter while it was being read; start again",
-				       f->path);
+			return became_shorter(f, e);
 		bytes += n;
 		len -= (size_t)n;
 		at += (uint64_t)n;

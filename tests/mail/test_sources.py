@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import FROM, bounce, crlf, message
+from conftest import FROM, PROGRAM, bounce, crlf, message, until
 
 OTHER = b'From joe Sat Aug 23 10:00:00 2008\n'
 
@@ -295,3 +295,32 @@ def test_an_archive_that_shrinks_is_noticed(smtp, mbox):
                                            if verb == 'DOT' else None).url)
     assert done.code == 1 and 'start again' in done.err
     assert done.sums['sent'] < 2000
+
+
+@pytest.mark.parametrize('change', ['flags', 'deleted', 'marked', 'delivered', 'delivered to'])
+def test_a_mailbox_in_use(smtp, mbox, tmp_path, change):
+    """A mail program writes the file anew while it is being sent: no pieces are taken for messages. What comes at its
+    end, or keeps its length, does no harm."""
+    texts = [message(n, b'text\n' * (n + 1)) for n in range(5)]
+    path, server, more = mbox(*(b'X-Mozilla-Status: 0000\n' + text for text in texts)), smtp(), FROM + message(9, b'new\n' * 100) + b'\n'
+    if change == 'delivered to':  # of a single file, without the last empty line
+        path.write_bytes(path.read_bytes()[:-1])
+    before = path.read_bytes()
+    after = {'flags': before.replace(b'\nSubject', b'\nStatus: RO\nSubject'),
+             'deleted': before[before.index(b'From ', 5):] + more,
+             'marked': before.replace(b'Status: 0000', b'Status: 0001'),
+             'delivered': before + more, 'delivered to': before + b'\n' + more}[change]
+    process = subprocess.Popen([PROGRAM, '-d', '0.3', '-j', tmp_path / 'j', path, 'me@new.test', server.url],
+                               stderr=subprocess.PIPE)
+    until(lambda: server.messages)
+    with path.open('r+b') as file:
+        file.write(after)
+    err = process.communicate(timeout=20)[1].decode()
+    whole = list(map(crlf, texts))
+    assert server.messages == whole[:len(server.messages)]
+    if change in ('flags', 'deleted'):
+        assert process.returncode == 1 and 'mbox was changed while it was being read' in err
+        done = bounce('-j', tmp_path / 'j', '--remove', 'Status', path, 'me@new.test', server.url)
+        assert done.code == 0 and set(server.messages) >= set(whole)
+    else:
+        assert process.returncode == 0 and server.messages == whole, err
