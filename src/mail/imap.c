@@ -208,6 +208,7 @@ static int go_on(struct imap *i, struct err *e)
 int imap_encrypted(struct imap *i)
 {
 	i->encrypted = true;
+	buf_clear(&i->prefix);
 	imap_say(i, ASKED_CAPABILITY,
 		 "CAPABILITY"); /* RFC 3501 6.2.1: nothing said before counts */
 	return buf_status(&i->out);
@@ -258,9 +259,14 @@ static int session_reply(struct imap *i, const struct question *q, bool ok, cons
 	case ASKED_LOGOUT:
 		i->gone = true;
 		return 0;
-	case ASKED_NAMES:
 	case ASKED_LOOK:
 	case ASKED_FETCH:
+		/* what it holds back only now, or a part of it, is not missing */
+		if (!ok && (q->asked == ASKED_FETCH || imap_for_now(words, len)))
+			return refused("to show its mail", -EPROTO, words, len, e);
+		imap_fetch_reply(i, q, ok);
+		return 0;
+	case ASKED_NAMES:
 		imap_fetch_reply(i, q, ok);
 		return 0;
 	case ASKED_EXAMINE:
@@ -332,11 +338,13 @@ static int greeting(struct imap *i, const struct imap_line *line, struct err *e)
 	return 0;
 }
 
-/* (FLAGS) "/" "" */
+/* (FLAGS) "/" "", or "\\" */
 static void read_delimiter(struct imap *i, const char *at, const char *end)
 {
 	const char *quote = memchr(at, '"', (size_t)(end - at));
 
+	if (quote && end - quote >= 4 && quote[1] == '\\')
+		quote++;
 	if (quote && end - quote >= 3 && quote[2] == '"')
 		i->delimiter = quote[1];
 }
@@ -364,9 +372,15 @@ static bool below_inbox(const char *name)
 
 void imap_put_name(const struct imap *i, const char *name, struct buf *b)
 {
+	size_t start;
+
 	if (!below_inbox(name))
 		buf_str(b, buf_text(&i->prefix));
+	start = b->len;
 	imap_name_put(b, name, i->delimiter);
+	for (size_t k = start; k < b->len && i->no_dots && i->delimiter != '.'; k++)
+		if (b->data[k] == '.')
+			b->data[k] = '_';
 }
 
 static int untagged(struct imap *i, const struct imap_line *line, struct err *e)

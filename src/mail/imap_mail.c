@@ -271,6 +271,17 @@ void imap_mail_untagged(struct imap *i, const struct imap_line *line)
 	}
 }
 
+/* The server will never have such a name, but perhaps one without dots: as with a delimiter within
+ * a level, they are written as '_' then, from now on. */
+static bool is_without_dots(struct imap *i, const struct mail *m, const char *words, size_t len)
+{
+	if (!m || i->no_dots || !strchr(m->message.mailbox, '.') ||
+	    !memmem(words, len, "[CANNOT]", 8))
+		return false;
+	i->no_dots = true;
+	return true;
+}
+
 int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const char *words,
 		    size_t len, struct err *e)
 {
@@ -279,7 +290,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	switch (q->asked) {
 	case ASKED_EXAMINE:
 		if (!ok) {
-			i->step = STEP_MAKE;
+			i->step = is_without_dots(i, m, words, len) ? STEP_ASK : STEP_MAKE;
 			return 0;
 		}
 		imap_ask(i, ASKED_SEARCH);
@@ -296,6 +307,8 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 			i->step = STEP_MAKE;
 		return 0;
 	case ASKED_CREATE: /* refused where it is there already; APPEND will tell */
+		if (!ok && is_without_dots(i, m, words, len))
+			return 0;
 		if (m)
 			buf_fmt(&i->known, "%s\n", m->message.mailbox);
 		if (ok && m) {

@@ -81,6 +81,7 @@ struct imap {
 	struct buf capabilities; /* " IMAP4rev1 AUTH=PLAIN … " */
 	struct buf prefix; /* of the person's own mailboxes, as the server writes it (RFC 2342) */
 	char delimiter;
+	bool no_dots; /* the server allows none in names (a Dovecot with Maildir and "/") */
 	bool literal_plus, literal_minus, multiappend;
 	uint64_t size_max;
 	struct smtp_reply farewell;

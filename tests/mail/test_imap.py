@@ -29,7 +29,7 @@ ssl_key = <{folder}/good.key
 ssl_dh =
 disable_plaintext_auth = no
 auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
-mail_location = mdbox:~/mail
+mail_location = {kind}:~/mail
 mail_fsync = never
 first_valid_uid = 1
 default_login_user = nobody
@@ -78,7 +78,7 @@ def free_port():
 
 
 class Dovecot:
-    def __init__(self, separator='/', prefix=''):
+    def __init__(self, separator='/', prefix='', kind='mdbox'):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='dovecot-'))
         self.folder.chmod(0o755)
         (self.folder / 'home').mkdir()
@@ -89,7 +89,7 @@ class Dovecot:
         self.port, self.tls_port = free_port(), free_port()
         config = self.folder / 'dovecot.conf'
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, tls_port=self.tls_port,
-                                        separator=separator, prefix=prefix))
+                                        separator=separator, prefix=prefix, kind=kind))
         self.process = subprocess.Popen(['dovecot', '-F', '-c', config])
         try:
             until(self.answers, 60, what='dovecot')
@@ -183,6 +183,24 @@ def test_folders(tmp_path, separator, prefix):
         assert [m[2] for m in dovecot.mails('tree', name)] == [crlf(message(1))]
         assert [m[2] for m in dovecot.mails('tree', name + separator + '&ZeVnLA-')] == [crlf(message(2))]
         assert verify(dovecot, 'tree', tmp_path, '--folder', 'Old')[0] == 0
+    finally:
+        dovecot.stop()
+
+
+def test_names_with_dots(tmp_path):
+    """Thunderbird's accounts are named by their servers; a Maildir's names have no dots."""
+    dovecot = Dovecot('/', kind='maildir')
+    try:
+        for n, name in enumerate(('pop.old.test/Inbox', 'pop.old.test/Sent', 'Plain')):
+            (tmp_path / 'tree' / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / 'tree' / name).write_bytes(FROM + message(n) + b'\n')
+        done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
+        assert done.code == 0, done.err
+        assert {'pop_old_test/Inbox', 'pop_old_test/Sent', 'Plain'} <= set(dovecot.folders('joe'))
+        lines = (tmp_path / 'j').read_bytes().splitlines(True)  # as if the answers had not come
+        (tmp_path / 'j').write_bytes(b''.join(line for line in lines if b' done ' not in line))
+        done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
+        assert done.code == 0 and [len(dovecot.mails('joe', name)) for name in ('pop_old_test/Inbox', 'Plain')] == [1, 1]
     finally:
         dovecot.stop()
 

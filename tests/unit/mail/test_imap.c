@@ -185,6 +185,42 @@ static void test_namespace(void **state)
 	give(&t, "Inbox/Work", NULL);
 	flush(&t, "A4 CREATE \"Inbox.Work\"\r\n");
 	end(&t);
+
+	start(&t); /* Domino's delimiter */
+	says(&t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4rev1\r\nA1 OK done\r\n", "A2 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST (\\Noselect) \"\\\\\" \"\"\r\nA2 OK done\r\n", "");
+	happened(&t, "ready ");
+	give(&t, "Work/Deep", NULL);
+	flush(&t, "A3 CREATE \"Work\\\\Deep\"\r\n");
+	end(&t);
+}
+
+/* A server that allows no dots in names: neither a mailbox is made with them nor one sought. */
+static void test_no_dots(void **state)
+{
+	struct talk t = {0};
+
+	(void)state;
+	start(&t);
+	says(&t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4rev1\r\nA1 OK done\r\n", "A2 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST (\\Noselect) \"/\" \"\"\r\nA2 OK done\r\n", "");
+	give(&t, "pop.x/In", NULL);
+	flush(&t, "A3 CREATE \"pop.x/In\"\r\n");
+	says(&t, "A3 NO [CANNOT] no dots\r\n", "A4 CREATE \"pop_x/In\"\r\n");
+	says(&t, "A4 NO [CANNOT] not at all\r\n", "A5 APPEND \"pop_x/In\"" HEAD LEN "\r\n");
+	end(&t);
+
+	start(&t);
+	says(&t, "* PREAUTH hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4rev1\r\nA1 OK done\r\n", "A2 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST (\\Noselect) \"/\" \"\"\r\nA2 OK done\r\n", "");
+	give(&t, "pop.x", "<2@x>");
+	flush(&t, "A3 EXAMINE \"pop.x\"\r\n");
+	says(&t, "A3 NO [CANNOT] no dots\r\n", "A4 EXAMINE \"pop_x\"\r\n");
+	says(&t, "A4 OK done\r\n", "A5 UID SEARCH HEADER Message-ID \"<2@x>\"\r\n");
+	end(&t);
 }
 
 static void test_one_by_one(void **state)
@@ -448,6 +484,29 @@ static void test_fetch_below(void **state)
 	end(&t);
 }
 
+/* Mail that a server does not show for now is not missing. */
+static void test_fetch_refused(void **state)
+{
+	static const char *const answers[][2] = {{"A4 NO [UNAVAILABLE] later\r\n", ""},
+						 {"* 1 EXISTS\r\nA4 OK done\r\n",
+						  "A5 UID FETCH 1:* (BODY.PEEK[])\r\n"}};
+	struct talk t = {0};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(answers); k++) {
+		begin(&t, "");
+		assert_int_equal(imap_fetch(t.i, NULL), 0);
+		flush(&t, "A3 LIST \"\" \"*\"\r\n");
+		says(&t, "* LIST () \".\" a\r\nA3 OK done\r\n", "A4 EXAMINE \"a\"\r\n");
+		says(&t, answers[k][0], answers[k][1]);
+		if (k == 1)
+			says(&t, "A5 NO some were not to be had\r\n", "");
+		assert_int_equal(t.code, -EPROTO);
+		assert_non_null(strstr(t.e.text, "refused to show its mail: NO "));
+		end(&t);
+	}
+}
+
 /* The server says this; said: what we say then. */
 static int hear(struct imap *i, const char *text, char said[200], struct err *e)
 {
@@ -591,6 +650,19 @@ static void test_starttls(void **state)
 		;
 	assert_int_equal(t.code, -EPROTO);
 	assert_non_null(strstr(t.e.text, "somebody is on the line"));
+	end(&t);
+
+	/* a prefix that was said in clear does not count */
+	assert_int_equal(imap_new(&t.i, &setup, &t.e), 0);
+	says(&t, "* OK hi\r\n", "A1 CAPABILITY\r\n");
+	says(&t, "* CAPABILITY IMAP4 STARTTLS\r\nA1 OK done\r\n", "A2 STARTTLS\r\n");
+	says(&t, "* NAMESPACE ((\"Users/mallory/\" \"/\")) NIL NIL\r\nA2 OK go\r\n", "");
+	assert_int_equal(t.code, SMTP_START_TLS);
+	assert_int_equal(imap_encrypted(t.i), 0);
+	says(&t, "* CAPABILITY IMAP4\r\nA3 OK done\r\n", "A3 CAPABILITY\r\nA4 LIST \"\" \"\"\r\n");
+	says(&t, "* LIST () \"/\" \"\"\r\nA4 OK done\r\n", "");
+	give(&t, "Work", NULL);
+	flush(&t, "A5 CREATE \"Work\"\r\n");
 	end(&t);
 }
 
@@ -795,6 +867,8 @@ int main(void)
 		cmocka_unit_test(test_login_needs_a_safe_line),
 		cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_fetch_below),
+		cmocka_unit_test(test_fetch_refused),
+		cmocka_unit_test(test_no_dots),
 		cmocka_unit_test(test_without_memory),
 		cmocka_unit_test(test_login_without_memory),
 		cmocka_unit_test(test_answers),
