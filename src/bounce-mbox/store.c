@@ -45,7 +45,9 @@ enum store_looks store_look_at(const char *bytes, size_t len)
 	while (at < end && (*at == '\n' || *at == '\r'))
 		at++;
 	if (end - at >= 5 && memcmp(at, "From ", 5) == 0)
-		return STORE_MBOX;
+		return memchr(at, '\r', (size_t)(end - at)) && !memchr(at, '\n', (size_t)(end - at))
+			       ? STORE_OLD_MAC
+			       : STORE_MBOX;
 	return mail_field_starts(at, end) ? STORE_LETTER : STORE_OTHER;
 }
 
@@ -262,6 +264,14 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	if (wishes->format == MBOX_AUTO &&
 	    (looks == STORE_LETTER || store_ends_with(path, ".emlx")))
 		return store_add_letter(a, shown, copy, wishes, e);
+	if (looks == STORE_OLD_MAC) {
+		fd_close_at(&copy);
+		return err_set(
+			e, -EINVAL,
+			"the lines of %s end in CR alone, as on old Macs; make it an mbox by tr "
+			"'\\r' '\\n'",
+			shown);
+	}
 	r = store_add_mbox(a, "", shown, copy, wishes, e);
 	if (r == 0 && a->count == 0 && a->expunged + a->internal == 0 && looks != STORE_EMPTY)
 		return err_set(e, -EINVAL, "%s holds no mail that starts with a \"From \" line",

@@ -116,7 +116,7 @@ int store_add_tree(struct store *a, const char *path, const struct store_wishes 
 
 bool store_ends_with(const char *name, const char *end);
 
-enum store_looks { STORE_EMPTY, STORE_MBOX, STORE_LETTER, STORE_OTHER };
+enum store_looks { STORE_EMPTY, STORE_MBOX, STORE_LETTER, STORE_OLD_MAC, STORE_OTHER };
 /* What a file looks like by its first bytes. */
 enum store_looks store_look_at(const char *bytes, size_t len);
 int store_look(int fd, const char *name, enum store_looks *looks, struct err *e);

@@ -42,6 +42,21 @@ static int find_emlx(struct letter *l, const char *path, struct err *e)
 	return 0;
 }
 
+/* A byte order mark, which Windows programs put there, is no part of the message. */
+static int skip_mark(struct letter *l, const char *path, struct err *e)
+{
+	char start[3];
+	ssize_t n = pread(l->fd, start, sizeof(start), (off_t)l->start);
+
+	if (n < 0)
+		return err_sys(e, -errno, "cannot read %s", path);
+	if (n == 3 && l->len >= 3 && memcmp(start, "\xef\xbb\xbf", 3) == 0) {
+		l->start += 3;
+		l->len -= 3;
+	}
+	return 0;
+}
+
 /* Takes over fd, also where it fails. */
 static int look_into(struct letter *l, int fd, const char *path, struct err *e)
 {
@@ -55,6 +70,8 @@ static int look_into(struct letter *l, int fd, const char *path, struct err *e)
 	l->changed = st.st_mtim.tv_sec;
 	if (r == 0 && store_ends_with(path, ".emlx"))
 		r = find_emlx(l, path, e);
+	if (r == 0)
+		r = skip_mark(l, path, e);
 	if (r < 0)
 		fd_close_at(&l->fd);
 	return r;
@@ -186,6 +203,7 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 	if (r < 0)
 		return r;
 	a->folders[folder].fd = l.fd;
+	a->fd_start = l.start;
 	return add_letter(a, folder, "", &l, wishes, e);
 }
 

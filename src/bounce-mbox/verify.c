@@ -64,10 +64,11 @@ static int content_key(struct store *store, const struct item *item,
 		body = buf_text(&piece);
 		if (head) {
 			const char *end = memmem(body, piece.len, "\r\n\r\n", 4);
+			bool bare = piece.len >= 2 && memcmp(body, "\r\n", 2) == 0; /* no header */
 
 			if (add_fields(digest, body, piece.len) < 0)
 				return store_no_memory(e);
-			body = end ? end + 4 : body + piece.len;
+			body = bare ? body + 2 : end ? end + 4 : body + piece.len;
 			head = false;
 		}
 		EVP_DigestUpdate(digest, body, piece.len - (size_t)(body - buf_text(&piece)));

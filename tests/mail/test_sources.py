@@ -324,3 +324,26 @@ def test_a_mailbox_in_use(smtp, mbox, tmp_path, change):
         assert done.code == 0 and set(server.messages) >= set(whole)
     else:
         assert process.returncode == 0 and server.messages == whole, err
+
+
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize('name', ['tree/1.eml', 'tree/cur/1:2,S', 'letter'])
+def test_a_letter_with_a_byte_order_mark(smtp, tmp_path, name, packed):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / 'tree' / 'new').mkdir(parents=True, exist_ok=True)
+    text = b'\xef\xbb\xbf' + message(0)
+    path.write_bytes(gzip.compress(text) if packed else text)
+    assert received(smtp, path if name == 'letter' else tmp_path / 'tree')[0] == [crlf(message(0))]
+
+
+def test_an_mbox_of_an_old_mac(smtp, mbox, tmp_path):
+    """Its lines end in CR: it is no mbox with one empty message."""
+    (tmp_path / 'tree').mkdir()
+    path = mbox(message(0), message(1), name='tree/Eudora')
+    path.write_bytes(path.read_bytes().replace(b'\n', b'\r'))
+    done = bounce(path, 'me@new.test', smtp().url)
+    assert done.code == 1 and 'end in CR alone' in done.err
+    mbox(message(2), name='tree/Inbox')
+    messages, done = received(smtp, path.parent)
+    assert messages == [crlf(message(2))] and 'passed over' in done.err and 'Eudora' in done.err

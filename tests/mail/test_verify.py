@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from conftest import PROGRAM, message
+from conftest import PROGRAM, bounce, message
 
 
 def verify(export, archive):
@@ -28,3 +28,10 @@ def test_differences(mbox):
     assert (code, sums) == (1, [5, 1, 1, 1])
     assert {(m['fate'], m['message-id']) for m in said} == {
         ('doubled', '<m0@test>'), ('changed', '<m1@test>'), ('missing', '<m2@test>')}
+
+
+def test_messages_without_a_header(mbox):
+    """The server has given it one."""
+    path = mbox(b'\nfirst\n\nsecond\n')
+    assert bounce('--verify', mbox(b'Received: here\n\nfirst\n\nsecond\n', name='same'), path, fast=False).code == 0
+    assert bounce('--verify', mbox(b'\nother\n\nsecond\n', name='other'), path, fast=False).code == 1
