@@ -81,6 +81,13 @@ static bool of_size(const struct smtp_told *told)
 	return strcmp(enhanced, "5.3.4") == 0 || strcmp(enhanced, "5.2.3") == 0;
 }
 
+/* The recipient's mailbox is full: RFC 3463 3.3, RFC 5530. */
+static bool is_full(const struct smtp_told *told)
+{
+	return strcmp(told->reply.enhanced, "5.2.2") == 0 ||
+	       (!told->command && strcasestr(told->reply.text, "[OVERQUOTA]"));
+}
+
 static void job_later(struct sender *s, struct job *job, const struct smtp_told *told,
 		      const char *words)
 {
@@ -113,7 +120,7 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 		return;
 	}
 	sender_set_aside(s, job, words);
-	if (!of_envelope(told) || of_size(told)) {
+	if (of_size(told) || !(of_envelope(told) || is_full(told))) {
 		s->refused_in_a_row = 0;
 	} else if (++s->refused_in_a_row >= TRIES_MAX) {
 		struct err e = {0};

@@ -78,7 +78,7 @@ def free_port():
 
 
 class Dovecot:
-    def __init__(self, separator='/', prefix='', kind='mdbox'):
+    def __init__(self, separator='/', prefix='', kind='mdbox', more=''):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='dovecot-'))
         self.folder.chmod(0o755)
         (self.folder / 'home').mkdir()
@@ -89,7 +89,7 @@ class Dovecot:
         self.port, self.tls_port = free_port(), free_port()
         config = self.folder / 'dovecot.conf'
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, tls_port=self.tls_port,
-                                        separator=separator, prefix=prefix, kind=kind))
+                                        separator=separator, prefix=prefix, kind=kind) + more)
         self.process = subprocess.Popen(['dovecot', '-F', '-c', config])
         try:
             until(self.answers, 60, what='dovecot')
@@ -201,6 +201,18 @@ def test_names_with_dots(tmp_path):
         (tmp_path / 'j').write_bytes(b''.join(line for line in lines if b' done ' not in line))
         done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
         assert done.code == 0 and [len(dovecot.mails('joe', name)) for name in ('pop_old_test/Inbox', 'Plain')] == [1, 1]
+    finally:
+        dovecot.stop()
+
+
+def test_a_full_account_ends_the_run(mbox):
+    """The rest need not travel to be refused."""
+    dovecot = Dovecot(more='mail_plugins = quota\nplugin {\n  quota = count\n  quota_vsizes = yes\n'
+                           '  quota_rule = *:storage=100k\n}\n')
+    try:
+        done = dovecot.bounce(mbox(*[message(n, b'line\n' * 3000) for n in range(200)]))
+        assert done.code == 1 and 'OVERQUOTA' in done.sums['trouble']
+        assert len(dovecot.mails('joe')) == done.sums['sent'] < 10 and done.sums['set_aside'] < 40  # some were on their way
     finally:
         dovecot.stop()
 

@@ -134,9 +134,10 @@ def test_everything_is_refused(smtp, mbox):
     assert done.sums['set_aside'] == 3
 
 
-def test_a_full_mailbox_ends_the_run(smtp, mbox):
+@pytest.mark.parametrize('said_to', ['RCPT', 'DOT'])
+def test_a_full_mailbox_ends_the_run(smtp, mbox, said_to):
     """552 is no word about the message's size then, but about the recipient."""
-    server = smtp(answer=lambda verb, *_: b'552 5.2.2 over quota\r\n' if verb == 'RCPT' else None)
+    server = smtp((b'SIZE',), lambda verb, *_: b'552 5.2.2 over quota\r\n' if verb == said_to else None)
     done = bounce(mbox(*map(message, range(20))), 'me@new.test', server.url)
     assert done.code == 1 and 'refuses every message: 552 5.2.2 over quota' in done.err
     assert done.sums['set_aside'] == 3
