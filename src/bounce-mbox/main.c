@@ -283,7 +283,8 @@ static int act(const struct cli_call *call, struct run *run, struct err *e)
 	if (r == 0)
 		r = open_journal(call, run, dry, e);
 	if (r == 0 && rejects && !dry)
-		r = rejects_open(&run->rejects, rejects, e);
+		r = rejects_open(&run->rejects, rejects, &run->options->cleaning,
+				 run->store->temporary, e);
 	/* Thunderbird's own headers were never signed */
 	if (r == 0 && cli_count(call, "remove") > 0 && !checking)
 		r = run_warn_removed(run, e);

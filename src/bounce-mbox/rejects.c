@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/prepare.h"
 #include "bounce-mbox/store.h"
 #include "mail/date.h"
@@ -21,6 +22,7 @@
 struct rejects {
 	FILE *file;
 	char *path;
+	struct journal_table there; /* "sent": copies in the file; "met": those come again */
 };
 
 /* A run that died may have left half a message: the next one starts on a line of its own. */
@@ -39,7 +41,38 @@ static int end_last(int fd, const char *path, struct err *e)
 	return n < 0 ? err_sys(e, -errno, "cannot write %s", path) : 0;
 }
 
-int rejects_open(struct rejects **r, const char *path, struct err *e)
+/* What earlier runs have set aside. */
+static int read_all(struct rejects *r, const struct cleaning *cleaning, const char *temporary,
+		    struct err *e)
+{
+	const struct store_wishes wishes = {.format = MBOX_RD,
+					    .as_it_stands = true,
+					    .with_expunged = true,
+					    .temporary = temporary};
+	struct prepared p = {0};
+	struct store store = {.fd = -1};
+	int code = store_open(&store, r->path, &wishes, e);
+
+	if (code == -EINVAL) /* no mail */
+		code = 0;
+	r->there.folder = temporary;
+	for (size_t i = 0; i < store.count && code == 0; i++) {
+		struct journal_entry *entry;
+
+		code = prepare(&p, &store, store_item(&store, i), cleaning, e);
+		entry = code == 0 ? journal_table_make(&r->there, p.as_sent, "", e) : NULL;
+		if (entry)
+			entry->sent++;
+		else if (code == 0)
+			code = -ENOMEM;
+	}
+	prepared_free(&p);
+	store_free(&store);
+	return code;
+}
+
+int rejects_open(struct rejects **r, const char *path, const struct cleaning *cleaning,
+		 const char *temporary, struct err *e)
 {
 	int fd cleanup(fd_close_at) = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct rejects *new;
@@ -64,6 +97,11 @@ int rejects_open(struct rejects **r, const char *path, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	}
 	fd_take(&fd);
+	code = read_all(new, cleaning, temporary, e);
+	if (code < 0) {
+		rejects_close(new);
+		return code;
+	}
 	*r = new;
 	return 0;
 }
@@ -75,6 +113,7 @@ void rejects_close(struct rejects *r)
 	if (r->file)
 		fclose(r->file);
 	free(r->path);
+	journal_table_free(&r->there);
 	free(r);
 }
 
@@ -87,7 +126,8 @@ static bool needs_quote(const char *line, size_t len)
 	return len - n >= 5 && memcmp(line + n, "From ", 5) == 0;
 }
 
-/* Lines of a cleaned message, quoted, with bare LF. *start: at the start of a line. */
+/* Lines of a cleaned message, quoted, with bare LF, but where a CR stands before the line's end and
+ * is to stay. *start: at the start of a line. */
 static void put_lines(FILE *file, const char *at, size_t len, bool *start)
 {
 	const char *end = at + len;
@@ -98,7 +138,8 @@ static void put_lines(FILE *file, const char *at, size_t len, bool *start)
 
 		if (*start && needs_quote(at, (size_t)(stop - at)))
 			putc('>', file);
-		if (newline && stop > at && stop[-1] == '\r')
+		if (newline && stop > at && stop[-1] == '\r' &&
+		    (stop - at == 1 || stop[-2] != '\r'))
 			stop--;
 		fwrite(at, 1, (size_t)(stop - at), file);
 		if (newline)
@@ -155,9 +196,14 @@ static int add(struct rejects *r, struct store *store, const struct prepared *p,
 int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
 		const struct cleaning *cleaning, const char *words, struct err *e)
 {
+	struct journal_entry *entry = journal_table_find(&r->there, p->as_sent);
 	struct stat st;
 	int code;
 
+	if (entry && entry->met < entry->sent) {
+		entry->met++;
+		return 0;
+	}
 	if (fstat(fileno(r->file), &st) < 0)
 		return err_sys(e, -errno, "cannot look at %s", r->path);
 	code = add(r, store, p, cleaning, words, e);

@@ -12,8 +12,11 @@ struct store;
 /* The header field that holds why. It is removed when the message is sent again. */
 #define REJECTS_FIELD "X-Bounce-Mbox-Refused"
 
-int rejects_open(struct rejects **r, const char *path, struct err *e);
-/* Appends the cleaned message, with the words of who refused it. Durable when it returns. */
+/* temporary: folder for what outgrows memory; borrowed. */
+int rejects_open(struct rejects **r, const char *path, const struct cleaning *cleaning,
+		 const char *temporary, struct err *e);
+/* Appends the cleaned message, with the words of who refused it, unless it was there when the file
+ * was opened: each call stands for one more copy in the archive. Durable when it returns. */
 int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,
 		const struct cleaning *cleaning, const char *words, struct err *e);
 void rejects_close(struct rejects *r);

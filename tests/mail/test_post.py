@@ -163,6 +163,20 @@ def test_damage_is_repaired_only_as_told(smtp, mbox, tmp_path, name):
     assert server.messages == [crlf(expected)]
 
 
+def test_what_is_set_aside_again_stands_there_once(smtp, mbox, tmp_path):
+    server, rejects, journal = smtp(), tmp_path / 'rejects', tmp_path / 'journal'
+    odd = [b'A: 1\n\nx\0y\n', b'A: 2\n\nFrom x\0\n\n', b'A: 1\n\nx\0y\n', b'A: 3\n\nx\r\r\nFrom\r\n']
+    path = mbox(*(text.replace(b'\nFrom x', b'\n>From x') for text in odd))
+    for _ in range(3):
+        done = bounce('-j', journal, '--rejects', rejects, path, 'me@new.test', server.url)
+        assert done.sums['set_aside'] == 4 and server.messages == []
+    done = bounce('-j', journal, rejects, 'me@new.test', server.url)
+    assert done.sums['set_aside'] == 4 and server.messages == []
+    done = bounce('-j', journal, '--repair', 'all', rejects, 'me@new.test', server.url)
+    repaired = [b'A: 1\n\nxy\n', b'A: 1\n\nxy\n', b'A: 2\n\nFrom x\n\n', b'A: 3\n\nx\n\nFrom\n']
+    assert done.code == 0 and sorted(server.messages) == list(map(crlf, repaired))
+
+
 def test_expunged_and_internal_are_skipped(smtp, mbox):
     server = smtp()
     path = mbox(b'X-Mozilla-Status: 0009\nA: 1\n\nx\n', b'X-Mozilla-Status: 0400\nA: 2\n\nx\n',

@@ -346,7 +346,7 @@ static int set_aside(struct store *store, struct err *e)
 {
 	struct rejects *rejects = NULL;
 	struct prepared p = {0};
-	int r = rejects_open(&rejects, "rejects", e);
+	int r = rejects_open(&rejects, "rejects", &cleaning, NULL, e);
 
 	for (size_t i = 0; i < store->count && r == 0; i++) {
 		r = prepare(&p, store, store_item(store, i), &cleaning, e);
@@ -407,7 +407,7 @@ static void test_sets_aside_without_memory(void **state)
 	small = old;
 	small.rlim_cur = (rlim_t)st.st_size - 2;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	r = rejects_open(&rejects, "rejects", &e);
+	r = rejects_open(&rejects, "rejects", &cleaning, NULL, &e);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(r, -EFBIG);
 	assert_string_equal(e.text, "cannot write rejects: File too large");
