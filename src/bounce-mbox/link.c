@@ -30,7 +30,7 @@ static void close_all(struct link *l)
 	link_give_no_more(l);
 	l->sasl = NULL;
 	l->net = NULL;
-	l->ready = l->quitting = l->fetching = false;
+	l->ready = l->quitting = l->fetching = l->put_off = l->dropped = false;
 	l->carried = 0;
 }
 
@@ -183,6 +183,20 @@ static void tell_done(struct link *l, const struct smtp_told *told, bool blame)
 	l->owner->done(l->owner, job, told, blame);
 }
 
+/* A server may say goodbye (421, BYE) with messages on the way: the first one is the possible
+ * cause, unless it was told so. */
+static void hear_fate(struct link *l, const struct smtp_told *told)
+{
+	bool dropped = told->result == SMTP_UNSENT && told->reply.code == 0 && !l->put_off;
+	bool blame = dropped && !l->dropped;
+
+	if (told->result == SMTP_SENT)
+		l->failures = 0;
+	l->put_off = l->put_off || (told->result == SMTP_REFUSED && told->reply.code == 421);
+	l->dropped = l->dropped || dropped;
+	tell_done(l, told, blame);
+}
+
 /* The connection is gone: what was on the way is told, the first one as the possible cause. */
 static void bury(struct link *l, bool blame)
 {
@@ -235,9 +249,7 @@ static int hear_event(struct link *l, enum smtp_event event, const struct smtp_t
 	case SMTP_WAIT:
 		return link_give(l, e);
 	case SMTP_DONE:
-		if (told->result == SMTP_SENT)
-			l->failures = 0;
-		tell_done(l, told, false);
+		hear_fate(l, told);
 		break;
 	case SMTP_MAIL:
 		return l->owner->piece(l->owner, told->piece, told->len, told->last, e);
@@ -269,7 +281,7 @@ static int hear_events(struct link *l, struct err *e)
 
 static int over(struct link *l, struct err *e)
 {
-	bool idle = talk_open_count(&l->talk) == 0 && !l->fetching;
+	bool idle = talk_open_count(&l->talk) == 0 && !l->fetching && !l->dropped;
 
 	if (l->quitting || (idle && l->ready)) { /* nothing is lost by that */
 		close_all(l);

@@ -19,6 +19,8 @@ struct link {
 	int64_t heard, retry_at;
 	unsigned failures, carried;
 	bool ready, quitting, fetching;
+	bool put_off;	    /* it ends, and has said so of a message */
+	bool dropped;	    /* it ends with messages on the way */
 	struct job *giving; /* whose body is wanted */
 	struct stream stream;
 	bool streaming;

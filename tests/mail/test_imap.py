@@ -473,3 +473,32 @@ def test_hostile(mbox, tmp_path, name):
     listener.close()
     assert done.code == 1 and len(done.err.splitlines()) < 5 and SAYS.get(name, '') in done.err
     assert 'in doubt 0' in bounce('--status', tmp_path / 'j', fast=False).out
+
+
+def test_goodbye_each_time(mbox, tmp_path):
+    """The server ends each session once a mailbox is to be made: it is left alone for longer each time, and the message
+    is set aside."""
+    listener, sessions = socket.create_server(('127.0.0.1', 0)), []
+
+    def serve():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            sessions.append(client)
+            with client:
+                client.sendall(b'* PREAUTH hi\r\n')
+                client.recv(1000)
+                client.sendall(b'* CAPABILITY IMAP4rev1\r\nA1 OK\r\n')
+                client.recv(1000)
+                client.sendall(b'* LIST () "/" ""\r\nA2 OK\r\n')
+                client.recv(1000)
+                client.sendall(b'* BYE enough\r\n')
+    threading.Thread(target=serve, daemon=True).start()
+    (tmp_path / 'pw').write_text('x')
+    done = bounce('--folder', 'New', '--password-file', tmp_path / 'pw', mbox(message(0)), 'joe',
+                  f'imap://127.0.0.1:{listener.getsockname()[1]}')
+    listener.close()
+    assert done.sums['set_aside'] == 1 and 'the connection broke each time' in done.err
+    assert len(sessions) == 3
