@@ -90,6 +90,19 @@ char *json_real_text(const json_t *value)
 		       : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
 
+char *json_line(const json_t *value)
+{
+	bool before = lacked;
+	char *text cleanup(free_at) = NULL;
+
+	lacked = false;
+	text = json_dumps(value, JSON_COMPACT);
+	if (lacked)
+		return NULL;
+	lacked = before;
+	return take(text);
+}
+
 int json_print(const json_t *value, FILE *stream, struct err *e)
 {
 	/* 15 digits are what a double holds of any decimal; more would print 0.1 as

@@ -35,6 +35,10 @@ int json_text(const char *text, size_t len, json_t **value);
  * exponent. To be freed; NULL: out of memory. */
 char *json_real_text(const json_t *value);
 
+/* The value in one line, without its end. To be freed; NULL: out of memory. (json_dumps() of 2.14
+ * leaves out a key that it finds no room for, and goes on: do_dump() in its dump.c.) */
+char *json_line(const json_t *value);
+
 /* Indented by two spaces and ended by a newline, not flushed. Returns 0 or -errno; -ENOMEM (and
  * nothing printed) where json_lacked(): who puts a value together needn't look at each step, and
  * none is told without a part of it. */

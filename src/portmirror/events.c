@@ -214,7 +214,7 @@ static int line_of(const struct event *event, struct buf *out)
 		json_pack("{s:I, s:I, s:s, s:s, s:s}", "number", (json_int_t)event->number, "time",
 			  (json_int_t)event->time, "kind", event->kind, "session", event->session,
 			  "text", event->text);
-	char *line cleanup(free_at) = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	char *line cleanup(free_at) = object ? json_line(object) : NULL;
 
 	if (!line)
 		return -ENOMEM;

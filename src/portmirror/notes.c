@@ -336,7 +336,7 @@ int notes_write(const char *path, const struct notes *notes, struct err *e)
 		r = read_others(path, &here, &others, e);
 	if (r < 0)
 		return r;
-	told = others ? json_dumps(others, JSON_COMPACT) : NULL;
+	told = others ? json_line(others) : NULL;
 	if (others && !told)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (notes->count == 0 && !others) {

@@ -37,7 +37,7 @@ struct checker {
 
 static void say(int fd, json_t *value)
 {
-	char *line = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	char *line = value ? json_line(value) : NULL;
 	size_t len = line ? strlen(line) : 0;
 
 	if (line)

@@ -74,7 +74,7 @@ static uint64_t hash_saved(const struct saved *saved)
 	if (saved->broken)
 		return hash_bytes(HASH_START, saved->broken, strlen(saved->broken));
 	object = session_object(&saved->session, true);
-	text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	text = object ? json_line(object) : NULL;
 	return text ? hash_bytes(HASH_START, text, strlen(text)) : 0;
 }
 

@@ -34,7 +34,7 @@ static int print_line(const struct cli_call *call, const struct event *event)
 
 	if (app_json(call)) {
 		json_t *object cleanup(json_free_at) = object_of(event);
-		char *line cleanup(free_at) = object ? json_dumps(object, JSON_COMPACT) : NULL;
+		char *line cleanup(free_at) = object ? json_line(object) : NULL;
 
 		if (!line)
 			return -ENOMEM;

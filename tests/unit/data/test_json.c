@@ -94,6 +94,26 @@ static void a_failing_write_is_reported(void **state)
 	fclose(full);
 }
 
+static json_malloc_t own; /* what jansson asks for memory, as in the programs */
+
+/* It is whole, or there is none. */
+static void a_line_is_whole(void **state)
+{
+	json_t *value cleanup(json_free_at) = NULL;
+	char *line cleanup(free_at) = NULL;
+
+	(void)state;
+	value = json_pack("{s:[{s:s, s:i}], s:{s:b}}", "a-list-of-them", "name", "of some length",
+			  "number", 7, "another", "is", 1);
+	assert_non_null(value);
+	json_set_alloc_funcs(own, free);
+	line = scarce_made(json_line(value));
+	json_set_alloc_funcs(memory_given, free);
+	assert_string_equal(line,
+			    "{\"a-list-of-them\":[{\"name\":\"of some length\",\"number\":7}],"
+			    "\"another\":{\"is\":true}}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,8 +123,11 @@ int main(void)
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(what_is_no_json_is_refused),
 		cmocka_unit_test(text_is_taken_if_it_is_utf8),
+		cmocka_unit_test(a_line_is_whole),
 	};
+	json_free_t released;
 
+	json_get_alloc_funcs(&own, &released);
 	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

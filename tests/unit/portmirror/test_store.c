@@ -272,6 +272,51 @@ static void make_foreign(const char *path)
 	(void)file_with("run/portmirror/undo.json", text);
 }
 
+static unsigned asked, refused; /* of jansson's allocations: so many, and which of them fails */
+
+static json_malloc_t own; /* as the programs have it */
+
+static void *counted(size_t size)
+{
+	unsigned next = 1;
+	void *got;
+
+	if (++asked != refused)
+		return memory_given(size);
+	(void)memory_refuse(&next);
+	got = own(size);
+	assert_true(memory_refused());
+	return got;
+}
+
+/* What is told of others, when it is to be written again. (That it is read is another test's.) */
+static void write_without_memory_for_others(const char *path, const struct notes *notes)
+{
+	char *text cleanup(free_at) = NULL;
+	struct err e = {0};
+	unsigned reading;
+	size_t len;
+
+	assert_int_equal(file_read(path, 4096, &text, &len, NULL), 0);
+	json_set_alloc_funcs(counted, free);
+	asked = refused = 0;
+	json_decref(json_loads(text, 0, NULL));
+	reading = asked;
+	refused = reading;
+	do {
+		char *now cleanup(free_at) = NULL;
+
+		asked = 0;
+		refused++;
+		if (notes_write(path, notes, &e) < 0)
+			assert_string_equal(e.text, "out of memory");
+		assert_int_equal(file_read(path, 4096, &now, &len, NULL), 0);
+		assert_string_equal(now, text);
+	} while (asked >= refused);
+	assert_true(refused > reading + 5);
+	json_set_alloc_funcs(memory_given, free);
+}
+
 static void notes_of_other_namespaces_are_kept(void **state)
 {
 	static const struct note theirs = {
@@ -295,6 +340,7 @@ static void notes_of_other_namespaces_are_kept(void **state)
 		assert_int_equal(scarce_or(back.count == 0, notes_anew(path, &back, &e)), 0);
 		assert_true(notes_equal(&back, &notes));
 	}
+	write_without_memory_for_others(path, &notes);
 	notes.count = 0;
 	assert_int_equal(scarce(notes_write(path, &notes, &e)), 0);
 	assert_int_equal(notes_anew(path, &back, &e), 0);
@@ -343,6 +389,16 @@ static void damaged_notes_are_told(void **state)
 		assert_non_null(strstr(e.text, path));
 		assert_int_equal(found.count, 99);
 	}
+	/* The first of them again, where another namespace's notes are told first. */
+	(void)json_object_set_new(object, "notes", json_array());
+	(void)json_object_set_new(object, "others",
+				  json_pack("[{s:O, s:{}}]", "netns",
+					    json_object_get(object, "netns"), "notes"));
+	(void)json_object_set_new(object, "netns", json_integer(1));
+	free(take(text));
+	text = json_dumps(object, 0);
+	(void)file_with("run/portmirror/undo.json", text);
+	assert_int_equal(notes_anew(path, &notes, &e), -EBADMSG);
 	assert_int_equal(json_object_set_new(object, "boot", json_string("another")), 0);
 	free(take(text));
 	text = json_dumps(object, 0);
@@ -451,7 +507,9 @@ int main(void)
 		cmocka_unit_test(each_fight_is_told_once),
 		cmocka_unit_test(connections_of_network_manager),
 	};
+	json_free_t released;
 
+	json_get_alloc_funcs(&own, &released);
 	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
