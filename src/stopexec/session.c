@@ -442,9 +442,10 @@ static enum outcome assist(struct session *s, const struct subject *p)
 	if (s->catcher != NULL)
 		(void)catch_pass(s->catcher, 0);
 	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127) {
-		session_note(s, "The command could not be started; is it installed?");
+		cli_complain(s->call, "The command could not be started; is it installed?");
 		s->failed = true;
 	} else if (status > 0 && s->tmux) { /* which has said why */
+		cli_complain(s->call, "tmux did not open a window");
 		s->failed = true;
 	} else if (status == 0 && s->tmux) {
 		enum outcome outcome = hold(s, p);
