@@ -231,15 +231,13 @@ static int drop_pin(const struct engine *engine, const struct view *view, const 
 	return pin_drop(path, e);
 }
 
-/* Adds a port's counters, CPU by CPU, to those of port 0. (Taken away first: there may be room for
- * none more.) */
-static void forget_port(int map, const struct copy_port *port, struct copy_count *counts,
+/* Adds a port's counters, CPU by CPU, to those of port 0. (That port is taken away before: there
+ * may be room for none more.) */
+static void add_to_gone(int map, const struct copy_port *port, const struct copy_count *counts,
 			struct copy_count *sum, size_t cpus)
 {
 	const struct copy_port gone = {.received = port->received};
 
-	if (bpf_map_lookup_elem(map, port, counts) < 0 || bpf_map_delete_elem(map, port) < 0)
-		return;
 	if (bpf_map_lookup_elem(map, &gone, sum) < 0)
 		memset(sum, 0, cpus * sizeof(*sum));
 	for (size_t i = 0; i < cpus; i++) {
@@ -262,8 +260,10 @@ static void forget_ports(const struct engine *engine, const struct host *host, s
 		const struct copier_count *c = &host->counts[i];
 
 		if (c->copier == copier && c->port.ifindex != 0 &&
-		    !nl_link_by_index(&host->links, (int)c->port.ifindex))
-			forget_port(map, &c->port, counts, counts + cpus, cpus);
+		    !nl_link_by_index(&host->links, (int)c->port.ifindex) &&
+		    bpf_map_lookup_elem(map, &c->port, counts) == 0 &&
+		    bpf_map_delete_elem(map, &c->port) == 0)
+			add_to_gone(map, &c->port, counts, counts + cpus, cpus);
 	}
 }
 

@@ -202,6 +202,8 @@ static void test_hangs_up_on_quit(void **state)
 	assert_int_equal(link_hear(l, &e), 0);
 	assert_false(link_is_open(l));
 	assert_int_equal(link_failures(l), 0);
+	link_drop(l, false); /* as when all are told to end at once: it is closed already */
+	assert_false(link_is_open(l));
 	link_free(l);
 }
 

@@ -237,6 +237,26 @@ static void test_lockstep(void **state)
 }
 
 /* Each command goes out when the one before was answered. */
+/* Before a byte of the message has left: that is no answer to it. */
+static void test_refused_before_it_has_left(void **state)
+{
+	const struct smtp_setup setup = {0};
+	struct talk t = {.count = 0};
+
+	(void)state;
+	begin(&t, &setup);
+	hear(&t, GREETING, false);
+	hear(&t, "250-x\r\n250 PIPELINING\r\n", false);
+	assert_string_equal(buf_text(&t.events), "ready ");
+	t.count = 1;
+	give_messages(&t);
+	assert_int_equal(smtp_input(t.s, "452 4.3.1 full\r\n", 16), 0);
+	assert_false(pump_once(&t));
+	assert_int_equal(t.code, -EPROTO);
+	assert_non_null(strstr(t.e.text, "answers what it was not asked: 452"));
+	end(&t);
+}
+
 static void test_long_recipient(void **state)
 {
 	char recipient[300] = "";
@@ -701,6 +721,7 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_enhanced_codes),
 		cmocka_unit_test(test_out_of_turn),
+		cmocka_unit_test(test_refused_before_it_has_left),
 		cmocka_unit_test(test_long_recipient),
 		cmocka_unit_test(test_login_that_the_library_lacks),
 	};

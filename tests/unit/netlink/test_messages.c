@@ -269,6 +269,8 @@ static void test_bridge_with_vlans(void **state)
 		nl_batch_end(&b, m);
 		assert_int_equal(nl_link_read(m, &link), 0);
 		assert_int_equal(link.vlan_filtering, on);
+		data->nla_len = 4 + 4; /* the attribute in it is cut */
+		assert_int_equal(nl_link_read(m, &link), -EBADMSG);
 	}
 }
 
