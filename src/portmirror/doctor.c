@@ -152,6 +152,7 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 {
 	static const struct cure mend = {"mend the file, then: portmirror apply", NULL};
 	static const struct cure again = {"portmirror rm ", ", and add it as it should be"};
+	static const struct cure mend_it = {"mend that, then: portmirror apply", NULL};
 	static const struct cure look = {"portmirror show ", ""};
 	static const struct cure restore = {"portmirror restore ", ""};
 	static const struct cure wait = {
@@ -160,7 +161,7 @@ static void look_at_session(struct work *w, const struct session_state *st, bool
 	if (broken) {
 		each_reason(w, st, SEVERITY_ERROR, &mend);
 	} else if (st->state == STATE_FAILED) {
-		each_reason(w, st, SEVERITY_ERROR, &again);
+		each_reason(w, st, SEVERITY_ERROR, st->held || st->rests ? &mend_it : &again);
 	} else if (st->state == STATE_SUSPENDED) {
 		each_reason(w, st, SEVERITY_HINT, &restore);
 	} else {

@@ -125,7 +125,7 @@ bool plan_rests(const struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
 
-	if (w->in->sessions->items[state].broken)
+	if (w->in->sessions->items[state].broken || st->rests)
 		return true;
 	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED &&
 	       st->session->mode == MODE_MIRROR && st->to_ifindex == 0;
@@ -213,7 +213,7 @@ static void drop_wants(struct work *w)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < w->nwants; i++)
-		if (!w->wants[i].stuck && w->plan->states[w->wants[i].state].state != STATE_FAILED)
+		if (!w->wants[i].stuck && !plan_dead(&w->plan->states[w->wants[i].state]))
 			w->wants[kept++] = w->wants[i];
 	w->nwants = kept;
 }
@@ -226,7 +226,7 @@ static void check_wants(struct work *w)
 		const struct want *want = &w->wants[i];
 		bool every = w->in->filters[want->state].count == 1;
 
-		if (w->plan->states[want->state].state == STATE_FAILED)
+		if (plan_dead(&w->plan->states[want->state]))
 			continue;
 		if (want->direct != DIRECT_NONE && !w->in->lacks.bpf)
 			continue;
@@ -234,6 +234,7 @@ static void check_wants(struct work *w)
 			plan_say(w, want->state, STATE_FAILED,
 				 "this kernel has neither tcx nor cls_bpf, without which no frame "
 				 "can be led through an appliance");
+			plan_rest_inline(w, want->state);
 		} else if (w->in->lacks.bpf && (want->once || !every)) {
 			plan_say(w, want->state, STATE_FAILED,
 				 "this kernel has no cls_bpf, without which %s",

@@ -128,6 +128,9 @@ struct session_state {
 	size_t pending;		 /* operations that would change something for it */
 	size_t waiting;		 /* selectors that match nothing now */
 	bool stuck;		 /* something of it can't be done on this host as it stands */
+	/* An in-line session that has failed, but stands in the kernel: */
+	bool held;  /* guarded ports do what on-failure says, as if the appliance were gone */
+	bool rests; /* all of it stays where it is, for the programs it needs can't be had */
 };
 
 struct plan {

@@ -130,20 +130,65 @@ static int shared_by(const struct session_state *a, const struct session_state *
 	return 0;
 }
 
+bool plan_stands(const struct work *w, int state)
+{
+	const struct pins *pins = &w->in->host->pins;
+	const char *name = w->plan->states[state].session->name;
+
+	for (size_t i = 0; i < pins->count; i++)
+		if (pins->items[i].kind == PIN_PROGRAM && inliner_owns(&pins->items[i]) &&
+		    strcmp(pins->items[i].session, name) == 0)
+			return host_inliner(w->in->host, name) != NULL;
+	return false;
+}
+
+bool plan_dead(const struct session_state *st)
+{
+	return st->state == STATE_FAILED && (!st->held || st->rests);
+}
+
+static bool is_newest(const struct work *w, const struct session_state *st)
+{
+	return w->in->newest && strcmp(st->session->name, w->in->newest) == 0;
+}
+
+/* The newest; else the one of which nothing is in the kernel; else the second, by name. */
 static bool comes_later(const struct work *w, int state, int other)
 {
-	const char *newest = w->in->newest;
+	const struct session_state *a = &w->plan->states[state], *b = &w->plan->states[other];
 
-	if (newest && strcmp(w->plan->states[state].session->name, newest) == 0)
-		return true;
-	if (newest && strcmp(w->plan->states[other].session->name, newest) == 0)
-		return false;
-	return other < state;
+	if (is_newest(w, a) || is_newest(w, b))
+		return is_newest(w, a);
+	return a->in_kernel != b->in_kernel ? b->in_kernel : other < state;
 }
 
 static bool lives(const struct session_state *st)
 {
-	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED;
+	return !plan_dead(st) && st->state != STATE_SUSPENDED;
+}
+
+/* A mirror's destinations; a mirror that comes later than what stands is refused. */
+static void check_destinations(struct work *w, int state, int mirror)
+{
+	const struct session_state *st = &w->plan->states[state];
+	const struct session_state *other = &w->plan->states[mirror];
+
+	for (size_t to = 0; to < other->session->nto && other->state != STATE_FAILED; to++) {
+		if (other->to[to] == 0 || (other->to[to] != st->through[SIDE_INSIDE] &&
+					   other->to[to] != st->through[SIDE_OUTSIDE]))
+			continue;
+		if (is_newest(w, other) ||
+		    (plan_stands(w, state) && !other->in_kernel && !is_newest(w, st)))
+			plan_say(w, mirror, STATE_FAILED,
+				 "to: %s is a port of the appliance of %s: copies would be led on "
+				 "into the network",
+				 name_of(w, other->to[to]), st->session->name);
+		else
+			plan_say(w, state, STATE_FAILED,
+				 "%s, a port of the appliance, is the destination of %s: copies "
+				 "would be led on into the network",
+				 name_of(w, other->to[to]), other->session->name);
+	}
 }
 
 /* What another session does with the same devices. */
@@ -164,14 +209,7 @@ static void check_others(struct work *w, int state)
 			plan_say(w, state, STATE_FAILED,
 				 "%s takes part in the in-line session %s already",
 				 name_of(w, port), other->session->name);
-		for (size_t to = 0; to < other->session->nto; to++)
-			for (int side = 0; side < SIDES; side++)
-				if (other->to[to] != 0 && other->to[to] == st->through[side])
-					plan_say(w, state, STATE_FAILED,
-						 "%s, a port of the appliance, is the destination "
-						 "of "
-						 "%s: copies would be led on into the network",
-						 name_of(w, other->to[to]), other->session->name);
+		check_destinations(w, state, (int)i);
 	}
 }
 
@@ -198,8 +236,20 @@ void plan_resolve_inline(struct work *w, int state)
 			 name_of(w, st->through[0]));
 	if (*w->in->host->no_pins)
 		plan_say(w, state, STATE_FAILED, "%s", w->in->host->no_pins);
-	else if (*w->in->lacks.lead)
+	else if (*w->in->lacks.lead && !plan_stands(w, state))
 		plan_say(w, state, STATE_FAILED, "%s", w->in->lacks.lead);
+}
+
+/* What leads frames to nowhere, or into a loop, doesn't stay; but guarded ports are as if the
+ * appliance were gone. */
+static void hold(struct work *w, int state)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	st->held = true;
+	memset(st->through, 0, sizeof(st->through));
+	plan_say(w, state, STATE_FAILED, "meanwhile %s (on-failure: %s)", meanwhile(st->session),
+		 st->session->on_failure == ON_FAILURE_OPEN ? "open" : "closed");
 }
 
 void plan_check_inlines(struct work *w)
@@ -216,9 +266,20 @@ void plan_check_inlines(struct work *w)
 					 name_of(w, st->through[side]));
 		check_bridge(w, (int)i);
 		check_others(w, (int)i);
-		if (lives(st))
+		if (st->state != STATE_FAILED)
 			tell_health(w, (int)i);
+		else if (plan_stands(w, (int)i))
+			hold(w, (int)i);
 	}
+}
+
+void plan_rest_inline(struct work *w, int state)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	st->rests = plan_stands(w, state);
+	if (st->rests && !st->held)
+		plan_say(w, state, STATE_FAILED, "meanwhile the path stays as it is");
 }
 
 /* What is planned for one session. */
@@ -392,18 +453,40 @@ static void plan_state_of(struct lead *l, const struct inliner *have,
 		put(l, OP_INLINE_FORGET, 0, "");
 }
 
-/* A filter that can't run in a classifier is told before anything is done. */
-static bool can_filter(struct lead *l)
+/* What keeps programs from being loaded, as far as it is known, is told before anything is done. */
+static bool can_load(struct lead *l)
 {
 	struct once_program front = {0};
 	struct err why = {0};
 
+	if (*l->w->in->lacks.lead) {
+		plan_say(l->w, l->state, STATE_FAILED, "%s", l->w->in->lacks.lead);
+		return false;
+	}
 	if (once_build_verdict(&l->w->in->filters[l->state], &front, &why) == 0) {
 		once_free(&front);
 		return true;
 	}
 	plan_no_program(l->w, l->state, &why);
 	return false;
+}
+
+static void keep(struct lead *l)
+{
+	const struct pins *pins = &l->w->in->host->pins;
+
+	for (size_t i = 0; i < pins->count; i++)
+		l->needed[i] |= strcmp(pins->items[i].session, st_of(l)->session->name) == 0;
+}
+
+static void rest(struct lead *l)
+{
+	struct inline_state state;
+
+	keep(l);
+	make_state(l, &state);
+	if (st_of(l)->held)
+		plan_state_of(l, host_inliner(l->w->in->host, st_of(l)->session->name), &state);
 }
 
 static void plan_lead(struct lead *l)
@@ -414,8 +497,12 @@ static void plan_lead(struct lead *l)
 	bool maps = has_maps(l, ids), programs = has_programs(l, ids) && maps;
 
 	need_folders(l);
-	if (!programs && !can_filter(l))
+	if (!programs && !can_load(l)) {
+		plan_rest_inline(l->w, l->state);
+		if (st_of(l)->rests)
+			rest(l);
 		return;
+	}
 	if (!programs) /* all: they are loaded together, and each link gets the new one */
 		memset(l->programs, 0, sizeof(l->programs));
 	make_state(l, &state);
@@ -432,17 +519,15 @@ static void plan_lead(struct lead *l)
 
 void plan_inlines(struct work *w, bool *needed)
 {
-	const struct pins *pins = &w->in->host->pins;
-
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		struct lead l = {.w = w, .needed = needed, .state = (int)i};
-		const char *name = w->plan->states[i].session->name;
 
-		if (w->in->sessions->items[i].broken && host_inliner(w->in->host, name)) {
-			for (size_t j = 0; j < pins->count; j++)
-				needed[j] |= strcmp(pins->items[j].session, name) == 0;
-		} else if (st_of(&l)->session->mode == MODE_INLINE && lives(st_of(&l))) {
+		if (w->in->sessions->items[i].broken &&
+		    host_inliner(w->in->host, st_of(&l)->session->name))
+			keep(&l);
+		else if (st_of(&l)->rests)
+			rest(&l);
+		else if (st_of(&l)->session->mode == MODE_INLINE && lives(st_of(&l)))
 			plan_lead(&l);
-		}
 	}
 }

@@ -104,6 +104,20 @@ static size_t add_source(struct work *w, int state, const struct selector *sourc
 	return left_out;
 }
 
+/* What was guarded is known to the kernel, as long as it is there. */
+static void fail_source(struct work *w, int state, const char *why)
+{
+	struct session_state *st = &w->plan->states[state];
+	const struct inliner *have = host_inliner(w->in->host, st->session->name);
+	bool guards = st->session->mode == MODE_INLINE;
+
+	plan_say(w, state, STATE_FAILED, "%s: %s", guards ? "guard" : "from", why);
+	for (size_t i = 0; guards && have && i < have->nports; i++)
+		if (nl_link_by_index(&w->in->host->links, have->ports[i]) &&
+		    ifindexes_add(&st->from, have->ports[i]) < 0)
+			w->failed = true;
+}
+
 static void resolve_from(struct work *w, int state, const struct session *s)
 {
 	size_t left_out = 0;
@@ -117,8 +131,7 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 		if (r == -ENOMEM)
 			w->failed = true;
 		else if (r < 0)
-			plan_say(w, state, STATE_FAILED, "%s: %s",
-				 s->mode == MODE_INLINE ? "guard" : "from", why.text);
+			fail_source(w, state, why.text);
 		else if (found.count == 0)
 			plan_wait(w, state, STATE_PARTIAL, "waiting for the %s %s",
 				  s->mode == MODE_INLINE ? "guarded" : "source", s->from[i].text);
@@ -390,6 +403,7 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 	if (saved->session.mode == MODE_INLINE) {
 		plan_resolve_inline(w, state);
 		resolve_from(w, state, &saved->session);
+		st->held = st->state == STATE_FAILED && plan_stands(w, state);
 		return;
 	}
 	resolve_to(w, state, &saved->session);
@@ -450,7 +464,7 @@ static void add_wants(struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
 
-	if (st->state == STATE_FAILED || st->state == STATE_SUSPENDED)
+	if (plan_dead(st) || st->state == STATE_SUSPENDED)
 		return;
 	if (st->session->mode == MODE_INLINE && !plan_by_tcx(w))
 		add_leads(w, state);

@@ -51,10 +51,12 @@ int plan_program(struct work *w, int state, bool received);
 void plan_split(struct work *w);
 void plan_copies(struct work *w);
 /* plan_inline.c: what an in-line session means now; what stands in its way, when all are known; and
- * its operations, with the pins that it needs. */
+ * its operations, with the pins that it needs. One whose programs can't be had stays as it stands.
+ */
 void plan_resolve_inline(struct work *w, int state);
 void plan_check_inlines(struct work *w);
 void plan_inlines(struct work *w, bool *needed);
+void plan_rest_inline(struct work *w, int state);
 /* plan_direct.c: where no program can hang, without tcx; known before anything is planned. */
 void plan_check_directs(struct work *w);
 /* plan_port.c: the operations of one port. */
@@ -77,8 +79,13 @@ void plan_stuck(struct work *w, int state, const char *format, ...)
 void plan_wait(struct work *w, int state, enum state at_least, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* A session whose kernel state stays as it is: its file can't be read, or it waits for its
- * destination. */
+/* An in-line session of which there is more in the kernel than what a failed attempt leaves. */
+bool plan_stands(const struct work *w, int state);
+/* It has failed, and nothing is to be made for it: one that is held has what guards its ports. */
+bool plan_dead(const struct session_state *st);
+
+/* A session whose kernel state stays as it is: its file can't be read, it waits for its
+ * destination, or the programs that it needs now can't be had. */
 bool plan_rests(const struct work *w, int state);
 
 /* Programs hang on tcx links; else on clsact, as direct-action filters. */

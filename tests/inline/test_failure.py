@@ -408,3 +408,66 @@ def test_doctor_finds_an_mtu_that_is_too_small(lab, pm, inline, appliance):
     found = {finding['name']: finding for finding in pm.json('doctor', status=1)}
     assert found['appliance-mtu']['subject'] == INSIDE
     assert re.search('mtu 1500', found['appliance-mtu']['cure'])
+
+
+def joins_a_bridge(lab):
+    lab.host.ip('link add other type bridge', f'link set {INSIDE} master other')
+
+
+NO_MORE = {'a port that joins a bridge': (joins_a_bridge, f'{INSIDE} is a port of other'),
+           'a selector of two devices': (lambda lab: lab.host.ip('link add ain1 type veth peer spare'),
+                                         'means 2 devices')}
+
+
+@pytest.mark.engine('bpf', 'tc')
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('failure', MEANWHILE)
+@pytest.mark.parametrize('how', NO_MORE)
+@pytest.mark.parametrize('who', ['the daemon', 'apply'])
+def test_it_can_not_be_carried_out_any_more(lab, pm, appliance, daemon, wait_until, failure, how, who):
+    """Not taken away: that would open what is closed."""
+    appliance()
+    a, _, c = lab.machines
+    before = lab.host.state()
+    pm('inline', 'ips', '--guard', 'port:vnet1', '--through', f'port:ain*,port:{OUTSIDE}', '--on-failure', failure)
+    if who == 'the daemon':
+        daemon()
+    assert arrives(a, c) == (1, 1)
+    do, words = NO_MORE[how]
+    do(lab)
+    if who == 'apply':
+        said = pm('apply', status=1).stderr
+        assert words in said and f'meanwhile {MEANWHILE[failure]} (on-failure: {failure})' in said
+    else:
+        wait_until(lambda: state(pm)['state'] == 'failed')
+        wait_until(lambda: pm.json('apply', '--dry-run', status=None)['planned'] == [])
+    shown = state(pm)
+    assert shown['state'] == 'failed' and any(MEANWHILE[failure] in reason for reason in shown['reasons'])
+    assert arrives(a, c, b'uninspected') == ((1, 1) if failure == 'open' else (0, 0))
+    found = [finding for finding in pm.json('doctor', status=None) if finding['session'] == 'ips']
+    assert any(words in finding['text'] for finding in found)
+    assert all(finding['cure'] == 'mend that, then: portmirror apply' for finding in found)
+    assert 'ips is not carried out: through: ' in pm('check', 'ips', status=1).stderr
+    count = 'straight' if failure == 'open' else 'stopped'
+    assert state(pm)['appliance_state']['counts'][count]['frames'] == 2
+    lab.host.ip('link del other' if 'bridge' in how else 'link del ain1')
+    if who == 'apply':
+        pm('apply')
+    wait_until(lambda: state(pm)['state'] == 'whole' and pm.json('apply', '--dry-run')['planned'] == [])
+    assert arrives(a, c, b'through it again') == (1, 1)
+    pm('rm', 'ips')
+    assert lab.host.back_to(before)
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('whose', ['a', 'z'])
+def test_a_session_that_comes_later_takes_nothing_away(lab, pm, inline, appliance, whose):
+    wire = appliance()
+    a, _, c = lab.machines
+    inline('ips', 'vnet1')
+    wire('drop')
+    said = pm('add', whose, '--from', 'port:vnet2', '--to', f'port:{INSIDE}', status=1).stderr
+    assert f'{INSIDE} is a port of the appliance of ips' in said and 'nothing was changed' in said
+    (pm.sessions / f'{whose}.yaml').write_text(f'name: {whose}\nfrom: port:vnet2\nto: port:{INSIDE}\n')
+    assert f'{INSIDE} is a port of the appliance of ips' in pm('apply', status=1).stderr
+    assert state(pm)['state'] == 'whole' and arrives(a, c) == (0, 0)

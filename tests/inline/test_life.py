@@ -310,6 +310,27 @@ def test_a_file_that_can_not_be_read_leaves_the_path_as_it_is(lab, pm, appliance
     assert json.loads(pm('list', '--json').stdout)[0]['state'] == 'whole' and Wire
 
 
+def test_a_file_that_can_not_be_read_opens_nothing(lab, pm, appliance, daemon, wait_until):
+    wire = appliance()
+    a, b = lab.machines
+    pm(*USUAL)
+    daemon()
+    file = pm.sessions / 'ips.yaml'
+    good = file.read_text()
+    state = lab.host.state()
+    file.write_text('name: ips\nmode: [\n')
+    wait_until(lambda: pm.json('show', 'ips')['state'] == 'failed')
+    pm('apply', status=1)
+    assert lab.host.state() == state and passes(a, b) == 1
+    wire('drop')
+    assert passes(a, b, b'straight on?') == 0
+    lab.host.ip(f'link del {INSIDE}')
+    assert passes(a, b, b'and now?') == 0
+    file.write_text(good)
+    wait_until(lambda: pm.json('show', 'ips')['state'] == 'waiting')
+    assert passes(a, b, b'waiting') == 0
+
+
 def earlier(pm):
     return [finding for finding in pm.json('doctor', status=None) if finding['name'] == 'earlier-filter']
 

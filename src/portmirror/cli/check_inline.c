@@ -78,13 +78,14 @@ static int print_table(const struct view *view, const struct session_state *st,
 int app_check_inline(const struct cli_call *call, const struct engine *engine,
 		     const struct view *view, const struct session_state *st, double seconds)
 {
+	const char *reasons = st->reasons ? st->reasons : "portmirror apply";
 	struct inliner_trial trial;
 	struct err e = {0};
 	int r;
 
-	if (!host_inliner(&view->host, st->session->name)) {
-		cli_complain(call, "%s is not carried out: %s", st->session->name,
-			     st->reasons ? st->reasons : "portmirror apply");
+	if (!host_inliner(&view->host, st->session->name) || st->held) {
+		cli_complain(call, "%s is not carried out: %.*s", st->session->name,
+			     (int)strcspn(reasons, "\n"), reasons);
 		return EXIT_FAILED;
 	}
 	signals = sig_watch();

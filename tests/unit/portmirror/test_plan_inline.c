@@ -521,19 +521,176 @@ static void what_can_not_be_is_refused(void **state)
 	assert_state(w, "ips", STATE_FAILED, "");
 }
 
-/* It was there before: what leads frames into a loop, or nowhere, doesn't stay. */
-static void what_can_not_be_any_more_is_taken_away(void **state)
+/* It was there before: it is as if the appliance were gone, until it can be again. */
+static void what_can_not_be_any_more_does_as_on_failure_says(void **state)
+{
+	static const struct {
+		const char *session, *words;
+	} cases[] = {{USUAL, "meanwhile no frame gets through (on-failure: closed)"},
+		     {IPS OPEN "guard: [port:v1, port:v2]\n",
+		      "meanwhile all frames go straight on (on-failure: open)"}};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct inline_state *told;
+
+		world_want(w, cases[i].session);
+		world_settle(w);
+		w->links[6].master = BR1;
+		strcpy(w->links[6].port_kind, "bridge");
+		world_plan(w);
+		assert_state(w, "ips", STATE_FAILED, "a0 is a port of br1");
+		assert_state(w, "ips", STATE_FAILED, cases[i].words);
+		/* What comes out of ports that are no longer the appliance's goes where it will. */
+		assert_plan(w, "config.replace, 2 link.remove");
+		told = &world_op(w, OP_INLINE_STATE, 0)->inline_state;
+		assert_int_equal(told->inside, INLINE_NOWHERE);
+		assert_int_equal(told->outside, INLINE_NOWHERE);
+		assert_int_equal(told->open, i);
+		world_settle(w);
+		assert_true(w->plan.states[0].in_kernel);
+		w->links[6].master = 0;
+		w->links[6].port_kind[0] = '\0';
+		world_plan(w);
+		assert_plan(w, "config.replace, 2 link.add");
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		world_settle(w);
+	}
+}
+
+static void meanwhile_guarded_ports_come_and_go(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		world_want(w, USUAL);
+		world_settle(w);
+		w->links[6].master = BR1;
+		strcpy(w->links[6].port_kind, "bridge");
+		world_port_goes(w, V1);
+		world_port_goes(w, V2);
+		world_settle(w);
+		assert_state(w, "ips", STATE_FAILED, "waiting for the guarded port:v1");
+		assert_int_equal(w->inliners[0].nports, 0);
+		world_port_comes(w, V1, "v1", BR0);
+		world_plan(w);
+		assert_plan(w, tcx ? "config.replace, 2 link.add"
+				   : "config.replace, qdisc.add, 2 filter.add");
+		world_port_comes(w, V2, "v2", BR0);
+		world_settle(w);
+		assert_state(w, "ips", STATE_FAILED, "no frame gets through");
+		assert_true(inliner_has(&w->inliners[0], V1) && inliner_has(&w->inliners[0], V2));
+		w->links[6].master = 0;
+		w->links[6].port_kind[0] = '\0';
+		world_settle(w);
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		world_forget(w, "ips");
+		world_settle(w);
+		assert_int_equal(w->host.filters.count + w->host.qdiscs.count + w->host.pins.count,
+				 0);
+	}
+}
+
+static void machines(struct world *w, struct vm *vms, size_t count)
+{
+	w->host.vms.items = vms;
+	w->host.vms.count = count;
+}
+
+static void what_was_guarded_and_is_ambiguous_now_is_known_to_the_kernel(void **state)
+{
+	struct vm_nic nics[] = {{.port = "v1"}, {.port = "v3"}};
+	char name[] = "web";
+	struct vm vms[] = {{.name = name, .nics = &nics[0], .nnics = 1},
+			   {.name = name, .nics = &nics[1], .nnics = 1}};
+	struct world *w = *state;
+
+	machines(w, vms, 1);
+	world_want(w, IPS CLOSED "guard: [vm:web, port:v2]\n");
+	world_settle(w);
+	machines(w, vms, 2);
+	world_plan(w);
+	assert_state(w, "ips", STATE_FAILED, "guard: ");
+	assert_state(w, "ips", STATE_FAILED, "no frame gets through");
+	assert_plan(w, "config.replace, 2 link.remove"); /* the appliance's */
+	world_settle(w);
+	assert_int_equal(w->inliners[0].nports, 2);
+	assert_true(inliner_has(&w->inliners[0], V1));
+	world_port_goes(w, V1);
+	world_settle(w);
+	assert_int_equal(w->inliners[0].nports, 1);
+	machines(w, NULL, 0);
+	world_settle(w);
+	world_forget(w, "ips");
+	world_settle(w);
+	/* One of which there is nothing fails, and nothing changes. */
+	machines(w, vms, 2);
+	world_want(w, IPS CLOSED "guard: [vm:web, port:v2]\n");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_FAILED, "guard: ");
+	assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+	machines(w, NULL, 0);
+}
+
+/* What failed before it was whole is no session that stands. */
+static void what_a_failed_attempt_left_goes(void **state)
 {
 	struct world *w = *state;
 
 	world_want(w, USUAL);
 	world_settle(w);
-	w->links[6].master = BR1;
-	strcpy(w->links[6].port_kind, "bridge");
+	for (size_t i = w->host.pins.count; i-- > 0;)
+		if (w->pins[i].kind == PIN_PROGRAM || w->pins[i].kind == PIN_LINK)
+			world_drop_pin(w, &w->pins[i]);
+	strcpy(w->lacks.lead, "the kernel refuses the programs");
 	world_plan(w);
-	assert_state(w, "ips", STATE_FAILED, "a0 is a port of br1");
-	assert_plan(w, "6 link.remove, 11 pin.remove");
+	assert_state(w, "ips", STATE_FAILED, "the kernel refuses the programs");
+	assert_int_equal(world_count(w, OP_UNPIN), w->plan.nops);
 	world_settle(w);
+	assert_int_equal(w->host.pins.count, 0);
+}
+
+static void where_new_programs_can_not_be_had_the_path_stays(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		world_want(w, USUAL);
+		world_settle(w);
+		/* Those that there are will do. */
+		strcpy(w->lacks.lead, "the kernel refuses the programs");
+		world_plan(w);
+		assert_plan(w, "");
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		world_want(w, USUAL "filter: tcp port 80\n");
+		world_plan(w);
+		assert_plan(w, "");
+		assert_state(w, "ips", STATE_FAILED, "the kernel refuses the programs");
+		assert_state(w, "ips", STATE_FAILED, "meanwhile the path stays as it is");
+		/* But nothing is led to where the appliance can't be. */
+		w->links[6].master = BR1;
+		strcpy(w->links[6].port_kind, "bridge");
+		world_plan(w);
+		assert_plan(w, "config.replace");
+		assert_state(w, "ips", STATE_FAILED, "no frame gets through");
+		assert_null(strstr(w->plan.states[0].reasons, "stays"));
+		world_settle(w);
+		w->links[6].master = 0;
+		w->links[6].port_kind[0] = '\0';
+		w->lacks.lead[0] = '\0';
+		world_settle(w);
+		w->codes[0].code[0] =
+			(struct sock_filter){.code = BPF_LD | BPF_W | BPF_ABS,
+					     .k = (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)};
+		world_plan(w);
+		assert_plan(w, "");
+		assert_state(w, "ips", STATE_FAILED, "filter: ");
+		world_forget(w, "ips");
+		world_settle(w);
+	}
 }
 
 static void only_ports_of_one_bridge(void **state)
@@ -586,8 +743,10 @@ static void a_device_takes_part_in_one_session(void **state)
 		assert_state(w, "a", STATE_FAILED, "takes part in the in-line session ips already");
 		assert_state(w, "ips", STATE_WHOLE, NULL);
 		w->newest = NULL;
-		world_plan(w);
-		assert_state(w, "ips", STATE_FAILED, "takes part in the in-line session a already");
+		world_plan(w); /* what stands is not for what a file says to take away */
+		assert_plan(w, "");
+		assert_state(w, "a", STATE_FAILED, "takes part in the in-line session ips already");
+		assert_state(w, "ips", STATE_WHOLE, NULL);
 		w->newest = "ips";
 		world_plan(w);
 		assert_state(w, "ips", STATE_FAILED, "takes part in the in-line session a already");
@@ -612,8 +771,17 @@ static void an_appliances_port_is_no_destination_of_copies(void **state)
 		     "b0, a port of the appliance, is the destination of m");
 	assert_state(w, "m", STATE_WHOLE, NULL);
 	world_want(w, "name: m\nfrom: port:v3\nto: port:b0\nsuspended: true\n");
-	world_plan(w);
+	world_settle(w);
 	assert_state(w, "ips", STATE_WHOLE, NULL);
+	/* What stands does not fail for a mirror that comes after it. */
+	for (int i = 0; i < 2; i++) {
+		world_want(w, "name: m\nfrom: port:v3\nto: [port:s0, port:b0]\n");
+		w->newest = i == 0 ? "m" : NULL;
+		world_plan(w);
+		assert_plan(w, "");
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		assert_state(w, "m", STATE_FAILED, "b0 is a port of the appliance of ips");
+	}
 }
 
 static void what_the_host_lacks_is_told(void **state)
@@ -833,7 +1001,11 @@ int main(void)
 		TEST(a_session_that_was_a_mirror_before),
 		TEST(the_health_of_the_appliance_is_told),
 		TEST(what_can_not_be_is_refused),
-		TEST(what_can_not_be_any_more_is_taken_away),
+		TEST(what_can_not_be_any_more_does_as_on_failure_says),
+		TEST(meanwhile_guarded_ports_come_and_go),
+		TEST(what_was_guarded_and_is_ambiguous_now_is_known_to_the_kernel),
+		TEST(what_a_failed_attempt_left_goes),
+		TEST(where_new_programs_can_not_be_had_the_path_stays),
 		TEST(only_ports_of_one_bridge),
 		TEST(no_more_ports_than_its_map_has),
 		TEST(a_device_takes_part_in_one_session),
