@@ -26,6 +26,7 @@ struct events {
 	struct event *ring[EVENTS_MAX]; /* number n is at n % EVENTS_MAX */
 	size_t count;
 	uint64_t last; /* number of the newest; 0: none ever */
+	size_t taken;  /* how many came in, of this process and others */
 	/* What of the file has been read. */
 	dev_t device;
 	ino_t inode;
@@ -65,26 +66,47 @@ static void event_free_at(struct event **event)
 	event_free(*event);
 }
 
-/* Takes the event over. Numbers only rise; one that is in the ring already is left out. */
+static void forget(struct events *events)
+{
+	for (size_t i = 0; i < EVENTS_MAX; i++) {
+		event_free(events->ring[i]);
+		events->ring[i] = NULL;
+	}
+	events->count = 0;
+	events->last = 0;
+}
+
+/* Numbers rise, but begin anew where the file was removed: then that number was another event's, or
+ * is lower than that of one before it. */
+static bool begins_anew(const struct events *events, const struct event *event)
+{
+	const struct event *had = events->ring[event->number % EVENTS_MAX];
+
+	if (event->number > events->last || events->count == 0)
+		return false;
+	if (had && had->number == event->number)
+		return had->time != event->time;
+	return event->time > events->ring[events->last % EVENTS_MAX]->time;
+}
+
+/* Takes the event over; one that is in the ring already is left out. */
 static void keep(struct events *events, struct event *event)
 {
 	struct event **place = &events->ring[event->number % EVENTS_MAX];
 
+	if (begins_anew(events, event))
+		forget(events);
 	if (event->number <= events->last) {
 		event_free(event);
 		return;
 	}
 	/* A gap (lines were lost) makes those before it unreachable by number: drop them. */
-	if (events->last != 0 && event->number != events->last + 1) {
-		for (size_t i = 0; i < EVENTS_MAX; i++) {
-			event_free(events->ring[i]);
-			events->ring[i] = NULL;
-		}
-		events->count = 0;
-	}
+	if (events->last != 0 && event->number != events->last + 1)
+		forget(events);
 	event_free(*place);
 	*place = event;
 	events->last = event->number;
+	events->taken++;
 	if (events->count < EVENTS_MAX)
 		events->count++;
 }
@@ -167,8 +189,12 @@ static int catch_up(struct events *events, struct err *e)
 		open(events->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
 	struct stat st;
 
+	if (fd < 0 && errno == ENOENT) { /* whatever comes there is another file */
+		events->at = 0;
+		return 0;
+	}
 	if (fd < 0)
-		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", events->path);
+		return err_sys(e, -errno, "%s", events->path);
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, -errno, "%s", events->path);
 	if (st.st_dev != events->device || st.st_ino != events->inode || st.st_size < events->at) {
@@ -318,8 +344,8 @@ const struct event *events_nth(const struct events *events, size_t i)
 
 int events_follow(struct events *events, struct err *e)
 {
-	uint64_t before = events->last;
+	size_t before = events->taken;
 	int r = catch_up(events, e);
 
-	return r < 0 ? r : (int)(events->last - before);
+	return r < 0 ? r : (int)(events->taken - before);
 }

@@ -514,6 +514,28 @@ def watches(pid):
         return False
 
 
+@pytest.mark.engine('bpf')
+def test_a_watch_follows_numbers_that_begin_anew(lab, pm, wait_until, tmp_path):
+    """Somebody removes the file; portmirrord starts anew, and counts from 1."""
+    def event(number, time, text):
+        return json.dumps({'number': number, 'time': time, 'kind': 'started', 'session': '', 'text': text}) + '\n'
+    events = pm.root / 'run/portmirror/events'
+    events.parent.mkdir(parents=True)
+    events.write_text(''.join(event(i, 1700000000000 + i, f'old {i}') for i in range(1, 10)))
+    said = tmp_path / 'said'
+    with open(said, 'w') as out, pm.popen('events', '-w', '--json', stdout=out) as process:
+        wait_until(lambda: 'old 9' in said.read_text())
+        events.unlink()
+        events.write_text(event(1, 1800000000000, 'new 1'))
+        wait_until(lambda: 'new 1' in said.read_text())
+        with open(events, 'a') as file:
+            file.write(event(2, 1800000000001, 'new 2'))
+        wait_until(lambda: 'new 2' in said.read_text())
+        process.terminate()
+    numbers = [json.loads(line)['number'] for line in said.read_text().splitlines()]
+    assert numbers == [*range(1, 10), 1, 2]
+
+
 @pytest.mark.engine('tc')
 @pytest.mark.parametrize('before', [True, False])
 def test_events_that_can_not_be_written_end_the_watch(lab, pm, wait_until, before):

@@ -91,7 +91,7 @@ static int follow(const struct cli_call *call, struct events *events, const char
 	int r;
 
 	if (signals < 0 || fd < 0 ||
-	    inotify_add_watch(fd, folder, IN_MODIFY | IN_MOVED_TO | IN_CREATE) < 0) {
+	    inotify_add_watch(fd, folder, IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE) < 0) {
 		err_sys(&e, -errno, "can't watch %s", folder);
 		return app_fail(call, &e);
 	}

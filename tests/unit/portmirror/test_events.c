@@ -101,6 +101,32 @@ static void the_last_are_kept(void **state)
 	events_close(events);
 }
 
+/* The file was removed, and a daemon that started then knew of no number. */
+static void numbers_that_begin_anew_are_followed(void **state)
+{
+	(void)state;
+	for (int before = 1; before <= 2 * EVENTS_MAX; before += EVENTS_MAX - 1) {
+		struct events *events = opened(), *other;
+
+		for (int i = 1; i <= before; i++)
+			assert_int_equal(events_add(events, "repaired", "", NULL, "old %d", i), 0);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(events_follow(events, NULL), 0);
+		assert_int_equal(usleep(2000), 0); /* a time is known to the millisecond */
+		other = opened();
+		for (int i = 1; i <= 3; i++)
+			assert_int_equal(events_add(other, "started", "", NULL, "event %d", i), 0);
+		assert_int_equal(events_follow(events, NULL), 3);
+		assert_kept(events, 1, 3);
+		assert_int_equal(events_add(other, "started", "", NULL, "event %d", 4), 0);
+		assert_int_equal(events_follow(events, NULL), 1);
+		assert_kept(events, 1, 4);
+		events_close(other);
+		events_close(events);
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
 /* What the file lacks then comes into it the next time. */
 static void no_memory_to_write_all_anew(void **state)
 {
@@ -219,6 +245,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_last_are_kept, remove_file),
+		cmocka_unit_test_teardown(numbers_that_begin_anew_are_followed, remove_file),
 		cmocka_unit_test_teardown(no_memory_to_write_all_anew, remove_file),
 		cmocka_unit_test_teardown(damaged_lines_are_left_out, remove_file),
 		cmocka_unit_test_teardown(what_this_version_does_not_write, remove_file),
