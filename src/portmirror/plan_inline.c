@@ -167,7 +167,7 @@ static bool lives(const struct session_state *st)
 	return !plan_dead(st) && st->state != STATE_SUSPENDED;
 }
 
-/* A mirror's destinations; a mirror that comes later than what stands is refused. */
+/* A mirror's destinations. For the sake of a mirror no path that stands is given up. */
 static void check_destinations(struct work *w, int state, int mirror)
 {
 	const struct session_state *st = &w->plan->states[state];
@@ -177,8 +177,7 @@ static void check_destinations(struct work *w, int state, int mirror)
 		if (other->to[to] == 0 || (other->to[to] != st->through[SIDE_INSIDE] &&
 					   other->to[to] != st->through[SIDE_OUTSIDE]))
 			continue;
-		if (is_newest(w, other) ||
-		    (plan_stands(w, state) && !other->in_kernel && !is_newest(w, st)))
+		if (is_newest(w, other) || (plan_stands(w, state) && !is_newest(w, st)))
 			plan_say(w, mirror, STATE_FAILED,
 				 "to: %s is a port of the appliance of %s: copies would be led on "
 				 "into the network",

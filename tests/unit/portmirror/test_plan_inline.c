@@ -782,6 +782,16 @@ static void an_appliances_port_is_no_destination_of_copies(void **state)
 		assert_state(w, "ips", STATE_WHOLE, NULL);
 		assert_state(w, "m", STATE_FAILED, "b0 is a port of the appliance of ips");
 	}
+	/* Nor for one that comes to mean a port of its appliance. */
+	w->newest = NULL;
+	world_want(w, "name: m\nfrom: port:v3\nto: 'port:s0*'\nengine: bpf\n");
+	world_settle(w);
+	assert_state(w, "m", STATE_WHOLE, NULL);
+	world_want(w, "name: m\nfrom: port:v3\nto: 'port:b*0'\nengine: bpf\n");
+	world_port_goes(w, BR0);
+	world_plan(w);
+	assert_state(w, "ips", STATE_WHOLE, NULL);
+	assert_state(w, "m", STATE_FAILED, "b0 is a port of the appliance of ips");
 }
 
 static void what_the_host_lacks_is_told(void **state)
