@@ -79,6 +79,16 @@ static size_t utf8_at(const char *text, uint32_t *code)
 	return len;
 }
 
+bool term_is_utf8(const char *text)
+{
+	uint32_t code;
+	size_t len;
+
+	while (*text && (len = utf8_at(text, &code)) > 0)
+		text += len;
+	return *text == '\0';
+}
+
 /* Controls move the cursor or worse; those of the bidirectional algorithm reorder what stands
  * around them (Unicode TR 36). */
 static bool is_harmful(uint32_t code)

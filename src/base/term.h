@@ -20,6 +20,8 @@ unsigned term_width(FILE *stream);
 const char *term_on(enum paint paint, bool colour);
 const char *term_off(bool colour);
 
+/* True for UTF-8 (RFC 3629). */
+bool term_is_utf8(const char *text);
 /* For a terminal: control characters and invalid UTF-8 become '?'. In place; and a copy of text,
  * appended to b. */
 void term_make_safe(char *text);

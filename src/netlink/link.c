@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/term.h"
 #include "netlink/attr.h"
 #include "netlink/nl.h"
 
@@ -10,6 +11,8 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +100,29 @@ static void counters_read(const struct nlattr *attr, struct nl_link *link)
 	link->tx_dropped = stats.tx_dropped;
 }
 
+void nl_link_name(char name[IFNAMSIZ], int index)
+{
+	char safe[IFNAMSIZ], behind[16];
+
+	if (term_is_utf8(name))
+		return;
+	memcpy(safe, name, IFNAMSIZ);
+	term_make_safe(safe);
+	if (index == 0)
+		index = (int)if_nametoindex(name);
+	snprintf(behind, sizeof(behind), ":%d", index);
+	safe[IFNAMSIZ - 1 - strlen(behind)] = '\0';
+	term_make_safe(safe); /* it may be cut within a character */
+	snprintf(name, IFNAMSIZ, "%s%s", safe, behind);
+}
+
+const char *nl_link_number(const char *name)
+{
+	const char *colon = strrchr(name, ':');
+
+	return colon ? colon + 1 : NULL;
+}
+
 static void numbers_read(const struct nlattr *const *at, struct nl_link *link)
 {
 	uint32_t master = 0, mtu = 0, queue = 0, lower = 0;
@@ -148,6 +174,7 @@ int nl_link_read(const struct nlmsghdr *message, struct nl_link *link)
 	    info_read(at[IFLA_LINKINFO], &read) < 0)
 		return -EBADMSG;
 	read.index = body->ifi_index;
+	nl_link_name(read.name, read.index);
 	read.flags = body->ifi_flags;
 	read.type = body->ifi_type;
 	numbers_read(at, &read);
@@ -175,6 +202,7 @@ int nl_link_read_brport(const struct nlmsghdr *message, struct nl_link *link)
 		return -EBADMSG;
 	attr_u32(at[IFLA_MASTER], &master);
 	read.index = body->ifi_index;
+	nl_link_name(read.name, read.index);
 	read.master = (int)master;
 	*link = read;
 	return 0;

@@ -59,6 +59,14 @@ void nl_links_free(struct nl_links *links);
 const struct nl_link *nl_link_by_index(const struct nl_links *links, int index);
 const struct nl_link *nl_link_by_name(const struct nl_links *links, const char *name);
 
+/* The kernel allows any bytes in a name but '/', ':' and blanks. What is no UTF-8 can't be told in
+ * JSON, and becomes '?'; behind it stands the index: "d?:12" is no other device's name. index 0:
+ * the kernel is asked for it, where it is needed. */
+void nl_link_name(char name[IFNAMSIZ], int index);
+/* The index at the end of such a name, which iproute2 takes behind "if"; NULL: it is a real name.
+ */
+const char *nl_link_number(const char *name);
+
 /* The pure half: reads one RTM_NEWLINK or RTM_DELLINK. -EBADMSG where it isn't one. */
 int nl_link_read(const struct nlmsghdr *message, struct nl_link *link);
 /* An RTM_NEWLINK of AF_BRIDGE, which tells of a bridge port: index, name, master and brport. */

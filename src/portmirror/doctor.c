@@ -108,8 +108,12 @@ static void quote(struct buf *b, const char *text)
 const char *doctor_quote(struct work *w, struct quoted *quoted, const char *device)
 {
 	struct buf b cleanup(buf_free) = {0};
+	const char *number = nl_link_number(device);
 
-	quote(&b, device);
+	if (number)
+		buf_fmt(&b, "if%s", number);
+	else
+		quote(&b, device);
 	w->failed |= buf_status(&b) < 0;
 	snprintf(quoted->text, sizeof(quoted->text), "%s", buf_text(&b));
 	return quoted->text;

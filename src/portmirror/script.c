@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "netlink/link.h"
 #include "portmirror/engine.h"
 #include "portmirror/host.h"
 #include "portmirror/object.h"
@@ -215,6 +216,16 @@ void script_word(struct buf *out, const char *word)
 	buf_str(out, printable ? "'" : "')\"");
 }
 
+static void put_device(struct buf *out, const char *name)
+{
+	const char *number = nl_link_number(name);
+
+	if (number)
+		buf_fmt(out, "if%s", number);
+	else
+		script_word(out, name);
+}
+
 struct writer {
 	const struct plan *plan;
 	struct script script;
@@ -272,7 +283,7 @@ static void put_action(struct writer *w, const struct op *op)
 	struct buf b = {0};
 
 	buf_str(&b, "tc actions add action mirred egress mirror dev ");
-	script_word(&b, op->to);
+	put_device(&b, op->to);
 	buf_fmt(&b, " continue index %u cookie ", op->action);
 	for (size_t i = 0; i < sizeof(op->cookie); i++)
 		buf_fmt(&b, "%02x", op->cookie[i]);
@@ -294,7 +305,7 @@ static void put_flags(struct writer *w, const struct op *op)
 	struct buf b = {0};
 
 	buf_str(&b, "bridge link set dev ");
-	script_word(&b, op->port);
+	put_device(&b, op->port);
 	for (size_t i = 0; i < COUNT(flags); i++)
 		if (op->mask & flags[i].flag)
 			buf_fmt(&b, " %s %s", flags[i].name,
@@ -308,7 +319,7 @@ static void put_qdisc(struct writer *w, const struct op *op)
 	uint32_t major = TC_H_MAJ(op->handle) >> 16;
 	const char *dev;
 
-	script_word(&port, op->port);
+	put_device(&port, op->port);
 	w->failed |= port.failed;
 	dev = buf_text(&port);
 	if (op->parent != TC_H_ROOT)
@@ -351,7 +362,7 @@ static void put_filter(struct writer *w, const struct op *op)
 	struct buf b = {0};
 
 	buf_str(&b, "tc filter add dev ");
-	script_word(&b, op->port);
+	put_device(&b, op->port);
 	if (rule->parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS))
 		buf_str(&b, " ingress");
 	else if (rule->parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS))

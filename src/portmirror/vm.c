@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "netlink/link.h"
 
 #define CMDLINE_MAX (4U << 20) /* more than QEMU's longest, less than the kernel's limit */
 #define FDINFO_MAX  4096
@@ -139,6 +140,7 @@ static bool read_port(const char *fdinfo, char port[IFNAMSIZ])
 		return false;
 	memcpy(port, name, len);
 	port[len] = '\0';
+	nl_link_name(port, 0);
 	return true;
 }
 

@@ -350,6 +350,18 @@ def test_machines_and_bridges(lab, daemon):
 
 # Faults
 
+def test_devices_of_any_name(lab, daemon):
+    """The kernel takes all bytes but a few (dev_valid_name()); no answer may fail for them."""
+    lab.host.inside(lambda: subprocess.run([b'ip', b'link', b'add', b'd\xff', b'type', b'veth'], check=True))
+    assert daemon.post('/api/mirrors', {**IDS, 'from': ['port:d*']}).status == 201
+    for url in '/api/ports', '/api/mirrors', '/api/mirrors/ids', '/api/mirrors/ids/ports', '/api/findings', '/':
+        for accept in 'application/json', 'application/yaml', 'application/xml', 'text/html':
+            assert daemon.get(url, accept='*/*' if url == '/' else accept).status == 200, (url, accept)
+    tap, = daemon.get('/api/mirrors/ids/ports').value
+    assert tap['name'].startswith('d?:') and daemon.get(tap['href']).value == tap
+    assert tap['name'] in [port['name'] for port in daemon.get('/api/ports').value]
+
+
 def test_a_name_is_taken_once(daemon):
     assert daemon.post('/api/mirrors', IDS).status == 201
     assert fault(daemon.post('/api/mirrors', IDS), 409, 'name')['code'] == 'mirror-exists'

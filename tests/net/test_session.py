@@ -578,6 +578,20 @@ def test_ports(lab, pm):
     assert 'lo' not in ports and 'vnet1' in pm('ports').stdout
 
 
+@pytest.mark.parametrize('name', [b'd\xff', b'd\xff2345678901\xc3\xa9'])
+def test_devices_of_any_name(lab, pm, name):
+    """The kernel takes all bytes but a few (dev_valid_name()); no output may fail for them."""
+    lab.host.inside(lambda: subprocess.run([b'ip', b'link', b'add', name, b'type', b'veth'], check=True))
+    told = [port['name'] for port in pm.json('ports') if port['name'].startswith('d')]
+    assert len(told) == 1 and told[0].startswith('d?') and told[0] in pm('ports').stdout
+    pm('add', 'ids', '--from', 'port:d*', '--to', 'port:ids0')
+    assert pm.json('show', 'ids')['ports'] == told
+    script = pm('tc', 'ids').stdout
+    for verb in (['list'], ['vms'], ['export'], ['doctor'], ['apply'], ['rm', 'ids']):
+        json.loads(pm(*verb, '--json', status=None).stdout)
+    lab.host.run('sh', '-e', stdin=script)
+
+
 def test_json_of_every_verb_that_has_it(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
     for verb in (['list'], ['show', 'ids'], ['ports'], ['vms'], ['export'], ['apply'],

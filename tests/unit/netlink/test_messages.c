@@ -320,6 +320,36 @@ static void test_link(void **state)
 		    link.tx_bytes == 4 && link.rx_dropped == 5 && link.tx_dropped == 6);
 }
 
+/* What is no UTF-8 is told with what can be told of it, and by index. */
+static void test_link_of_any_name(void **state)
+{
+	static const struct {
+		const char *name, *told;
+	} names[] = {
+		{"d\xff", "d?:31"},
+		{"d\xc3\xa9", "d\xc3\xa9"},
+		{"\033[31m", "\033[31m"},
+		{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "????????????:31"},
+		{"\xff 789012345\xc3\xa9", "? 789012345?:31"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		struct nl_batch b cleanup(nl_batch_free) = {0};
+		struct ifinfomsg *body;
+		struct nl_link link;
+		void *extra;
+		struct nlmsghdr *m = nl_batch_begin(&b, RTM_NEWLINK, 0, sizeof(*body), &extra);
+
+		body = extra;
+		body->ifi_index = 31;
+		mnl_attr_put_strz(m, IFLA_IFNAME, names[i].name);
+		nl_batch_end(&b, m);
+		assert_int_equal(nl_link_read(m, &link), 0);
+		assert_string_equal(link.name, names[i].told);
+	}
+}
+
 static int read_any(const struct nlmsghdr *message)
 {
 	struct tc_actions actions cleanup(tc_actions_free) = {0};
@@ -511,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_mirred),
 		cmocka_unit_test(test_counters_and_many_actions),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_link_of_any_name),
 		cmocka_unit_test(test_bridge_with_vlans),
 		cmocka_unit_test(test_link_behind),
 		cmocka_unit_test(test_cut_and_corrupted),
