@@ -174,6 +174,36 @@ static void put_checkboxes(struct buf *out, const struct control *c, const json_
 	}
 }
 
+/* A class as browsers read one in a pattern (ECMAScript's flag v): what has a meaning there is
+ * escaped, which POSIX does not know. Returns its end. */
+static const char *put_class(struct buf *out, const char *at)
+{
+	const char *first = at + (at[1] == '^' ? 2 : 1);
+
+	buf_add(out, at, (size_t)(first - at));
+	for (at = first; *at && (*at != ']' || at == first); at++) {
+		if (strchr("()[]{}/\\|", *at) || (*at == '-' && (at == first || at[1] == ']')))
+			buf_char(out, '\\');
+		buf_char(out, *at);
+	}
+	return at;
+}
+
+static void put_pattern(struct buf *out, const char *regex)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	for (const char *at = regex; *at; at++) {
+		if (*at == '[')
+			at = put_class(&b, at);
+		else if (*at == '\\')
+			buf_char(&b, *at++);
+		buf_char(&b, *at);
+	}
+	put_attribute(out, "pattern", buf_text(&b));
+	out->failed |= b.failed;
+}
+
 static void put_input(struct buf *out, const struct control *c)
 {
 	const json_t *min = json_object_get(c->field, "min");
@@ -196,7 +226,7 @@ static void put_input(struct buf *out, const struct control *c)
 		buf_fmt(out, " maxlength=\"%" JSON_INTEGER_FORMAT "\"", json_integer_value(maxlen));
 	/* Browsers know no classes like [:alpha:]. */
 	if (regex && !strstr(regex, "[:"))
-		put_attribute(out, "pattern", regex);
+		put_pattern(out, regex);
 	buf_str(out, " value=\"");
 	put_typed(out, c->value);
 	buf_str(out, "\" autocomplete=\"off\"/>");

@@ -140,6 +140,11 @@ def test_the_life_of_a_mirror_by_clicking(lab, daemon, browser):
     # Create: first with a mistake.
     person.click('create mirror')
     form = person.form('Create')
+    name = form.find_element(By.NAME, 'name')
+    person.fill(form, 'name', 'i d')
+    assert browser.execute_script('return arguments[0].validity.patternMismatch', name)
+    person.fill(form, 'name', 'ids-1.a_b')
+    assert browser.execute_script('return arguments[0].validity.valid', name)
     person.fill(form, 'name', 'ids')
     person.fill(form, 'from', 'port:vnet1')
     person.fill(form, 'to', 'port:ids0')

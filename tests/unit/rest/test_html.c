@@ -328,6 +328,38 @@ static void test_rule_6_html_form_is_a_real_form(void **state)
 	assert_told(&told, "<button type=submit class=plain>Create</button>");
 }
 
+/* Browsers take a class as ECMAScript with the flag v does: of one with a bare '-' at its end they
+ * would ignore the whole pattern. */
+static void test_rule_6_html_a_pattern_is_one_that_browsers_take(void **state)
+{
+	static const struct {
+		const char *regex, *pattern;
+	} both[] = {
+		{"[A-Za-z0-9][A-Za-z0-9._-]*", "[A-Za-z0-9][A-Za-z0-9._\\-]*"},
+		{"[^-a/(][]|]\\[-]", "[^\\-a\\/\\(][\\]\\|]\\[-]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(both); i++) {
+		const struct rest_field patterned[] = {
+			{.name = "name", .use = REST_CREATE, .regex = both[i].regex},
+			{0},
+		};
+		const struct rest_type type = {
+			.name = "book", .plural = "books", .fields = patterned, .ops = book.ops};
+		json_t *form cleanup(json_free_at) = rest_form(
+			&type, REST_FORM_CREATE, "http://h/x", "http://h/api/books", NULL);
+		struct rest_page page = {
+			.shape = REST_FORM, .value = form, .type = &type, .base = "http://h"};
+		struct told told cleanup(told_free) = {0};
+		char wanted[80];
+
+		show(&page, &told);
+		snprintf(wanted, sizeof(wanted), " pattern=%s value=", both[i].pattern);
+		assert_told(&told, wanted);
+	}
+}
+
 /* One of a group that must be there: which one, a browser can't be told. */
 static void test_rule_6_html_a_group_is_left_to_the_server(void **state)
 {
@@ -516,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_rule_6_html_resource_is_a_two_column_table),
 		cmocka_unit_test(test_rule_17_html_fault_says_the_reason),
 		cmocka_unit_test(test_rule_6_html_form_is_a_real_form),
+		cmocka_unit_test(test_rule_6_html_a_pattern_is_one_that_browsers_take),
 		cmocka_unit_test(test_rule_6_html_a_group_is_left_to_the_server),
 		cmocka_unit_test(test_rule_6_html_what_was_chosen_is_checked),
 		cmocka_unit_test(test_rule_6_html_forms_hide_the_method),
