@@ -250,6 +250,10 @@ static int check_method(struct work *work)
 		return 0;
 	methods_text(allowed, &b);
 	say_header(work, "Allow", buf_text(&b));
+	if (work->method == 0)
+		return rest_refuse(&work->fault, 501, "unknown-method", NULL,
+				   "%s is no method that is known here: there is %s",
+				   text_shown(shown, work->request->method), buf_text(&b));
 	return rest_refuse(&work->fault, 405, "method-not-allowed", NULL,
 			   "%s is not possible here: there is %s",
 			   text_shown(shown, work->request->method), buf_text(&b));
@@ -307,11 +311,25 @@ static enum step say_options(struct work *work)
 	return say_nothing(work, 200);
 }
 
+/* RFC 9110, 9.3.7: of the server as such. */
+static enum step say_options_of_all(struct work *work)
+{
+	struct buf b cleanup(buf_free) = {0};
+
+	work->route.type = work->api->model->entry;
+	work->method = METHOD_OPTIONS;
+	methods_text(~0U, &b);
+	say_header(work, "Allow", buf_text(&b));
+	return say_nothing(work, 200);
+}
+
 static enum step answer(struct work *work)
 {
 	const struct rest_request *request = work->request;
 	struct rest_api *api = work->api;
 
+	if (strcmp(request->target, "*") == 0 && method_of(request->method) == METHOD_OPTIONS)
+		return say_options_of_all(work);
 	if (route_parse(request->target, api->model->entry, api->types, &work->route,
 			&work->fault) < 0)
 		return STEP_FAILED;

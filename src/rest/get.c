@@ -170,7 +170,9 @@ static enum step get_items(struct work *work, struct rest_list *list)
 	uint64_t hash = 0;
 	bool found;
 
-	if (range_read(work->request->range, &range, &work->fault) < 0)
+	/* RFC 9110, 14.2: with GET only. */
+	if (work->method == METHOD_GET &&
+	    range_read(work->request->range, &range, &work->fault) < 0)
 		return STEP_FAILED;
 	if (work->route.query) {
 		/* What is found has positions of its own. */

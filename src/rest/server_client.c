@@ -9,6 +9,7 @@
 #include "rest/represent.h"
 #include "rest/server_check.h"
 #include "rest/server_private.h"
+#include "rest/work.h"
 
 /* The first that libmicrohttpd tells of a request, before it decodes the target. */
 void *client_target(void *data, const char *target, struct MHD_Connection *connection)
@@ -140,7 +141,10 @@ static enum MHD_Result answer_route(struct client *client, const struct rest_rou
 	struct rest_fault fault;
 
 	if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
-		(void)rest_refuse(&fault, 405, "method-not-allowed", NULL,
+		bool known = method_of(request->method) != 0;
+
+		(void)rest_refuse(&fault, known ? 405 : 501,
+				  known ? "method-not-allowed" : "unknown-method", NULL,
 				  "%s takes GET and HEAD only", route->path);
 		rest_answer_fault(client->server->config.api, request, &fault, response);
 		if (response->nheaders < REST_HEADERS_MAX)

@@ -199,6 +199,14 @@ def test_a_part_only_of_the_same_whole(server):
     assert server.ask('GET', '/api/shelves', part).status == 206
     server.ask('POST', '/api/shelves', JSON, shelf('new'))
     assert server.ask('GET', '/api/shelves', part).status == 200
+    for value in 'resources=0-0', 'resources=999-', 'resources=':  # RFC 9110, 14.2: with GET only
+        assert server.ask('HEAD', '/api/shelves', {'Range': value}).status == 200
+
+
+def test_options_of_the_server_as_such(server):
+    answer = server.ask('OPTIONS', '*')
+    assert answer.status == 200 and answer.body == b'' and 'PATCH' in answer.header('allow')
+    fault(server.ask('GET', '*'), 400, 'bad-target')
 
 
 def test_http_1_0(server):
@@ -348,6 +356,7 @@ def test_faults_of_routes(server):
     answer = server.ask('DELETE', '/metrics')
     fault(answer, 405, 'method-not-allowed')
     assert answer.header('allow') == 'GET, HEAD'
+    fault(server.ask('BREW', '/metrics'), 501, 'unknown-method')
     fault(server.ask('GET', '/nowhere'), 404, 'not-found')
     assert server.ask('HEAD', '/metrics').body == b''
 

@@ -316,7 +316,7 @@ def test_rule_7_options_head_and_405_everywhere(api):
             {k: v for k, v in got.headers.items() if k not in volatile}, url
         for method in {*METHODS, 'BREW'} - set(allow):
             refused = api.daemon.ask(method, url, {} if method != 'DELETE' else None)
-            fault(refused, 405)
+            fault(refused, 501 if method == 'BREW' else 405)
             assert refused.headers['allow'].split(', ') == allow
 
 
@@ -683,4 +683,7 @@ def test_rule_17_errors_are_resources(api, status, method, target, more):
     assert len(codes) == 1
     page = api.daemon.ask(method, target, accept='text/html', **more)
     assert page.status == status and 'role="alert"' in page.text
-    assert api.daemon.ask('HEAD' if method == 'GET' else method, target, **more).status == status
+    if 'range' in more:
+        assert api.daemon.ask('HEAD', target, **more).status == 200  # which heeds it with GET only
+    else:
+        assert api.daemon.ask('HEAD' if method == 'GET' else method, target, **more).status == status
