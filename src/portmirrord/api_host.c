@@ -25,16 +25,36 @@ static bool is_bridge(const struct nl_link *link)
 	return strcmp(link->kind, "bridge") == 0;
 }
 
-/* The device of that name, if it is of the kind wanted; NULL: the fault is filled in. */
-static const struct nl_link *find_link(const struct rest_call *call, const char *name,
+const char *api_device_id(const struct nl_link *link, char id[API_DEVICE])
+{
+	if (strcmp(link->name, "_") == 0)
+		snprintf(id, API_DEVICE, "_:%d", link->index);
+	else
+		snprintf(id, API_DEVICE, "%s", link->name);
+	return id;
+}
+
+const struct nl_link *api_device(const struct rest_call *call, const char *id)
+{
+	const struct nl_links *links = &host_of(call)->links;
+	char text[API_DEVICE];
+
+	for (size_t i = 0; i < links->count; i++)
+		if (strcmp(api_device_id(&links->items[i], text), id) == 0)
+			return &links->items[i];
+	return NULL;
+}
+
+/* The device of that id, if it is of the kind wanted; NULL: the fault is filled in. */
+static const struct nl_link *find_link(const struct rest_call *call, const char *id,
 				       bool (*wanted)(const struct nl_link *link), const char *what,
 				       struct rest_fault *fault)
 {
-	const struct nl_link *link = nl_link_by_name(&host_of(call)->links, name);
+	const struct nl_link *link = api_device(call, id);
 
 	if (link && wanted(link))
 		return link;
-	(void)api_unknown(what, name, fault);
+	(void)api_unknown(what, id, fault);
 	return NULL;
 }
 
@@ -43,13 +63,14 @@ static const struct nl_link *find_link(const struct rest_call *call, const char 
 static json_t *bridge_object(const struct rest_call *call, const struct nl_link *bridge)
 {
 	const struct host *host = host_of(call);
+	char id[API_DEVICE];
 	json_int_t ports = 0;
 
 	for (size_t i = 0; i < host->links.count; i++)
 		ports += host->links.items[i].master == bridge->index;
-	return json_pack("{s:s, s:s, s:s, s:o, s:i, s:I}", "id", bridge->name, "name", bridge->name,
-			 "state", show_link_state(bridge), "mac", mac_of(bridge), "mtu",
-			 (int)bridge->mtu, "ports", ports);
+	return json_pack("{s:s, s:s, s:s, s:o, s:i, s:I}", "id", api_device_id(bridge, id), "name",
+			 bridge->name, "state", show_link_state(bridge), "mac", mac_of(bridge),
+			 "mtu", (int)bridge->mtu, "ports", ports);
 }
 
 static int list_bridges(const struct rest_call *call, struct rest_list *list,
@@ -75,8 +96,10 @@ static int get_bridge(const struct rest_call *call, json_t **resource, struct re
 
 static json_t *member_object(const struct rest_call *call, const struct nl_link *link)
 {
-	return json_pack("{s:s, s:s, s:o, s:b, s:b, s:b, s:b}", "id", link->name, "name",
-			 link->name, "port", api_port_link(call, link), "isolated",
+	char id[API_DEVICE];
+
+	return json_pack("{s:s, s:s, s:o, s:b, s:b, s:b, s:b}", "id", api_device_id(link, id),
+			 "name", link->name, "port", api_port_link(call, link), "isolated",
 			 (link->brport & BRPORT_ISOLATED) != 0, "learning",
 			 (link->brport & BRPORT_LEARNING) != 0, "flood",
 			 (link->brport & BRPORT_FLOOD) != 0, "hairpin", link->hairpin);
@@ -98,7 +121,7 @@ static int list_members(const struct rest_call *call, struct rest_list *list,
 static int get_member(const struct rest_call *call, json_t **resource, struct rest_fault *fault)
 {
 	const struct nl_link *bridge = find_link(call, call->parent, is_bridge, "bridge", fault);
-	const struct nl_link *link = nl_link_by_name(&host_of(call)->links, call->id);
+	const struct nl_link *link = api_device(call, call->id);
 
 	if (!bridge)
 		return -1;
@@ -203,8 +226,11 @@ static int get_nic(const struct rest_call *call, json_t **resource, struct rest_
 
 json_t *api_port_link(const struct rest_call *call, const struct nl_link *link)
 {
-	return link && show_port(link) ? rest_link(call, "ports", link->name, NULL, NULL)
-				       : json_null();
+	char id[API_DEVICE];
+
+	return link && show_port(link)
+		       ? rest_link(call, "ports", api_device_id(link, id), NULL, NULL)
+		       : json_null();
 }
 
 static json_t *port_object(const struct rest_call *call, const struct nl_link *link)
@@ -213,15 +239,17 @@ static json_t *port_object(const struct rest_call *call, const struct nl_link *l
 	const struct nl_link *master = nl_link_by_index(&host->links, link->master);
 	const struct vm_nic *nic = NULL;
 	const struct vm *vm = show_owner(host, link->name, &nic);
-	char id[256];
+	char id[API_DEVICE], master_id[API_DEVICE], machine[256];
 
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-		link->name, "name", link->name, "kind", show_link_kind(link), "state",
+		api_device_id(link, id), "name", link->name, "kind", show_link_kind(link), "state",
 		show_link_state(link), "mac", mac_of(link), "mtu", (int)link->mtu, "bridge",
-		master && is_bridge(master) ? rest_link(call, "bridges", master->name, NULL, NULL)
-					    : json_null(),
-		"vm", vm ? rest_link(call, "vms", vm_id(host, vm, id), NULL, NULL) : json_null(),
+		master && is_bridge(master)
+			? rest_link(call, "bridges", api_device_id(master, master_id), NULL, NULL)
+			: json_null(),
+		"vm",
+		vm ? rest_link(call, "vms", vm_id(host, vm, machine), NULL, NULL) : json_null(),
 		"rx_frames", (json_int_t)link->rx_frames, "rx_bytes", (json_int_t)link->rx_bytes,
 		"rx_dropped", (json_int_t)link->rx_dropped, "tx_frames",
 		(json_int_t)link->tx_frames, "tx_bytes", (json_int_t)link->tx_bytes, "tx_dropped",

@@ -63,10 +63,11 @@ static json_t *tap_object(const struct rest_call *call, const struct session_sta
 {
 	bool sent = st->session->direction & DIRECTION_SENT;
 	bool received = st->session->direction & DIRECTION_RECEIVED;
+	char id[API_DEVICE];
 
 	/* What the machine sends, its port on the host receives. */
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", link->name, "name",
-			 link->name, "port", api_port_link(call, link), "sent_frames",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "id", api_device_id(link, id),
+			 "name", link->name, "port", api_port_link(call, link), "sent_frames",
 			 sent ? json_integer((json_int_t)link->rx_frames) : json_null(),
 			 "sent_bytes",
 			 sent ? json_integer((json_int_t)link->rx_bytes) : json_null(),
@@ -103,7 +104,7 @@ static int get_tap(const struct rest_call *call, json_t **resource, struct rest_
 	st = api_mirror(call, call->parent, fault);
 	if (!st)
 		return -1;
-	link = nl_link_by_name(&host_of(call)->links, call->id);
+	link = api_device(call, call->id);
 	if (!link || !ifindexes_have(&st->from, link->index))
 		return api_unknown("port that this mirror mirrors", call->id, fault);
 	return api_give(resource, tap_object(call, st, link), fault);

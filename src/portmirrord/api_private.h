@@ -49,7 +49,12 @@ int api_unknown(const char *what, const char *id, struct rest_fault *fault); /* 
 /* A failure of the keeper, or of the kernel, in its words; field may be NULL. */
 int api_refuse(const struct err *e, const char *field, struct rest_fault *fault);
 
-/* api_host.c: the id under which a machine is found, and links; null where there is none. */
+/* api_host.c: the id under which a device is found (its name, but of a device "_", which is the
+ * placeholder's), and the device; NULL: there is none. */
+#define API_DEVICE 24
+const char *api_device_id(const struct nl_link *link, char id[API_DEVICE]);
+const struct nl_link *api_device(const struct rest_call *call, const char *id);
+/* null where there is none. */
 json_t *api_port_link(const struct rest_call *call, const struct nl_link *link);
 
 /* api_mirror.c: the state of the mirror with that id; NULL: the fault is filled in. */

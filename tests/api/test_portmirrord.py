@@ -362,6 +362,27 @@ def test_devices_of_any_name(lab, daemon):
     assert tap['name'] in [port['name'] for port in daemon.get('/api/ports').value]
 
 
+@pytest.mark.parametrize('bridge, port', [('b2', '_'), ('_', 'p2')])
+def test_a_device_is_no_placeholder(lab, daemon, bridge, port):
+    """The kernel takes _ for a name too, which is the placeholder's id."""
+    lab.host.ip(f'link add name {bridge} type bridge', f'link add name {port} type veth peer name there',
+                f'link set {port} master {bridge}')
+    assert daemon.post('/api/mirrors', {**IDS, 'from': [f'port:{port}']}).status == 201
+
+    def found(url, name):
+        item, = [item for item in daemon.get(url).value if item['name'] == name]
+        got = daemon.get(item['href']).value
+        assert got['name'] == name and got['id'] == item['id'] != '_', url
+        assert daemon.get(url + '/_').value['name'] != '_'  # but the placeholder
+        return got
+
+    above = found('/api/bridges', bridge)
+    below = found('/api/ports', port)
+    assert below['bridge']['href'] == above['href']
+    assert found(f"/api/bridges/{above['id']}/ports", port)['port']['href'] == below['href']
+    assert found('/api/mirrors/ids/ports', port)['port']['href'] == below['href']
+
+
 def test_a_name_is_taken_once(daemon):
     assert daemon.post('/api/mirrors', IDS).status == 201
     assert fault(daemon.post('/api/mirrors', IDS), 409, 'name')['code'] == 'mirror-exists'
