@@ -49,6 +49,15 @@ static void say(const char *text, size_t len)
 		close(terminal);
 }
 
+/* pid_namespaces(7): from within its own it is sent no signal that it has no handler for. */
+static void say_process_1(void)
+{
+	static const char text[] = "Process 1 can not stop itself, the kernel ignores that: start "
+				   "the program below an init (docker run --init)\n";
+
+	say(text, sizeof(text) - 1);
+}
+
 static void say_pid(pid_t pid)
 {
 	char text[64] = "Sending SIGSTOP to myself (pid = ";
@@ -150,6 +159,10 @@ __attribute__((constructor)) static void stop(int argc, char **argv, char **env)
 	}
 	if (!permitted())
 		return;
+	if (getpid() == 1) {
+		say_process_1();
+		return;
+	}
 	say_pid(getpid());
 	kill(getpid(), SIGSTOP);
 }

@@ -97,6 +97,15 @@ def test_children_do_not_stop(world, stop):
     assert started.communicate(timeout=10)[0] == f'{USER}\n[]\n'
 
 
+def test_process_1_is_told_that_it_does_not_stop(world, stop, build):
+    """The kernel takes no SIGSTOP for it from within its namespace (pid_namespaces(7))."""
+    ended = subprocess.run(['unshare', '--pid', '--fork', 'env', f'LD_PRELOAD={stop}', build('glibc')], text=True,
+                           env=world.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
+    assert ended.returncode == 7 and ended.stdout.startswith('uid'), ended
+    assert ended.stderr == ('Process 1 can not stop itself, the kernel ignores that: start the program below an init '
+                            '(docker run --init)\n')
+
+
 def test_others_in_the_list_stay(world, stop):
     other = '/usr/lib/x86_64-linux-gnu/libm.so.6'
     started = start(world, 'sh', '-c', 'echo "[$LD_PRELOAD]"', LD_PRELOAD=f'{stop}:{other}')
