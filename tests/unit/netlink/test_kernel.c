@@ -97,6 +97,17 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* A device that got its carrier after it was set up drops what it is to send, until the kernel's
+ * linkwatch has looked at it (net/core/link_watch.c, linkwatch_do_dev()). */
+static void await_active(size_t devices)
+{
+	time_t end = time(NULL) + 10;
+
+	while (times_said("ip -o link show up", " state UP ") < devices)
+		if (time(NULL) > end)
+			fail_msg("not all devices are up: %s", said("ip link show up"));
+}
+
 /* Fresh devices for each test. */
 static int devices(void **state)
 {
@@ -107,6 +118,7 @@ static int devices(void **state)
 	    " && ip link add other type veth peer name away"
 	    " && for d in port peer to far other away; do"
 	    " ip link set $d up addrgenmode none; done");
+	await_active(6);
 	port = (int)if_nametoindex("port");
 	peer = (int)if_nametoindex("peer");
 	to = (int)if_nametoindex("to");
