@@ -25,21 +25,26 @@ static void path_of(char path[PATH_MAX], const char *folder, pid_t pid)
 
 int record_write(const char *folder, const struct record *record, struct err *e)
 {
-	char path[PATH_MAX], text[RECORD_MOST];
+	char path[PATH_MAX], fresh[PATH_MAX], text[RECORD_MOST];
 	int len, fd, result;
 
 	result = folder_make(folder, 0755, e);
 	if (result < 0)
 		return result;
 	path_of(path, folder, record->pid);
+	snprintf(fresh, sizeof(fresh), "%s/.%d", folder, record->pid); /* no record's name */
 	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 "\n", record->pid,
 		       record->start, record->by, record->deadline);
 	/* Of no worth after a crash of the machine, so without the fsync of file_write(). */
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return err_sys(e, -errno, "%s can't be written", path);
 	result = write(fd, text, (size_t)len) == len ? 0 : -EIO;
 	close(fd);
+	if (result == 0 && rename(fresh, path) < 0)
+		result = -errno;
+	if (result < 0)
+		unlink(fresh);
 	return result < 0 ? err_sys(e, result, "%s can't be written", path) : 0;
 }
 

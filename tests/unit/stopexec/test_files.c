@@ -60,6 +60,32 @@ static void test_records(void **state)
 	assert_int_equal(record_all("/dev/null", &records, &count, &e), -ENOTDIR);
 }
 
+/* A process that is stopped once more has its record written anew: whoever reads it meanwhile, as
+ * the first stop's guardian, must not take it for one that goes on. */
+static void test_a_record_is_never_half_there(void **state)
+{
+	char folder[] = "/tmp/test-stopexec-XXXXXX";
+	struct record own = {.pid = getpid(), .by = 7, .deadline = 99}, seen;
+	size_t lacks = 0;
+	pid_t writer;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(proc_start(own.pid, &own.start), 0);
+	assert_int_equal(record_write(folder, &own, NULL), 0);
+	writer = fork();
+	for (int i = 0; writer == 0 && i < 20000; i++)
+		if (record_write(folder, &own, NULL) < 0)
+			_exit(1);
+	if (writer == 0)
+		_exit(0);
+	while (waitpid(writer, NULL, WNOHANG) == 0)
+		lacks += record_read(folder, own.pid, &seen) < 0;
+	assert_int_equal(lacks, 0);
+	record_remove(folder, own.pid);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_places_of_stop_so(void **state)
 {
 	struct preload_state seen = {0};
@@ -233,6 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_a_record_is_never_half_there),
 		cmocka_unit_test(test_places_of_stop_so),
 		cmocka_unit_test(test_a_program_that_cannot_be_looked_at),
 		cmocka_unit_test(test_a_user_without_memory),
