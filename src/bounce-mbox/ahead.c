@@ -84,6 +84,19 @@ static bool clean_enough(struct sender *s, struct job *job)
 	return false;
 }
 
+/* The journal knows messages by their content; where copies go to several mailboxes, it is to know
+ * which of these lacks one. */
+static int place(struct sender *s, struct job *job, struct err *e)
+{
+	const struct run *run = s->run;
+
+	if (!run->journal || run->options->target.kind != TARGET_IMAP)
+		return 0;
+	if (prepared_mailbox(&job->p, run->store, run->options->folder, &job->mailbox) < 0)
+		return store_no_memory(e);
+	return prepared_place(&job->p, buf_text(&job->mailbox), e);
+}
+
 /* Whether an earlier run has dealt with it. */
 static bool known(struct sender *s, struct job *job)
 {
@@ -118,6 +131,8 @@ static int prepare_next(struct sender *s)
 	r = prepare(&job->p, run->store, store_item(run->store, job->index),
 		    &run->options->cleaning, &e);
 	s->bytes += job->p.text.len;
+	if (r == 0)
+		r = place(s, job, &e);
 	if (r < 0) {
 		sender_fail(s, &e);
 		sender_free_job(s, job);

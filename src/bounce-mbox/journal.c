@@ -141,11 +141,17 @@ void journal_done(struct journal *j, const struct prepared *p, const char *words
 	if (journal_add_uid(j, p->id, words, &e) < 0)
 		lack(j, &e);
 	add_line(j, "done", p->key, words);
+	if (p->owed)
+		add_line(j, "paid", p->place, "");
 }
 
-void journal_not(struct journal *j, const struct prepared *p, const char *words)
+void journal_not(struct journal *j, struct prepared *p, const char *words)
 {
 	add_line(j, "not", p->key, words);
+	if (!*words || !p->placed || p->owed)
+		return;
+	add_line(j, "owed", p->place, "");
+	p->owed = true;
 }
 
 int journal_write(struct journal *j, struct err *e)
@@ -201,7 +207,18 @@ int journal_sync_fd(const struct journal *j)
 	return syncer_fd(j->syncer);
 }
 
-enum journal_state journal_meet(struct journal *j, const struct prepared *p)
+/* Whether it is a copy that its mailbox lacks. */
+static bool is_owed(struct journal *j, const struct prepared *p)
+{
+	struct journal_entry *entry = p->placed ? journal_table_find(&j->owed, p->place) : NULL;
+
+	if (!entry || entry->met >= entry->sent)
+		return false;
+	entry->met++;
+	return true;
+}
+
+enum journal_state journal_meet(struct journal *j, struct prepared *p)
 {
 	struct journal_entry *entry = journal_table_find(&j->table, p->key);
 
@@ -211,6 +228,9 @@ enum journal_state journal_meet(struct journal *j, const struct prepared *p)
 		return JOURNAL_SENT;
 	if (!entry)
 		return JOURNAL_NEW;
+	p->owed = is_owed(j, p);
+	if (p->owed)
+		return entry->doubt > 0 ? JOURNAL_DOUBT : JOURNAL_NEW;
 	if (entry->met < UINT32_MAX)
 		entry->met++;
 	if (entry->met <= entry->sent)
@@ -283,7 +303,7 @@ static int use_folder(struct journal *j, struct err *e)
 
 	j->folder = slash ? strndup(j->path, slash == j->path ? 1 : (size_t)(slash - j->path))
 			  : strdup(".");
-	j->table.folder = j->old.folder = j->uids.folder = j->folder;
+	j->table.folder = j->owed.folder = j->old.folder = j->uids.folder = j->folder;
 	return j->folder ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
@@ -352,6 +372,7 @@ void journal_close(struct journal *j)
 	free(j->folder);
 	buf_free(&j->lines);
 	journal_table_free(&j->table);
+	journal_table_free(&j->owed);
 	journal_ids_free(&j->old);
 	journal_ids_free(&j->uids);
 	free(j);

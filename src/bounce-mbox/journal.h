@@ -55,8 +55,9 @@ void journal_sums(const struct journal *j, struct journal_sums *sums);
 void journal_doubts(const struct journal *j, void (*each)(const char *id, void *data), void *data);
 
 /* Whether the next message of that key was dealt with by an earlier run. Copies of one message are
- * counted: each call stands for one more copy in the archive. */
-enum journal_state journal_meet(struct journal *j, const struct prepared *p);
+ * counted: each call stands for one more copy in the archive. One that is placed is new where its
+ * mailbox refused it, whatever others took. */
+enum journal_state journal_meet(struct journal *j, struct prepared *p);
 
 /* How many messages left in the last 24 hours before it was opened: the newest part of them first.
  */
@@ -73,7 +74,8 @@ void journal_run(struct journal *j, uint64_t total, const char *target);
 void journal_intent(struct journal *j, const struct prepared *p, bool again);
 void journal_go(struct journal *j, const struct prepared *p);
 void journal_done(struct journal *j, const struct prepared *p, const char *words);
-void journal_not(struct journal *j, const struct prepared *p, const char *words);
+/* With words: the server's, or why it does not get it. */
+void journal_not(struct journal *j, struct prepared *p, const char *words);
 int journal_write(struct journal *j, struct err *e);
 int journal_sync(struct journal *j, struct err *e);
 

@@ -23,6 +23,7 @@ struct journal {
 	struct buf lines;
 	struct err lack; /* of memory, or of room in the folder: code 0 while there is none */
 	struct journal_table table;
+	struct journal_table owed; /* by place; "sent": copies that it lacks */
 	struct journal_ids old;
 	struct journal_ids uids; /* "VALIDITY UID\nID" of what IMAP servers took */
 	struct journal_sums sums;

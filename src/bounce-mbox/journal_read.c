@@ -101,6 +101,20 @@ static void count_recent(struct journal *j)
 		j->recent[age / (DAY_SECONDS / DAY_PARTS)]++;
 }
 
+/* "owed PLACE": a mailbox lacks a copy; "paid PLACE": not any more. */
+static int count_owed(struct journal *j, const unsigned char *place, bool paid, struct err *e)
+{
+	struct journal_entry *entry = journal_table_make(&j->owed, place, "", e);
+
+	if (!entry)
+		return -ENOMEM;
+	if (!paid)
+		entry->sent++;
+	else
+		take_one(&entry->sent, NULL);
+	return 0;
+}
+
 /* A line of ours, without checksum and newline: -EBADMSG where it makes no sense, for which the
  * caller has words. */
 static int read_line(struct journal *j, char *line, struct err *e)
@@ -123,6 +137,8 @@ static int read_line(struct journal *j, char *line, struct err *e)
 	}
 	if (!key_of(words, key))
 		return -EBADMSG;
+	if (strcmp(line, "owed") == 0 || strcmp(line, "paid") == 0)
+		return count_owed(j, key, *line == 'p', e);
 	words += (size_t)2 * KEY_BYTES;
 	words += *words == ' ';
 	entry = journal_table_make(&j->table, key, *line == 'i' || *line == 'a' ? words : "", e);

@@ -50,16 +50,9 @@ static void put_place(const struct link *l, struct job *job, struct smtp_message
 		     {MAIL_FLAGGED, "\\Flagged"}, {MAIL_DELETED, "\\Deleted"},
 		     {MAIL_DRAFT, "\\Draft"},	  {MAIL_FORWARDED, "$Forwarded"}};
 	const struct run *run = l->owner->run;
-	const char *into = run->options->folder;
-	const char *folder = job->p.mailbox.len > 0 ? buf_text(&job->p.mailbox)
-						    : run->store->folders[job->p.item->folder].name;
 
-	buf_clear(&job->mailbox);
 	buf_clear(&job->flags);
-	if (into && *folder)
-		buf_fmt(&job->mailbox, "%s/%s", into, folder);
-	else
-		buf_str(&job->mailbox, into ? into : *folder ? folder : "INBOX");
+	(void)prepared_mailbox(&job->p, run->store, run->options->folder, &job->mailbox);
 	for (size_t i = 0; i < COUNT(names); i++)
 		if (job->p.flags & names[i].flag)
 			buf_fmt(&job->flags, " %s", names[i].name);

@@ -222,6 +222,7 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	int r;
 
 	p->item = item;
+	p->placed = p->owed = false;
 	stream_start(&s, store, item, cleaning);
 	s.about = p;
 	r = run(p, &s, e);
@@ -230,6 +231,33 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 		       (p->facts.removed > 0 && cleaning->remove->count > cleaning->always)))
 		r = plain_key(p, store, cleaning, e);
 	return r;
+}
+
+int prepared_mailbox(const struct prepared *p, const struct store *store, const char *into,
+		     struct buf *name)
+{
+	const char *folder =
+		p->mailbox.len > 0 ? buf_text(&p->mailbox) : store->folders[p->item->folder].name;
+
+	buf_clear(name);
+	if (into && *folder)
+		buf_fmt(name, "%s/%s", into, folder);
+	else
+		buf_str(name, into ? into : *folder ? folder : "INBOX");
+	return buf_status(name);
+}
+
+int prepared_place(struct prepared *p, const char *mailbox, struct err *e)
+{
+	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+
+	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
+		return err_set(e, -ENOMEM, "cannot compute SHA-256");
+	EVP_DigestUpdate(digest, p->key, KEY_BYTES);
+	EVP_DigestUpdate(digest, mailbox, strlen(mailbox));
+	EVP_DigestFinal_ex(digest, p->place, NULL);
+	p->placed = true;
+	return 0;
 }
 
 void prepared_free(struct prepared *p)

@@ -36,6 +36,9 @@ struct prepared {
 	unsigned flags;	       /* MAIL_*, of the archive and that field */
 	struct mail_date date; /* when it was received; else written; else as the archive has it */
 	struct buf text;       /* the cleaned message, where it is small; else empty: stream it */
+	unsigned char place[KEY_BYTES]; /* of key and mailbox; only where placed */
+	bool placed;
+	bool owed; /* the journal says that its mailbox lacks it */
 };
 
 /* Zero-initialise p, or give one that prepared_free() or prepare() left: its memory is used again.
@@ -43,6 +46,11 @@ struct prepared {
 int prepare(struct prepared *p, struct store *store, const struct item *item,
 	    const struct cleaning *cleaning, struct err *e);
 void prepared_free(struct prepared *p);
+/* The IMAP mailbox that it goes to, below into (NULL: none); levels have '/' between them. */
+int prepared_mailbox(const struct prepared *p, const struct store *store, const char *into,
+		     struct buf *name);
+/* For the journal: it goes to a mailbox, and copies of it may go to others. */
+int prepared_place(struct prepared *p, const char *mailbox, struct err *e);
 
 /* The cleaned message again, piece by piece. */
 struct stream {

@@ -205,6 +205,30 @@ def test_names_with_dots(tmp_path):
         dovecot.stop()
 
 
+def test_a_copy_that_one_mailbox_refused(tmp_path):
+    """The next run puts it there, not a second one where it was taken."""
+    dovecot = Dovecot(kind='maildir', more='mail_plugins = acl\nplugin {\n  acl = vfile\n}\n')
+    try:
+        (tmp_path / 'tree').mkdir()
+        for name in 'AB':
+            (tmp_path / 'tree' / name).write_bytes(FROM + message(0) + b'\n')
+        client = dovecot.login('joe')
+        client.create('A')
+        client.logout()
+        rights = dovecot.folder / 'home/joe/mail/.A/dovecot-acl'
+        rights.write_text('owner lr\n')
+        for _ in range(2):
+            done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
+            assert done.sums['set_aside'] == 1, done.err
+        rights.unlink()
+        for again in range(2):
+            done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
+            assert done.code == 0 and done.sums['already_sent'] == 1 + again, done.err
+            assert [len(dovecot.mails('joe', name)) for name in 'AB'] == [1, 1]
+    finally:
+        dovecot.stop()
+
+
 def test_a_full_account_ends_the_run(mbox):
     """The rest need not travel to be refused."""
     dovecot = Dovecot(more='mail_plugins = quota\nplugin {\n  quota = count\n  quota_vsizes = yes\n'
