@@ -157,6 +157,12 @@ void report_store(struct report *r, const struct store *store)
 		if (f->before > 0 && f->kind == FOLDER_MBOX)
 			report_note(r, "%s: %" PRIu64 " bytes before the first message are no mail",
 				    f->path, f->before);
+		if (f->inside > 0)
+			report_note(r,
+				    "%s is taken for one message, though %" PRIu64
+				    " lines in it look as if others began there: if it is an mbox "
+				    "that has lost its first \"From \" line, put one there",
+				    f->path, f->inside);
 		if (!r->quiet && !r->json)
 			say_folder(r, f);
 	}

@@ -204,6 +204,42 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 	}
 }
 
+/* Whether the message of an mbox starts behind an empty line, and its separator ends in a time. */
+static bool is_plain(const struct mbox_message *m, struct peeking *peeking)
+{
+	char bytes[200];
+	size_t len = (size_t)(m->at - m->from) + 3;
+	struct mail_date date;
+
+	if (m->from < 3 || len > sizeof(bytes) || peek(m->from - 3, bytes, len, peeking) != len)
+		return false;
+	return bytes[2] == '\n' && (bytes[1] == '\n' || memcmp(bytes, "\n\r", 2) == 0) &&
+	       mail_date_separator(bytes + 3, len - 3, &date);
+}
+
+/* An mbox whose first line is lost looks like a single message, and so does one that quotes an
+ * mbox. */
+static int count_inside(int fd, const char *path, uint64_t *count, struct err *e)
+{
+	char *bytes cleanup(free_at) = malloc(MBOX_WINDOW);
+	struct peeking peeking = {.fd = fd};
+	struct mbox_scan scan = {.format = MBOX_THUNDERBIRD, .peek = peek, .data = &peeking};
+	struct mbox_window w = {.bytes = bytes};
+	enum mbox_event event;
+	struct mbox_message m;
+
+	if (!bytes)
+		return store_no_memory(e);
+	while ((event = mbox_scan_next(&scan, &w, &m)) != MBOX_END) {
+		int r = event == MBOX_MORE ? move_window(&w, bytes, scan.keep, fd, path, e) : 0;
+
+		if (r < 0)
+			return r;
+		*count += event == MBOX_MESSAGE && is_plain(&m, &peeking);
+	}
+	return peeking.code < 0 ? err_sys(e, peeking.code, "cannot read %s", path) : 0;
+}
+
 static void remember(struct folder *f, const struct stat *st)
 {
 	f->device = st->st_dev;
@@ -240,6 +276,22 @@ int store_add_mbox(struct store *a, const char *name, const char *path, int copy
 	return scan_mbox(a, folder, fd, wishes, e);
 }
 
+static int add_lone_letter(struct store *a, const char *path, int fd, int copy,
+			   const struct store_wishes *wishes, struct err *e)
+{
+	uint64_t inside = 0;
+	int r = count_inside(copy >= 0 ? copy : fd, path, &inside, e);
+
+	if (r < 0) {
+		fd_close_at(&copy);
+		return r;
+	}
+	r = store_add_letter(a, path, copy, wishes, e);
+	if (r == 0)
+		a->folders[0].inside = inside;
+	return r;
+}
+
 /* The first bytes tell: an mbox, or a single message. */
 static int add_single(struct store *a, const char *path, const struct store_wishes *wishes,
 		      struct err *e)
@@ -250,11 +302,12 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 		standard ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 	enum store_looks looks = STORE_OTHER;
 	int copy = -1, r;
+	bool once; /* a pipe, as <(COMMAND) of a shell is */
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", shown);
-	r = store_unpack(fd, shown, standard ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy,
-			 e);
+	once = standard || lseek(fd, 0, SEEK_CUR) < 0;
+	r = store_unpack(fd, shown, once ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy, e);
 	if (r == 0)
 		r = store_look(copy >= 0 ? copy : fd, shown, &looks, e);
 	if (r < 0) {
@@ -263,7 +316,7 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	}
 	if (wishes->format == MBOX_AUTO &&
 	    (looks == STORE_LETTER || store_ends_with(path, ".emlx")))
-		return store_add_letter(a, shown, copy, wishes, e);
+		return add_lone_letter(a, shown, fd, copy, wishes, e);
 	if (looks == STORE_OLD_MAC) {
 		fd_close_at(&copy);
 		return err_set(

@@ -29,6 +29,7 @@ struct folder {
 	struct mail_letters *letters; /* a Maildir's keywords; NULL: none */
 	uint64_t messages;
 	uint64_t before; /* bytes in front of the first message, which belong to none */
+	uint64_t inside; /* of a single message: lines that look like an mbox's separators */
 	int fd;		 /* of an unlinked copy; -1: path is opened when needed */
 	dev_t device;
 	ino_t inode;

@@ -36,6 +36,26 @@ def test_packed(smtp, mbox, tmp_path, pack):
     assert messages == [crlf(message(0)), crlf(message(1))]
 
 
+def test_a_pipe_is_read_as_standard_input_is(smtp, mbox):
+    path = mbox(message(0), message(1))
+    server = smtp()
+    done = subprocess.run(['bash', '-c', '"$0" -d 0 <(gzip <"$1") me@new.test "$2"', PROGRAM, path, server.url],
+                          capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert server.messages == [crlf(message(0)), crlf(message(1))]
+
+
+def test_an_mbox_without_its_first_line(tmp_path):
+    """It is one message like any other, as a letter may quote an mbox; but that is told."""
+    lost = message(0) + b'\n' + OTHER + message(1) + b'\n' + FROM + message(2)
+    for name, text, told in (('lost', lost, True), ('packed', gzip.compress(lost), True),
+                             ('quoting.eml', message(0, b'x\n' + FROM + b'A: 1\nB: 2\n\nFrom here on:\nfrom: me\n\nFrom joe\n\n>From x\n'), False)):
+        (tmp_path / name).write_bytes(text)
+        done = bounce('--dry-run', tmp_path / name)
+        assert done.code == 0 and done.sums['total'] == 1
+        assert ('2 lines in it look as if' in done.err) == told, done.err
+
+
 def test_formats_and_reasons(smtp, tmp_path):
     cases = {
         'mboxo': OTHER + b'A: 1\n\n>From x\n\n',
