@@ -140,7 +140,7 @@ static void offered(const struct imap *i, struct buf *list)
 			at + 6);
 }
 
-/* RFC 3501 6.2.3, for servers without SASL. */
+/* RFC 3501 6.2.3, for servers without SASL, or with mechanisms only that are not ours. */
 static int log_in_plainly(struct imap *i, struct err *e)
 {
 	const char *user, *secret;
@@ -168,7 +168,8 @@ static int log_in(struct imap *i, struct err *e)
 	offered(i, &list);
 	if (buf_status(&list) < 0)
 		return -ENOMEM;
-	if (list.len == 0 && !has(i, "LOGINDISABLED", NULL))
+	if (!has(i, "LOGINDISABLED", NULL) && !sasl_fits(i->setup.sasl, buf_text(&list)) &&
+	    (list.len == 0 || sasl_takes_login(i->setup.sasl)))
 		return log_in_plainly(i, e);
 	r = sasl_start(i->setup.sasl, buf_text(&list), i->encrypted, &mechanism, &first, e);
 	if (r < 0)

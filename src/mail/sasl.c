@@ -91,6 +91,13 @@ static const struct mechanism *choose(const struct sasl_login *login, const char
 	return NULL;
 }
 
+bool sasl_fits(const struct sasl *s, const char *offered)
+{
+	bool hidden = false;
+
+	return choose(&s->login, offered, false, &hidden) || hidden;
+}
+
 static int start_library(struct sasl *s, struct err *e)
 {
 	const struct sasl_login *l = &s->login;
@@ -193,12 +200,19 @@ int sasl_step(struct sasl *s, const char *challenge, struct buf *answer, struct 
 	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
 }
 
+bool sasl_takes_login(const struct sasl *s)
+{
+	const struct sasl_login *l = &s->login;
+
+	return !l->token && (!l->mechanism || strcasecmp(l->mechanism, "LOGIN") == 0);
+}
+
 int sasl_plain_words(const struct sasl *s, bool encrypted, const char **user, const char **secret,
 		     struct err *e)
 {
 	const struct sasl_login *l = &s->login;
 
-	if (l->token || (l->mechanism && strcasecmp(l->mechanism, "LOGIN") != 0))
+	if (!sasl_takes_login(s))
 		return err_set(e, -ENOTSUP,
 			       "the server knows only logins by name and password, without a "
 			       "mechanism");

@@ -33,10 +33,16 @@ void sasl_free(struct sasl *s);
 int sasl_start(struct sasl *s, const char *offered, bool encrypted, const char **mechanism,
 	       bool *first, struct err *e);
 
-/* For a server without SASL, whose LOGIN command takes both as they are: what to say there,
+/* For a server whose LOGIN command takes both as they are: what to say there,
  * borrowed as login is; -ENOTSUP with a sentence where that would show them, or can't be. */
 int sasl_plain_words(const struct sasl *s, bool encrypted, const char **user, const char **secret,
 		     struct err *e);
+
+/* Whether one of these mechanisms could be used, on a safe line at least. */
+bool sasl_fits(const struct sasl *s, const char *offered);
+
+/* Whether it is a password, and no other mechanism than LOGIN is wanted. */
+bool sasl_takes_login(const struct sasl *s);
 
 /* Answers a challenge; both are base64. The first of a mechanism where the client speaks first
  * has the challenge "". */

@@ -399,6 +399,10 @@ static void test_login_command(void **state)
 		{"LOGINDISABLED", "", false, -ENOTSUP},
 		{"", "", true, -ENOTSUP},
 		{"AUTH=PLAIN", "A2 AUTHENTICATE PLAIN\r\n", false, SMTP_WAIT},
+		{"AUTH=NTLM AUTH=GSSAPI", "A2 LOGIN \"j\\\"oe\" \"se\\\\cret\"\r\n", false,
+		 SMTP_WAIT},
+		{"AUTH=NTLM LOGINDISABLED", "", false, -ENOTSUP},
+		{"AUTH=NTLM", "", true, -ENOTSUP},
 	};
 
 	(void)state;
