@@ -9,12 +9,14 @@
 #include "mail/imap_line.h"
 #include "mail/imap_private.h"
 
+#define LIST_ALL "LIST \"\" \"*\""
+
 int imap_fetch(struct imap *i, const char *below)
 {
 	i->fetch.on = true;
 	if (below)
 		imap_put_name(i, below, &i->fetch.below);
-	imap_say(i, ASKED_NAMES, "LIST \"\" \"*\"");
+	imap_say(i, ASKED_NAMES, LIST_ALL);
 	return buf_status(&i->fetch.below) < 0 ? -ENOMEM : buf_status(&i->out);
 }
 
@@ -80,9 +82,27 @@ static void next_mailbox(struct imap *i)
 	f->next += strlen(f->names.data + f->next) + 1;
 }
 
+/* Where a server allows no dots, mail was put below a name without them. */
+static bool has_dots(struct imap *i)
+{
+	struct fetch *f = &i->fetch;
+	size_t start = f->below.len > i->prefix.len ? i->prefix.len : 0;
+
+	if (i->no_dots || i->delimiter == '.' || f->below.len == 0 ||
+	    !memchr(f->below.data + start, '.', f->below.len - start))
+		return false;
+	i->no_dots = true;
+	for (size_t k = start; k < f->below.len; k++)
+		if (f->below.data[k] == '.')
+			f->below.data[k] = '_';
+	return true;
+}
+
 void imap_fetch_reply(struct imap *i, const struct question *q, bool ok)
 {
-	if (q->asked == ASKED_LOOK && ok && i->fetch.exists)
+	if (q->asked == ASKED_NAMES && i->fetch.names.len == 0 && has_dots(i))
+		imap_say(i, ASKED_NAMES, LIST_ALL);
+	else if (q->asked == ASKED_LOOK && ok && i->fetch.exists)
 		imap_say(i, ASKED_FETCH, "UID FETCH 1:* (BODY.PEEK[])");
 	else
 		next_mailbox(i);

@@ -201,6 +201,8 @@ def test_names_with_dots(tmp_path):
         (tmp_path / 'j').write_bytes(b''.join(line for line in lines if b' done ' not in line))
         done = dovecot.bounce('-j', tmp_path / 'j', tmp_path / 'tree')
         assert done.code == 0 and [len(dovecot.mails('joe', name)) for name in ('pop_old_test/Inbox', 'Plain')] == [1, 1]
+        assert dovecot.bounce('--folder', 'old.mail', tmp_path / 'tree').code == 0
+        assert verify(dovecot, 'joe', tmp_path / 'tree', '--folder', 'old.mail')[0] == 0
     finally:
         dovecot.stop()
 
