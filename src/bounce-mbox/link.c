@@ -98,6 +98,9 @@ static int open_all(struct link *l, struct err *e)
 	if (r < 0)
 		return r;
 
+	if (o->nameless)
+		net_literal(l->net, l->literal);
+
 	/* a server that had TLS a moment ago has it still; on a Unix socket nobody listens */
 	enum smtp_tls tls = *o->target.path	 ? SMTP_TLS_OFF
 			    : l->owner->tls_seen ? SMTP_TLS_REQUIRED
@@ -105,7 +108,7 @@ static int open_all(struct link *l, struct err *e)
 	struct imap_setup imap = {tls, o->target.encrypted, l->sasl, is_taken, l->owner->run};
 	struct smtp_setup smtp = {
 		.lmtp = o->target.kind == TARGET_LMTP,
-		.hello = o->hello,
+		.hello = *l->literal ? l->literal : o->hello,
 		.sender = o->sender,
 		.recipient = o->recipient,
 		.tls = tls,

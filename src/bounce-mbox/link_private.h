@@ -16,6 +16,7 @@ struct link {
 	struct talk talk;
 	struct sasl *sasl;
 	struct sasl_login login;
+	char literal[64]; /* what it is called by, where it has no full name; "" */
 	int64_t heard, retry_at;
 	unsigned failures, carried;
 	bool ready, quitting, fetching;

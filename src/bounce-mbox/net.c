@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -327,6 +328,22 @@ bool net_is_local(const struct net *n)
 		return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
 	return peer.ss_family == AF_UNIX ||
 	       (peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr));
+}
+
+void net_literal(const struct net *n, char text[64])
+{
+	struct sockaddr_storage own = {0};
+	socklen_t len = sizeof(own);
+	char address[48];
+
+	*text = 0;
+	if (getsockname(n->fd, (struct sockaddr *)&own, &len) < 0 ||
+	    (own.ss_family != AF_INET && own.ss_family != AF_INET6) ||
+	    getnameinfo((struct sockaddr *)&own, len, address, sizeof(address), NULL, 0,
+			NI_NUMERICHOST) != 0)
+		return;
+	address[strcspn(address, "%")] = 0; /* the interface of a link-local one */
+	snprintf(text, 64, "[%s%s]", own.ss_family == AF_INET6 ? "IPv6:" : "", address);
 }
 
 short net_events(const struct net *n, bool out)

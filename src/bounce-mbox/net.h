@@ -31,6 +31,8 @@ ssize_t net_write(struct net *n, const char *bytes, size_t len, struct err *e);
 int net_fd(const struct net *n);
 /* True where nobody else can listen: this machine itself. */
 bool net_is_local(const struct net *n);
+/* RFC 5321 4.1.3: this end's address as a name; "" where it has none. */
+void net_literal(const struct net *n, char text[64]);
 /* What to poll for; out: there is something to send. */
 short net_events(const struct net *n, bool out);
 

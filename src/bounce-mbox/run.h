@@ -23,6 +23,7 @@ struct options {
 	const char *recipient;
 	const char *sender;
 	const char *hello;
+	bool nameless;	    /* hello is no full name: the address goes before it */
 	const char *folder; /* for IMAP: into it, or below it; NULL: as in the archive */
 	struct target target;
 	enum smtp_tls tls;

@@ -215,6 +215,7 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 		return false;
 	(void)gethostname(s->hello, sizeof(s->hello) - 1); /* there is room for any */
 	o->hello = cli_get(call, "hello") ? cli_get(call, "hello") : s->hello;
+	o->nameless = !cli_has(call, "hello") && !strchr(s->hello, '.');
 	o->folder = cli_get(call, "folder");
 	o->tls = (enum smtp_tls)tls;
 	o->ca_file = cli_get(call, "tls-ca");

@@ -239,6 +239,17 @@ def test_size_limit(smtp, mbox):
     assert 'takes at most 300' in done.err
 
 
+@pytest.mark.parametrize('name, args, hello', [('short', (), b'[127.0.0.1]'), ('mx.old.test', (), b'mx.old.test'),
+                                               ('short', ('--hello', 'me'), b'me')])
+def test_hello(smtp, mbox, name, args, hello):
+    """RFC 5321 4.1.3: who has no full name gives its address."""
+    server = smtp()
+    done = subprocess.run(['unshare', '--uts', 'sh', '-c', f'hostname {name}; exec "$0" "$@"', PROGRAM, *args, mbox(message(0)),
+                           'me@new.test', server.url], timeout=20, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert server.commands[0] == b'EHLO ' + hello
+
+
 @pytest.mark.parametrize('greeting', ids=map(str, range(7)), argvalues=[b'220 ' + b'x' * 100000, b'220-a\r\n' * 20000, b'hello\r\n', b'\0\xff\r\n',
                                       b'550 no\r\n', b'220 a\r\n250 more\r\n', b'999 x\r\n'])
 def test_hostile_greetings(smtp, mbox, tmp_path, greeting):
