@@ -387,15 +387,20 @@ short link_events(const struct link *l)
 	return net_events(l->net, link_backlog(l) > 0);
 }
 
+int link_patience(const struct link *l)
+{
+	const struct options *o = l->owner->run->options;
+
+	return talk_is_open(&l->talk) && talk_is_judged(&l->talk) ? o->timeout_end : o->timeout;
+}
+
 int64_t link_deadline(const struct link *l)
 {
-	int64_t patience = l->owner->run->options->timeout * SECOND;
-
 	if (!talk_is_open(&l->talk))
 		return INT64_MAX;
 	if (l->quitting)
 		return l->heard + 2 * SECOND;
 	if (l->ready && talk_open_count(&l->talk) == 0 && !l->fetching)
 		return INT64_MAX;
-	return l->heard + patience;
+	return l->heard + link_patience(l) * SECOND;
 }

@@ -84,6 +84,8 @@ void link_drop(struct link *l, bool failed);
 
 int link_fd(const struct link *l);
 short link_events(const struct link *l);
+/* So many seconds it waits for a word now. */
+int link_patience(const struct link *l);
 /* When it has waited too long for a word; INT64_MAX: it does not wait. */
 int64_t link_deadline(const struct link *l);
 uint64_t link_size_max(const struct link *l);

@@ -37,6 +37,7 @@ struct options {
 	unsigned connections;
 	unsigned per_connection; /* messages; 0: no limit */
 	int timeout;		 /* seconds without a word from the server */
+	int timeout_end;	 /* … behind a whole message */
 	struct cleaning cleaning;
 };
 

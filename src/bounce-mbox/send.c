@@ -138,7 +138,7 @@ static void hear_link(struct sender *s, struct link *l)
 	}
 	if (link_is_open(l) && s->owner.now >= link_deadline(l)) {
 		err_set(&e, -ETIMEDOUT, "%s has not said a word for %d s",
-			s->run->options->target.shown, s->run->options->timeout);
+			s->run->options->target.shown, link_patience(l));
 		link_drop(l, true);
 		trouble(s, l, &e);
 	}

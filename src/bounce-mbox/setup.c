@@ -223,6 +223,7 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 	o->resend_doubtful = cli_has(call, "resend-doubtful");
 	o->connections = (unsigned)connections;
 	o->timeout = (int)timeout;
+	o->timeout_end = cli_has(call, "timeout") ? o->timeout : 600; /* RFC 5321 4.5.3.2.6 */
 	return read_pace(call, s) && read_login(call, s) && setup_messages(call, s);
 }
 

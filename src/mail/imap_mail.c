@@ -24,6 +24,14 @@ bool imap_may_send(const struct imap *i)
 				      i->mail_count < MAILS_MAX);
 }
 
+bool imap_is_judged(const struct imap *i)
+{
+	for (size_t k = 0; k < i->mail_count; k++)
+		if (!i->mails[k].decided && i->mails[k].whole && i->mails[k].end <= i->left)
+			return true;
+	return false;
+}
+
 void imap_flush(struct imap *i)
 {
 	if (!i->group.open || i->step == STEP_GO_AHEAD || i->step == STEP_BODY)

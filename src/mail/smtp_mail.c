@@ -34,6 +34,14 @@ size_t smtp_open_count(const struct smtp *s)
 	return mails_open(s);
 }
 
+bool smtp_is_judged(const struct smtp *s)
+{
+	for (size_t i = s->mail_first; i < s->mail_count; i++)
+		if (s->mails[i].open > 0 && s->mails[i].ended && s->mails[i].end <= s->left)
+			return true;
+	return false;
+}
+
 bool smtp_may_send(const struct smtp *s)
 {
 	if (!s->ready || s->gone || s->quit || s->step != STEP_NONE || s->reset)

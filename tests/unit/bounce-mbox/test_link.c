@@ -31,6 +31,7 @@ static struct options options = {.sender = "a@x",
 				 .recipient = "b@y",
 				 .hello = "me",
 				 .timeout = 30,
+				 .timeout_end = 600,
 				 .cleaning.remove = &nothing};
 static struct run run = {.options = &options, .stop_fd = -1};
 static struct smtp_told fate; /* of the last message */
@@ -318,13 +319,15 @@ static void test_chunk_refused(void **state)
 	large_end(&t);
 }
 
-/* RFC 3030: without PIPELINING each chunk waits for the answer to the one before. */
+/* RFC 3030: without PIPELINING each chunk waits for the answer to the one before. RFC 5321
+ * 4.5.3.2.6: for the last one there is more time. */
 static void test_chunk_by_chunk(void **state)
 {
 	struct large t;
 	struct err e = {0};
 	size_t all = 0;
 	unsigned chunks = 0;
+	int64_t deadline = 0;
 
 	large_begin(&t, *(int *)*state, "250 CHUNKING\r\n", &e);
 	expect(t.peer, "MAIL FROM:<a@x>\r\n");
@@ -334,12 +337,15 @@ static void test_chunk_by_chunk(void **state)
 	for (; fates == 0 && chunks < 1000; chunks++) {
 		size_t n;
 
+		assert_int_equal(deadline, chunks > 0 ? 30 * SECOND : 0);
+		deadline = link_deadline(t.l);
 		assert_int_equal(say(t.peer, t.l, "250 ok\r\n", &e), 0);
 		n = drain(&t, &e);
 		all += n;
 		assert_true(n < LARGE / 4);
 	}
 	assert_true(all > LARGE && chunks > 4);
+	assert_int_equal(deadline, 600 * SECOND);
 	assert_int_equal(fates, 1);
 	assert_int_equal(fate.result, SMTP_SENT);
 	large_end(&t);
