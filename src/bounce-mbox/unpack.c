@@ -3,15 +3,64 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "bounce-mbox/store.h"
 
 #define PIECE ((size_t)256 * 1024)
+
+/* What the archive library reads. */
+struct source {
+	int fd;
+	char *bytes;	/* of PIECE */
+	uint64_t total; /* read so far */
+	uint64_t end;	/* of what is not zero */
+};
+
+static la_ssize_t read_source(struct archive *reader, void *data, const void **bytes)
+{
+	struct source *s = data;
+	ssize_t n = read(s->fd, s->bytes, PIECE);
+	size_t len = n > 0 ? (size_t)n : 0;
+
+	if (n < 0) {
+		archive_set_error(reader, errno, "%s", strerror(errno));
+		return -1;
+	}
+	while (len > 0 && s->bytes[len - 1] == 0)
+		len--;
+	if (len > 0)
+		s->end = s->total + len;
+	s->total += (uint64_t)n;
+	*bytes = s->bytes;
+	return n;
+}
+
+/* The library takes for the end what it can't unpack behind a whole part. */
+static int check_rest(struct archive *reader, struct source *s, const char *name, struct err *e)
+{
+	uint64_t unpacked = (uint64_t)archive_filter_bytes(reader, -1);
+	const void *bytes;
+	la_ssize_t n;
+
+	do
+		n = read_source(reader, s, &bytes);
+	while (n > 0 && s->end <= unpacked);
+	if (n < 0)
+		return err_sys(e, -errno, "cannot read %s", name);
+	if (s->end <= unpacked)
+		return 0;
+	return err_set(e, -EINVAL,
+		       "what is behind byte %" PRIu64 " of %s can't be unpacked: it is damaged, or "
+		       "no part of it; unpack it by hand to see",
+		       unpacked, name);
+}
 
 static void reader_free_at(struct archive **reader)
 {
@@ -100,6 +149,8 @@ static int copy_all(struct archive *reader, int to, const char *name, enum unpac
 int store_unpack(int fd, const char *name, enum unpack what, const char *temporary, int *copy,
 		 struct err *e)
 {
+	struct source source = {.fd = fd};
+	char *bytes cleanup(free_at) = NULL; /* the reader's, to its end */
 	struct archive *reader cleanup(reader_free_at) = NULL;
 	int to cleanup(fd_close_at) = -1;
 	int r;
@@ -117,8 +168,10 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 	r = store_temporary(temporary, &to, e);
 	if (r < 0)
 		return r;
+	bytes = malloc(PIECE);
+	source.bytes = bytes;
 	reader = archive_read_new();
-	if (!reader)
+	if (!reader || !bytes)
 		return store_no_memory(e);
 	archive_read_support_filter_gzip(reader);
 	archive_read_support_filter_xz(reader);
@@ -126,10 +179,12 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 	archive_read_support_filter_bzip2(reader);
 	archive_read_support_format_raw(reader);
 	archive_read_support_format_empty(reader);
-	if (archive_read_open_fd(reader, fd, PIECE) != ARCHIVE_OK)
+	if (archive_read_open(reader, &source, NULL, read_source, NULL) != ARCHIVE_OK)
 		return err_set(e, -EINVAL, "cannot read %s: %s", name,
 			       archive_error_string(reader));
 	r = copy_all(reader, to, name, what, temporary, e);
+	if (r == 0)
+		r = check_rest(reader, &source, name, e);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (lseek(to, 0, SEEK_SET) < 0)

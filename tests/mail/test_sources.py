@@ -36,6 +36,19 @@ def test_packed(smtp, mbox, tmp_path, pack):
     assert messages == [crlf(message(0)), crlf(message(1))]
 
 
+@pytest.mark.parametrize('pack', [gzip.compress, bz2.compress])
+def test_a_packed_part_that_is_damaged(mbox, tmp_path, pack):
+    """Logs of mail are packed part by part: what is behind a damaged part is not left out without a word. Zeros are a
+    tape's padding."""
+    part = pack(mbox(*map(message, range(9))).read_bytes())
+    for name, more, code in (('whole', part, 0), ('padded', part + bytes(500000), 0), ('hurt', b'X' + part[1:], 1),
+                             ('far', bytes(500000) + part, 1)):
+        (tmp_path / name).write_bytes(part + more)
+        assert bounce('--dry-run', tmp_path / name).code == code, name
+        assert bounce('--dry-run', '-', stdin=part + more).code == code, name
+    assert f'behind byte {len(part)} of' in bounce('--dry-run', tmp_path / 'hurt').err
+
+
 def test_a_pipe_is_read_as_standard_input_is(smtp, mbox):
     path = mbox(message(0), message(1))
     server = smtp()
