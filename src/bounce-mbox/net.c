@@ -334,7 +334,7 @@ void net_literal(const struct net *n, char text[64])
 {
 	struct sockaddr_storage own = {0};
 	socklen_t len = sizeof(own);
-	char address[48];
+	char address[INET6_ADDRSTRLEN + 20]; /* and an interface */
 
 	*text = 0;
 	if (getsockname(n->fd, (struct sockaddr *)&own, &len) < 0 ||
@@ -342,8 +342,8 @@ void net_literal(const struct net *n, char text[64])
 	    getnameinfo((struct sockaddr *)&own, len, address, sizeof(address), NULL, 0,
 			NI_NUMERICHOST) != 0)
 		return;
-	address[strcspn(address, "%")] = 0; /* the interface of a link-local one */
-	snprintf(text, 64, "[%s%s]", own.ss_family == AF_INET6 ? "IPv6:" : "", address);
+	address[strcspn(address, "%")] = 0;
+	snprintf(text, 64, "[%s%.46s]", own.ss_family == AF_INET6 ? "IPv6:" : "", address);
 }
 
 short net_events(const struct net *n, bool out)
