@@ -349,7 +349,11 @@ static int open_store(struct store *store, const char *path, struct setup *s, st
 {
 	s->wishes.reading = show_reading;
 	s->wishes.data = report;
-	return store_open(store, path, &s->wishes, e);
+
+	int r = store_open(store, path, &s->wishes, e);
+
+	report_make_room(report);
+	return r;
 }
 
 static int compare_export(const struct cli_call *call, struct setup *s, struct store *archive,

@@ -76,6 +76,11 @@ static void clear_line(struct report *r)
 	r->line = false;
 }
 
+void report_make_room(struct report *r)
+{
+	clear_line(r);
+}
+
 /* The text is freed. */
 static void say(struct report *r, enum paint paint, const char *head, struct buf *text)
 {

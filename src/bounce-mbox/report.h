@@ -29,6 +29,8 @@ void report_free(struct report *r);
 
 /* Called often while the archive is read: on a terminal, how much was. */
 void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t now);
+/* Something else will be said: the line that shows how far it is goes. */
+void report_make_room(struct report *r);
 /* The archive was read. */
 void report_store(struct report *r, const struct store *store);
 /* A message that something is to be said about: its id may be "". */

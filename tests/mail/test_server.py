@@ -492,6 +492,15 @@ def on_terminal(*words, typed):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
+def test_an_error_has_a_line_of_its_own(tmp_path):
+    """What was shown while the archive was read makes room for it."""
+    (tmp_path / 'zeros').touch()
+    os.truncate(tmp_path / 'zeros', 2 << 30)
+    code, shown = on_terminal('--dry-run', tmp_path / 'zeros', typed=None)
+    assert code == 1 and 'reading: ' in shown
+    assert 'reading' not in shown[shown.rindex('\r\033[K'):] and 'holds no mail' in shown
+
+
 def test_a_terminal(smtp, mbox):
     """It asks for the password, which is not shown, and shows how far it is."""
     server = smtp(extensions=(b'AUTH PLAIN',), answer=lambda verb, *_: b'235 ok\r\n' if verb == 'AUTH' else None)
