@@ -258,17 +258,19 @@ static void tell_changes(const struct run *run)
 static int is_apart(const struct store *store, const char *path, struct err *e)
 {
 	struct stat st, other;
+	bool part;
 
 	if (!path || stat(path, &st) < 0)
 		return 0;
-	for (size_t i = 0; i < store->folder_count; i++)
-		if (stat(store->folders[i].path, &other) == 0 && st.st_dev == other.st_dev &&
-		    st.st_ino == other.st_ino)
-			return err_set(e, -EINVAL,
-				       "%s is part of the archive, which is never changed: name "
-				       "another file",
-				       path);
-	return 0;
+	part = st.st_dev == store->device && st.st_ino == store->inode;
+	for (size_t i = 0; i < store->folder_count && !part; i++)
+		part = stat(store->folders[i].path, &other) == 0 && st.st_dev == other.st_dev &&
+		       st.st_ino == other.st_ino;
+	return !part ? 0
+		     : err_set(e, -EINVAL,
+			       "%s is part of the archive, which is never changed: name another "
+			       "file",
+			       path);
 }
 
 /* What is wanted of the archive is done: 0, 1 where it was told to stop, or an error. */

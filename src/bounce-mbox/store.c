@@ -301,11 +301,16 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	int fd cleanup(fd_close_at) =
 		standard ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 	enum store_looks looks = STORE_OTHER;
+	struct stat st;
 	int copy = -1, r;
 	bool once; /* a pipe, as <(COMMAND) of a shell is */
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", shown);
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", shown);
+	a->device = st.st_dev;
+	a->inode = st.st_ino;
 	once = standard || lseek(fd, 0, SEEK_CUR) < 0;
 	r = store_unpack(fd, shown, once ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy, e);
 	if (r == 0)

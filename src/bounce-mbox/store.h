@@ -61,6 +61,9 @@ struct store {
 	char *passed_over; /* the first file in a tree that is none of ours; NULL: none */
 	uint64_t passed_over_count;
 
+	dev_t device; /* of a single file, also where it is standard input … */
+	ino_t inode;  /* … 0: folders */
+
 	int fd; /* of the folder or file read last */
 	size_t fd_folder;
 	uint64_t fd_file;  /* in a folder of files: item.at */

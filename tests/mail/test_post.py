@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The program of the post, to the letter, and the exact bytes that reach the server."""
 import gzip
+import subprocess
 
 import pytest
-from conftest import FROM, bounce, crlf, message
+from conftest import FROM, PROGRAM, bounce, crlf, message
 
 
 POSTS_OPTIONS = ('-h, --help', '-p, --port PORT', '-r, --remove LIST', '-d, --delay SECS', '-j, --journal JOURNAL')
@@ -254,6 +255,10 @@ def test_the_archive_is_not_written_to(smtp, mbox, tmp_path, option, packed):
         done = bounce(option, path, archive, 'me@new.test', smtp().url)
         assert done.code == 1 and 'is part of the archive' in done.err
         assert path.read_bytes() == before
+    with path.open('rb') as stdin:
+        done = subprocess.run([PROGRAM, option, path, '-', 'me@new.test', smtp().url], stdin=stdin, capture_output=True, timeout=30)
+    assert done.returncode == 1 and b'is part of the archive' in done.stderr
+    assert path.read_bytes() == before
 
 
 def test_missing_archive_and_no_mbox(tmp_path):
