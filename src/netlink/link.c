@@ -102,18 +102,18 @@ static void counters_read(const struct nlattr *attr, struct nl_link *link)
 
 void nl_link_name(char name[IFNAMSIZ], int index)
 {
-	char safe[IFNAMSIZ], behind[16];
+	char behind[IFNAMSIZ];
+	size_t len, room;
 
 	if (term_is_utf8(name))
 		return;
-	memcpy(safe, name, IFNAMSIZ);
-	term_make_safe(safe);
 	if (index == 0)
 		index = (int)if_nametoindex(name);
-	snprintf(behind, sizeof(behind), ":%d", index);
-	safe[IFNAMSIZ - 1 - strlen(behind)] = '\0';
-	term_make_safe(safe); /* it may be cut within a character */
-	snprintf(name, IFNAMSIZ, "%s%s", safe, behind);
+	len = (size_t)snprintf(behind, sizeof(behind), ":%d", index);
+	room = IFNAMSIZ - 1 - len;
+	name[room] = '\0';
+	term_make_safe(name); /* which it may also be cut for */
+	memcpy(name + strlen(name), behind, len + 1);
 }
 
 const char *nl_link_number(const char *name)
