@@ -340,25 +340,39 @@ static bool go_on(const struct subject *p)
 	return pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) == 0;
 }
 
+struct seen {
+	bool ended, typed;
+};
+
+/* Waits for a moment. *terminal: becomes -1 where nobody is there any more. */
+static struct seen look_out(const struct session *s, int pidfd, int *terminal)
+{
+	/* In the background, what is typed is not for us, and may stay there for long. */
+	struct pollfd polls[2] = {
+		{.fd = pidfd, .events = POLLIN},
+		{.fd = in_foreground(s) ? *terminal : -1, .events = POLLIN},
+	};
+
+	(void)poll(polls, COUNT(polls), LOOK); /* where that fails, nothing is seen */
+	if ((polls[1].revents & (POLLHUP | POLLERR)) != 0)
+		*terminal = -1;
+	return (struct seen){polls[0].revents != 0, (polls[1].revents & POLLIN) != 0};
+}
+
 /* Until somebody traces it, or it is to go on. The guardians look after the time. */
 static enum outcome hold(struct session *s, const struct subject *p)
 {
 	pid_t pid = p->stop.pid;
 	int64_t deadline = now_ms() + s->seconds * 1000;
 	int terminal = s->after == AFTER_WAIT ? s->terminal : -1;
-	struct pollfd polls[2] = {{.fd = p->pidfd, .events = POLLIN}, {.events = POLLIN}};
 
 	for (;;) {
+		struct seen seen = look_out(s, p->pidfd, &terminal);
 		struct proc_status status;
 		struct err e = {0};
-		int looked;
+		int looked = proc_status(pid, &status);
 
-		polls[0].revents = polls[1].revents = 0; /* and so they stay where it fails */
-		/* In the background, what is typed is not for us, and may stay there for long. */
-		polls[1].fd = in_foreground(s) ? terminal : -1;
-		(void)poll(polls, COUNT(polls), LOOK);
-		looked = proc_status(pid, &status);
-		if (polls[0].revents != 0 || looked == -ESRCH) {
+		if (seen.ended || looked == -ESRCH) {
 			note_timeout(s, pid, deadline);
 			return OUTCOME_GONE;
 		}
@@ -368,10 +382,8 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		}
 		if (status.tracer != 0 && status.tracer != p->stop.tracer)
 			return OUTCOME_TRACED;
-		if ((polls[1].revents & POLLIN) != 0 && enter_pressed(s))
+		if (seen.typed && enter_pressed(s))
 			return OUTCOME_CONTINUED;
-		if ((polls[1].revents & (POLLHUP | POLLERR)) != 0)
-			terminal = -1;
 		/* Somebody let it go on: a guardian in time, or "stopexec cont". (But whoever has
 		 * traced it all along stops it again and again, and may be about to hand on our
 		 * stop: after a SIGCONT that can't happen any more.) */
