@@ -247,15 +247,6 @@ static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigne
 	return *end == '\0';
 }
 
-static bool share_destination(const struct session_state *a, const struct session_state *b)
-{
-	for (size_t i = 0; i < a->session->nto; i++)
-		for (size_t j = 0; a->to[i] && j < b->session->nto; j++)
-			if (a->to[i] == b->to[j])
-				return true;
-	return false;
-}
-
 /* The session, or another one to a destination of it, mirrors that device. */
 static bool mirrored_too(const struct work *w, const struct session_state *of, const char *device)
 {
@@ -264,7 +255,7 @@ static bool mirrored_too(const struct work *w, const struct session_state *of, c
 	for (size_t i = 0; link && i < w->in->plan->nstates; i++) {
 		const struct session_state *st = &w->in->plan->states[i];
 
-		if (st->state != STATE_FAILED && share_destination(st, of) &&
+		if (st->state != STATE_FAILED && plan_share_destination(st, of) &&
 		    ifindexes_have(&st->from, link->index))
 			return true;
 	}

@@ -163,5 +163,7 @@ void plan_free(struct plan *plan); /* also for cleanup() */
 
 /* The state of a session by name; NULL: not among those given. */
 struct session_state *plan_state(const struct plan *plan, const char *name);
+/* Whether copies of both go to one device. */
+bool plan_share_destination(const struct session_state *a, const struct session_state *b);
 
 #endif

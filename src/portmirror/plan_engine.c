@@ -64,7 +64,7 @@ static enum engine_kind firm_engine(struct work *w, int state, const struct sess
 	return ENGINE_TC;
 }
 
-static bool share_destination(const struct session_state *a, const struct session_state *b)
+bool plan_share_destination(const struct session_state *a, const struct session_state *b)
 {
 	for (size_t i = 0; i < a->session->nto; i++)
 		for (size_t j = 0; a->to[i] && j < b->session->nto; j++)
@@ -88,7 +88,7 @@ static void meet(const struct work *w, struct company *c, size_t at)
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		const struct session_state *other = &w->plan->states[i];
 
-		if (!copies(w, i) || !share_destination(member, other))
+		if (!copies(w, i) || !plan_share_destination(member, other))
 			continue;
 		if (other->engine != ENGINE_AUTO)
 			c->firm[other->engine] = true;
