@@ -23,6 +23,12 @@ static void path_of(char path[PATH_MAX], const char *folder, pid_t pid)
 	snprintf(path, PATH_MAX, "%s/%d", folder, pid);
 }
 
+/* Of one that is being written: no record's name. */
+static void fresh_path_of(char path[PATH_MAX], const char *folder, pid_t pid)
+{
+	snprintf(path, PATH_MAX, "%s/.%d", folder, pid);
+}
+
 int record_write(const char *folder, const struct record *record, struct err *e)
 {
 	char path[PATH_MAX], fresh[PATH_MAX], text[RECORD_MOST];
@@ -32,7 +38,7 @@ int record_write(const char *folder, const struct record *record, struct err *e)
 	if (result < 0)
 		return result;
 	path_of(path, folder, record->pid);
-	snprintf(fresh, sizeof(fresh), "%s/.%d", folder, record->pid); /* no record's name */
+	fresh_path_of(fresh, folder, record->pid);
 	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 "\n", record->pid,
 		       record->start, record->by, record->deadline);
 	/* Of no worth after a crash of the machine, so without the fsync of file_write(). */
@@ -106,6 +112,8 @@ void record_remove(const char *folder, pid_t pid)
 	char path[PATH_MAX];
 
 	path_of(path, folder, pid);
+	unlink(path);
+	fresh_path_of(path, folder, pid); /* where whoever wrote it was killed */
 	unlink(path);
 }
 
