@@ -374,6 +374,8 @@ enum rest_verdict rest_answer(struct rest_api *api, const struct rest_request *r
 		rest_response_free(response);
 		step = rest_no_memory(&work.fault);
 	}
+	if (step == STEP_FAILED && json_lacked() && work.fault.status < 500)
+		(void)rest_no_memory(&work.fault); /* what seems wrong may be what was lost */
 	if (step == STEP_FAILED)
 		say_fault(&work);
 	else if (step == STEP_DONE && !work.route.type->fresh)

@@ -600,6 +600,26 @@ static void the_commands_without_memory(void **state)
 	stop_mirroring(w);
 }
 
+/* It would be made, or it is said that there is no memory. */
+static void a_change_without_memory(void **state)
+{
+	static const char sent[] = "{\"filter\": \"arp\", \"dry-run\": true}";
+	struct world *w = *state;
+	struct buf body cleanup(buf_free) = {0};
+	bool lacked = true;
+
+	start_mirroring(w);
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		unsigned status = ask(w, "PATCH", "/api/mirrors/ids", sent, &body);
+
+		lacked = memory_refused();
+		if (status != 200 && !(lacked && status == 500))
+			fail_msg("%u: %u %s", nth, status, buf_text(&body));
+	}
+	assert_false(lacked);
+	stop_mirroring(w);
+}
+
 static void cancel_all_checks(struct world *w)
 {
 	struct buf body cleanup(buf_free) = {0};
@@ -745,6 +765,7 @@ int main(void)
 		TEST(the_first_page_without_memory),
 		TEST(every_resource_without_memory),
 		TEST(the_commands_without_memory),
+		TEST(a_change_without_memory),
 		TEST(a_check_without_memory),
 		TEST(the_sources_without_memory),
 		TEST(news_without_memory),
