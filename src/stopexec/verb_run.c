@@ -164,9 +164,9 @@ static int exit_code(int status)
  * with no more rights than the caller of a set-user-ID stopexec has: from here on it needs none. */
 static void relay(pid_t pid, int signal, bool by_user)
 {
-	if (session_lent() && setresuid(getuid(), getuid(), getuid()) < 0)
-		return;
-	if (signal != 0 && by_user)
+	bool may = !session_lent() || setresuid(getuid(), getuid(), getuid()) == 0;
+
+	if (may && signal != 0 && by_user)
 		kill(pid, signal);
 }
 

@@ -385,6 +385,15 @@ def test_in_a_new_window_of_tmux(world, armed, folder):
         subprocess.run([*server, 'kill-server'])
 
 
+def test_a_window_that_tmux_does_not_open(world, armed, folder):
+    """Its server has ended meanwhile."""
+    if not shutil.which('tmux'):
+        pytest.skip('tmux is not installed')
+    world.environment['TMUX'] = f'{folder}/no-such-socket,1,0'
+    tool = run(world, '--tmux', armed('glibc', 'suid'))
+    assert tool.wait() == 7 and 'stopexec: tmux did not open a window\n' in tool.said, tool.said
+
+
 def test_strace_in_a_new_window_of_tmux(world, armed, folder):
     """It goes on by itself, once strace is there."""
     if not shutil.which('tmux') or not shutil.which('strace'):

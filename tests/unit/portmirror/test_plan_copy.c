@@ -671,6 +671,11 @@ static void no_loop_through_a_bridge_with_vlans(void **state)
 	link_at(w, BR0)->vlan_filtering = true;
 	expect(w, machine, NULL);
 	expect(w, all, "to sp0, from where frames come to sp1, which one");
+	/* Both ends are there: what comes in at the one leaves by the other, again and again. */
+	link_at(w, BR0)->vlan_filtering = false;
+	link_at(w, NEXT_PORT)->master = BR0;
+	strcpy(link_at(w, NEXT_PORT)->port_kind, "bridge");
+	expect(w, machine, "to sp0, from where frames come to v2, which one");
 }
 
 /* A tunnel's packets leave by what may be mirrored itself, where a filter can pass over them. */
