@@ -96,6 +96,7 @@ def described(kernel, structs):
     where the kernel mixes them (CONFIG_RANDSTRUCT). See Documentation/bpf/btf.rst."""
     strings, types = b'\0', struct.pack('=IIII', 1, 1 << 24, 4, 32)  # 1: int
     strings += b'int\0'
+    types += struct.pack('=IIIIII', 0, 4 << 24 | 1, 4, 1, 1, 0)  # 2: a struct in which nothing is that is looked for
     for n, (name, members) in enumerate(structs.items()):
         block = re.search(rf"^\[\d+\] STRUCT '{name}' .*((?:\n\t.*)+)", kernel, re.M)[1]
         places = [re.search(rf"\t'{member}' .* bits_offset=(\d+)", block) for member in members]
@@ -107,7 +108,7 @@ def described(kernel, structs):
             inner += struct.pack('=III', len(strings), 1, offset - min(offsets))
             strings += member.encode() + b'\0'
         types += struct.pack('=III', 0, 4 << 24 | len(members), 4096) + inner
-        types += struct.pack('=IIIIII', len(strings), 4 << 24 | 1, 8192, 0, 2 * n + 2, min(offsets))
+        types += struct.pack('=IIIIIIIII', len(strings), 4 << 24 | 2, 8192, 0, 2, 0, 0, 2 * n + 3, min(offsets))
         strings += name.encode() + b'\0'
     return struct.pack('=HBBIIIII', 0xeb9f, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
 

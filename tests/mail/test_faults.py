@@ -367,6 +367,23 @@ def thunderbird(folder):
     return folder / 'profile', texts
 
 
+class AsideAgain(Sending):
+    """An earlier run has set a message aside, and all lose a field."""
+
+    def command(self):
+        return [*super().command(), '--remove', 'X-Odd']
+
+    def forget(self):
+        super().forget()
+        self.rejects.write_bytes(FROM + b'X-Bounce-Mbox-Refused: too large\n' + message(9, self.aside[0].encode()) + b'\n')
+
+
+def test_a_step_fails_where_one_is_set_aside_again(smtp, mbox, work):
+    large, server = 'large\n' * 300, smtp(extensions=(b'SIZE 1000', b'PIPELINING'))
+    path = mbox(*(b'X-Odd: 1\n' + text for text in (message(0), message(9, large.encode()), message(1))))
+    AsideAgain(server, work, path, [message(0), message(1)], [large]).sweep()
+
+
 @pytest.mark.parametrize('kept', ['plain', 'packed', 'stdin', 'aside', 'tree', 'letter'])
 def test_a_step_fails(smtp, mbox, tmp_path, work, kept):
     messages, aside, server, stdin = list(map(message, range(3))), [], smtp(), None

@@ -247,6 +247,16 @@ static void put_link(struct nl_batch *b)
 	nl_batch_end(b, m);
 }
 
+/* A tap's, of which only the name is known. */
+static void test_name_without_an_index(void **state)
+{
+	char name[IFNAMSIZ] = "no-dev\xff";
+
+	(void)state;
+	nl_link_name(name, 0);
+	assert_string_equal(name, "no-dev?:0");
+}
+
 static void test_bridge_with_vlans(void **state)
 {
 	struct nl_batch b cleanup(nl_batch_free) = {0};
@@ -269,7 +279,7 @@ static void test_bridge_with_vlans(void **state)
 		nl_batch_end(&b, m);
 		assert_int_equal(nl_link_read(m, &link), 0);
 		assert_int_equal(link.vlan_filtering, on);
-		data->nla_len = 4 + 4; /* the attribute in it is cut */
+		((struct nlattr *)mnl_attr_get_payload(data))->nla_len = 40; /* beyond it */
 		assert_int_equal(nl_link_read(m, &link), -EBADMSG);
 	}
 }
@@ -542,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_counters_and_many_actions),
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_link_of_any_name),
+		cmocka_unit_test(test_name_without_an_index),
 		cmocka_unit_test(test_bridge_with_vlans),
 		cmocka_unit_test(test_link_behind),
 		cmocka_unit_test(test_cut_and_corrupted),

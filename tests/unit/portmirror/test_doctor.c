@@ -182,6 +182,8 @@ static void the_destination(void **state)
 	assert_only(&w, "destination-down", SEVERITY_ERROR, "ip link set dev ids0 up");
 	strcpy(w.links[1].name, "it's;");
 	assert_only(&w, "destination-down", SEVERITY_ERROR, "ip link set dev 'it'\\''s;' up");
+	strcpy(w.links[1].name, "i?:12"); /* whose name is no UTF-8 */
+	assert_only(&w, "destination-down", SEVERITY_ERROR, "ip link set dev if12 up");
 	make(&w);
 	w.links[1].carrier = false;
 	assert_only(&w, "destination-no-carrier", SEVERITY_ERROR, NULL);

@@ -961,6 +961,14 @@ static void without_tcx_and_cls_bpf_nothing_can_lead(void **state)
 	world_plan(w);
 	assert_int_equal(world_count(w, OP_FILTER_PUT), 0);
 	assert_state(w, "ips", STATE_FAILED, "neither tcx nor cls_bpf");
+	/* What stands already goes on leading. */
+	w->lacks.bpf = false;
+	world_settle(w);
+	w->lacks.bpf = true;
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_FAILED, "neither tcx nor cls_bpf");
+	assert_state(w, "ips", STATE_FAILED, "meanwhile the path stays as it is");
 }
 
 static void from_filters_to_links_and_back(void **state)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +57,10 @@ static void test_records(void **state)
 	assert_int_equal(record_read(folder, own.pid, records), -ENOENT);
 	assert_int_equal(records[0].start, own.start - 1);
 	record_remove(folder, own.pid);
+	snprintf(path, sizeof(path), "%s/%d", folder, own.pid);
+	assert_int_equal(mkdir(path, 0700), 0); /* where it can't be put */
+	assert_int_equal(record_write(folder, &own, &e), -EISDIR);
+	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(rmdir(folder), 0);
 	assert_int_equal(record_all("/dev/null", &records, &count, &e), -ENOTDIR);
 }
