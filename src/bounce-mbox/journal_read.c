@@ -106,13 +106,11 @@ static int count_owed(struct journal *j, const unsigned char *place, bool paid, 
 {
 	struct journal_entry *entry = journal_table_make(&j->owed, place, "", e);
 
-	if (!entry)
-		return -ENOMEM;
-	if (!paid)
-		entry->sent++;
-	else
+	if (entry && paid)
 		take_one(&entry->sent, NULL);
-	return 0;
+	else if (entry)
+		entry->sent++;
+	return entry ? 0 : -ENOMEM;
 }
 
 /* A line of ours, without checksum and newline: -EBADMSG where it makes no sense, for which the

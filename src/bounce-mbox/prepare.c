@@ -157,14 +157,22 @@ static void digest_free_at(EVP_MD_CTX **digest)
 	EVP_MD_CTX_free(*digest);
 }
 
+static int digest_start(EVP_MD_CTX **digest, struct err *e)
+{
+	*digest = EVP_MD_CTX_new();
+	return *digest && EVP_DigestInit_ex(*digest, EVP_sha256(), NULL)
+		       ? 0
+		       : err_set(e, -ENOMEM, "cannot compute SHA-256");
+}
+
 static int run(struct prepared *p, struct stream *s, struct err *e)
 {
-	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	EVP_MD_CTX *digest cleanup(digest_free_at) = NULL;
 	bool last = false, first = true;
-	int r;
+	int r = digest_start(&digest, e);
 
-	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
-		return err_set(e, -ENOMEM, "cannot compute SHA-256");
+	if (r < 0)
+		return r;
 	p->size = 0;
 	while (!last) {
 		buf_clear(&p->text);
@@ -191,28 +199,25 @@ static int run(struct prepared *p, struct stream *s, struct err *e)
 static int plain_key(struct prepared *p, struct store *store, const struct cleaning *cleaning,
 		     struct err *e)
 {
-	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	EVP_MD_CTX *digest cleanup(digest_free_at) = NULL;
 	struct mail_names always = *cleaning->remove;
 	const struct cleaning plain = {.remove = &always};
 	struct stream s cleanup(stream_free) = {0};
 	struct buf piece cleanup(buf_free) = {0};
 	bool last = false;
+	int r = digest_start(&digest, e);
 
-	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
-		return err_set(e, -ENOMEM, "cannot compute SHA-256");
 	always.count = cleaning->always;
 	stream_start(&s, store, p->item, &plain);
-	while (!last) {
-		int r;
-
+	while (r == 0 && !last) {
 		buf_clear(&piece);
 		r = stream_next(&s, &piece, &last, e);
-		if (r < 0)
-			return r;
-		EVP_DigestUpdate(digest, buf_text(&piece), piece.len);
+		if (r == 0)
+			EVP_DigestUpdate(digest, buf_text(&piece), piece.len);
 	}
-	EVP_DigestFinal_ex(digest, p->key, NULL);
-	return 0;
+	if (r == 0)
+		EVP_DigestFinal_ex(digest, p->key, NULL);
+	return r;
 }
 
 int prepare(struct prepared *p, struct store *store, const struct item *item,
@@ -249,15 +254,16 @@ int prepared_mailbox(const struct prepared *p, const struct store *store, const 
 
 int prepared_place(struct prepared *p, const char *mailbox, struct err *e)
 {
-	EVP_MD_CTX *digest cleanup(digest_free_at) = EVP_MD_CTX_new();
+	EVP_MD_CTX *digest cleanup(digest_free_at) = NULL;
+	int r = digest_start(&digest, e);
 
-	if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
-		return err_set(e, -ENOMEM, "cannot compute SHA-256");
-	EVP_DigestUpdate(digest, p->key, KEY_BYTES);
-	EVP_DigestUpdate(digest, mailbox, strlen(mailbox));
-	EVP_DigestFinal_ex(digest, p->place, NULL);
-	p->placed = true;
-	return 0;
+	if (r == 0) {
+		EVP_DigestUpdate(digest, p->key, KEY_BYTES);
+		EVP_DigestUpdate(digest, mailbox, strlen(mailbox));
+		EVP_DigestFinal_ex(digest, p->place, NULL);
+		p->placed = true;
+	}
+	return r;
 }
 
 void prepared_free(struct prepared *p)

@@ -118,9 +118,9 @@ int keeper_look(struct keeper *k, struct err *e)
 	if (r < 0 || (!k->sessions_stale && !k->plan_stale))
 		return r;
 	r = keeper_look_at_copiers(k, e);
-	if (r < 0)
-		return r;
-	r = k->sessions_stale ? load_sessions(k, e) : engine_plan(&k->engine, NULL, &k->view, e);
+	if (r == 0)
+		r = k->sessions_stale ? load_sessions(k, e)
+				      : engine_plan(&k->engine, NULL, &k->view, e);
 	if (r < 0)
 		return r;
 	k->sessions_stale = k->plan_stale = k->plan_told = false;

@@ -242,6 +242,14 @@ def test_bad_words():
     assert '"x" is none of gmail, office365' in bounce('--provider', 'x', 'a', 'b@c', 'd', fast=False).err
 
 
+def test_what_is_set_aside_goes_behind_whatever_is_there(smtp, mbox, tmp_path):
+    rejects, server = tmp_path / 'rejects', smtp(extensions=(b'SIZE 1000',))
+    rejects.write_text('a note of mine\n')
+    done = bounce('--rejects', rejects, mbox(message(0, b'large\n' * 300)), 'me@new.test', server.url)
+    assert done.code == 1 and done.sums['set_aside'] == 1
+    assert rejects.read_text().startswith('a note of mine\n') and 'X-Bounce-Mbox-Refused: ' in rejects.read_text()
+
+
 @pytest.mark.parametrize('option', ['--rejects', '--journal'])
 @pytest.mark.parametrize('packed', [False, True])
 def test_the_archive_is_not_written_to(smtp, mbox, tmp_path, option, packed):
