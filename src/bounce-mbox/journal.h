@@ -9,11 +9,13 @@
  *	@SUM go KEY				written (not waited for) before they do
  *	@SUM done KEY WORDS			the server has it
  *	@SUM not KEY WORDS			it has not: refused, or never left
+ *	@SUM owed PLACE				a mailbox refused it, which others may have
+ *	@SUM paid PLACE				that mailbox has it now
  *
  * SUM is a checksum of the rest of its line, KEY the SHA-256 of the message, cleaned but for what
  * --repair and --remove change, BOOT the kernel's boot id: where it is still the same, every line
  * that was written is there, and an intent without "go" is known never to have left. After a power
- * loss it is in doubt.
+ * loss it is in doubt. PLACE is the SHA-256 of KEY and the mailbox's name (IMAP).
  * Any other line is a message-id that was sent, as the first bounce-mbox wrote them.
  */
 #ifndef BOUNCE_MBOX_JOURNAL_H
