@@ -179,7 +179,7 @@ def test_the_next_stop_of_a_process_has_a_time_of_its_own(world, armed, folder):
     script = folder / f'again-{os.getpid()}'
     script.write_text(f'#!/bin/sh\n[ "$1" ] && exec {script}\nexit 7\n')
     script.chmod(0o755)
-    tool = world.next('--leave', '--timeout', 2, script)
+    tool = world.next('--leave', '--timeout', 5, script)
     guardians = members(world, tool)['stopexec-guard']
     started = world.start(script, 'again')
     assert tool.wait() == 0
