@@ -100,7 +100,7 @@ static void say_fault(const struct proof_counts *c, struct proof_result *result)
 			       c->expected, c->lost, c->doubled, c->altered);
 	if (c->split > 0)
 		snprintf(why + len, room - (size_t)len,
-			 ", and %" PRIu64 " of %" PRIu64 " conversations were torn apart", c->split,
+			 ", and %" PRIu64 " of %" PRIu64 " flows were torn apart", c->split,
 			 c->conversations);
 }
 

@@ -139,7 +139,7 @@ static void say_conversations(const struct proof_check *c, struct buf *b)
 	char text[32];
 
 	if (c->result.promise.balance || c->result.promise.whole_flows)
-		buf_fmt(b, ", and none of %s conversations was torn apart",
+		buf_fmt(b, ", and none of %s flows was torn apart",
 			proof_grouped(text, c->result.counts.conversations));
 }
 
@@ -262,7 +262,7 @@ static json_t *add_promised(const struct proof_check *c, json_t *object)
 	if (r->promise.partial)
 		object = show_put(object, "left_out_share", json_real(proof_check_left_out(c)));
 	if (r->promise.balance || r->promise.whole_flows)
-		object = show_put(object, "conversations",
+		object = show_put(object, "flows",
 				  json_pack("{s:I, s:I}", "seen",
 					    (json_int_t)r->counts.conversations, "split",
 					    (json_int_t)r->counts.split));

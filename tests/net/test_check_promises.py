@@ -152,9 +152,9 @@ def test_balanced(lab, pm, sensors):
     frames, seen = proof['frames'], [d['seen'] for d in proof['destinations']]
     assert frames['copied'] == frames['expected'] > 300 and min(seen) > 0
     assert sum(seen) == pytest.approx(frames['expected'], abs=20)  # but for those at the edges
-    assert proof['conversations'] == {'seen': PORTS + 2, 'split': 0}
+    assert proof['flows'] == {'seen': PORTS + 2, 'split': 0}
     assert proof['reason'] == (f'every one of {frames["expected"]:,} frames was copied once to one of '
-                               f'3 destinations, and none of {PORTS + 2} conversations was torn apart')
+                               f'3 destinations, and none of {PORTS + 2} flows was torn apart')
 
 
 def test_balanced_frames_that_are_lost(lab, pm, sensors, elsewhere):
@@ -179,10 +179,10 @@ def test_a_conversation_at_two_destinations(lab, pm, sensors):
     foreign(lab, 'ids0', 'action mirred egress redirect dev ids1', sent_by(lab.machines[0]))
     with traffic(lab):
         proof = check(pm, 'broken')
-    frames, conversations = proof['frames'], proof['conversations']
+    frames, flows = proof['frames'], proof['flows']
     assert frames['copied'] == frames['expected'] > 100 and frames['doubled'] == frames['other'] == 0
-    assert 0 < conversations['split'] < conversations['seen'] == PORTS
-    assert f'{conversations["split"]} of {PORTS} conversations were torn apart' in proof['reason']
+    assert 0 < flows['split'] < flows['seen'] == PORTS
+    assert f'{flows["split"]} of {PORTS} flows were torn apart' in proof['reason']
 
 
 # Snap
@@ -338,9 +338,9 @@ def test_whole_conversations(lab, pm):
     add(pm, *to('ids0'), '--sample', '3', '--sample-flows')
     with traffic(lab):
         proof = check(pm, 'whole')
-    assert proof['conversations'] == {'seen': PORTS, 'split': 0}
+    assert proof['flows'] == {'seen': PORTS, 'split': 0}
     assert proof['frames']['copied'] > 20 and proof['frames']['left_out'] > 20
-    assert f'none of {PORTS} conversations was torn apart' in proof['reason']
+    assert f'none of {PORTS} flows was torn apart' in proof['reason']
     assert '(asked for: one flow in 3)' in proof['reason']
 
 
@@ -349,8 +349,8 @@ def test_conversations_of_which_a_part_is_lost(lab, pm, elsewhere):
     foreign(lab, 'ids0', elsewhere, sent_by(lab.machines[1]))
     with traffic(lab):
         proof = check(pm, 'broken')
-    assert 0 < proof['conversations']['split'] < PORTS
-    assert 'conversations were torn apart' in proof['reason']
+    assert 0 < proof['flows']['split'] < PORTS
+    assert 'flows were torn apart' in proof['reason']
 
 
 def test_a_rate(lab, pm):
@@ -373,7 +373,7 @@ def test_together(lab, pm, sensors, options):
         proof = check(pm, 'whole')
     assert proof['frames']['copied'] > 50 and proof['frames']['other'] == 0
     if '--balance' in options:
-        assert proof['conversations']['split'] == 0 < proof['conversations']['seen']
+        assert proof['flows']['split'] == 0 < proof['flows']['seen']
 
 
 def test_a_sample_that_is_not_the_same_at_each(lab, pm, sensors, elsewhere):
@@ -392,7 +392,7 @@ def test_together_and_torn_apart(lab, pm, sensors):
     foreign(lab, 'ids0', 'action mirred egress redirect dev ids1', sent_by(lab.machines[0]))
     with traffic(lab):
         proof = check(pm, 'broken')
-    assert proof['conversations']['split'] > 0 and proof['frames']['doubled'] == 0
+    assert proof['flows']['split'] > 0 and proof['frames']['doubled'] == 0
 
 
 def test_by_the_api(lab, pm, sensors, daemon, elsewhere):

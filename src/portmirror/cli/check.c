@@ -152,7 +152,7 @@ static int print_counts(const struct check *c)
 		 p->partial && n->lost == 0},
 		{"doubled", "copies beyond the first", n->doubled, PAINT_RED, false},
 		{"altered", altered, n->altered, PAINT_RED, false},
-		{"torn apart", "conversations, not frames", n->split, PAINT_RED,
+		{"torn apart", "flows, not frames", n->split, PAINT_RED,
 		 !p->balance && !p->whole_flows},
 		{"unseen", "more than could be looked at", n->unseen, PAINT_YELLOW, false},
 		{"other", "at the destination, from none of the sources", n->other, PAINT_NONE,

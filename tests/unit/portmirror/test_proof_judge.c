@@ -124,7 +124,7 @@ static void test_balance(void **state)
 	result.counts = (struct proof_counts){.expected = 100, .copied = 100, .conversations = 9};
 	judged(PROOF_WHOLE, "");
 	result.counts.split = 2;
-	judged(PROOF_BROKEN, "0 altered, and 2 of 9 conversations were torn apart");
+	judged(PROOF_BROKEN, "0 altered, and 2 of 9 flows were torn apart");
 	assert_int_equal(result.blamed, 3);
 	overlook(&at[1].unseen, 2);
 	judged(PROOF_BLIND, "");
@@ -271,7 +271,7 @@ static void test_what_is_told_of_a_part(void **state)
 	c.result = result;
 	object = scarce_made(proof_check_object(&c));
 	assert_float_equal(json_real_value(json_object_get(object, "left_out_share")), 0.75, 0.001);
-	assert_non_null(json_object_get(object, "conversations"));
+	assert_non_null(json_object_get(object, "flows"));
 	assert_int_equal(json_array_size(json_object_get(object, "sources")), 1);
 	destinations = json_object_get(object, "destinations");
 	assert_int_equal(json_array_size(destinations), 2);
