@@ -16,16 +16,15 @@ enum { PROBES = 100 }; /* out of each source */
 /* Why the session can't be checked as it stands; empty: it can. */
 static void objection(const struct session_state *st, struct buf *why)
 {
-	enum state state = show_state(st);
 	const char *reasons = st->reasons ? st->reasons : "";
 
-	if (state == STATE_WHOLE)
+	if (show_state(st) == STATE_WHOLE)
 		return;
-	buf_fmt(why, "%s is %s", st->session->name, state_name(state));
+	buf_fmt(why, "%s: ", st->session->name);
 	if (*reasons)
-		buf_fmt(why, ": %.*s", (int)strcspn(reasons, "\n"), reasons);
+		buf_fmt(why, "%.*s", (int)strcspn(reasons, "\n"), reasons);
 	else
-		buf_str(why, ": the kernel differs from what is saved; portmirror apply mends it");
+		buf_str(why, "the kernel differs from what is saved; portmirror apply mends it");
 	buf_str(why, "; only a session that is whole can be checked");
 }
 

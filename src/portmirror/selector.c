@@ -54,8 +54,9 @@ static int parse_port(struct selector *s, const char *rest, struct err *e)
 	} else if (!is_device_name(rest)) {
 		return err_set(e, -EINVAL,
 			       "\"%s\" names no device: a name has 1 to %d bytes, without '/', ':' "
-			       "and blanks",
-			       s->text, IFNAMSIZ - 1);
+			       "and blanks%s",
+			       s->text, IFNAMSIZ - 1,
+			       strchr(rest, ',') ? "; each selector is given by itself" : "");
 	} else if (strcmp(rest, "lo") == 0) {
 		return err_set(e, -EINVAL, "\"%s\" is the loopback device: no machine is behind it",
 			       s->text);

@@ -668,7 +668,7 @@ def test_checks_have_bounds_and_need_a_whole_mirror(daemon):
     for answer in running:
         daemon.ask('DELETE', answer.headers['location'])
     daemon.act('ids', type='bypass')
-    assert 'is suspended' in fault(daemon.act('ids', type='check'), 409)['reason']
+    assert 'ids: suspended: nothing is copied' in fault(daemon.act('ids', type='check'), 409)['reason']
     fault(daemon.act('ids', type='check', seconds=0), 400, 'seconds')
     fault(daemon.act('ids', type='dance'), 400, 'type')
     fault(daemon.act('nids', type='check'), 404)

@@ -337,6 +337,7 @@ def test_rate_sheds_copies_and_nothing_else(lab, pm):
     stats = copied(pm)
     assert stats['copied']['frames'] == seen.total()
     assert stats['copied']['frames'] + stats['shed'] == len(frames)
+    assert pm('stats').stdout.splitlines()[1].split()[-1] == str(stats['shed'])
     # A burst of 64 KiB, and a frame for each 8 ms that sending took.
     assert 65 <= seen.total() < 400 and stats['lost_before'] == 0
 

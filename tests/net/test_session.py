@@ -363,6 +363,7 @@ def test_names_are_taken_once(lab, pm):
     (['x' * 64, '--from', 'port:vnet1', '--to', 'port:ids0'], '63'),
     (['ids', '--from', 'vnet1', '--to', 'port:ids0'], 'port:vnet1'),
     (['ids', '--from', 'port:', '--to', 'port:ids0'], 'from'),
+    (['ids', '--from', 'port:vnet1,port:vnet2', '--to', 'port:ids0'], 'each selector is given by itself'),
     (['ids', '--from', 'port:vnet1'], '--to is missing'),
     (['ids', '--to', 'port:ids0'], '--from is missing'),
     (['ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--direction', 'up'], 'received'),
@@ -512,6 +513,12 @@ def watches(pid):
         return any('inotify wd' in info.read_text() for info in pathlib.Path(f'/proc/{pid}/fdinfo').iterdir())
     except FileNotFoundError:  # one that it has just closed
         return False
+
+
+@pytest.mark.engine('tc')
+def test_without_events_it_says_so(lab, pm):
+    assert pm('events').stdout == 'no event since the last boot: portmirrord has not run\n'
+    assert pm.json('events') == []
 
 
 @pytest.mark.engine('bpf')

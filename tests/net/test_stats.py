@@ -90,9 +90,9 @@ def test_the_table(lab, pm):
     talk(lab, 3)
     titles, session, source = pm('stats').stdout.splitlines()
     assert titles.split() == ['SESSION', 'STATE', 'PORT', 'FRAMES', 'BYTES', 'LOST', 'BEFORE',
-                              'LOST', 'AT']
+                              'LOST', 'AT', 'SHED']
     size = '258' if pm.engine == 'tc' else '300'
-    assert session.split() == ['ids', 'whole', 'to', 'ids0', '3', size, 'B', '0', '0']
+    assert session.split() == ['ids', 'whole', 'to', 'ids0', '3', size, 'B', '0', '0', '0']
     assert source.split()[:2] == ['from', 'vnet1']
 
 
@@ -134,7 +134,7 @@ def test_lines_for_programs(lab, pm):
     with piped(pm) as process:
         columns = process.stdout.readline().split()
         assert columns == ['TIME', 'SESSION', 'FRAMES', 'BYTES', 'FRAMES/S', 'BITS/S',
-                           'LOST_BEFORE', 'LOST_AT']
+                           'LOST_BEFORE', 'LOST_AT', 'SHED']
         talk(lab, 5)
         totals = {}
         for line in lines(process):

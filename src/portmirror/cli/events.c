@@ -132,6 +132,8 @@ int verb_events(const struct cli_call *call)
 		return app_fail(call, &e);
 	if (app_json(call) && !cli_has(call, "watch"))
 		return print_array(call, events);
+	if (events_count(events) == 0 && !cli_has(call, "watch"))
+		printf("no event since the last boot: portmirrord has not run\n");
 	if (print_last(call, events, EVENTS_MAX) < 0)
 		return EXIT_FAILED;
 	return cli_has(call, "watch") ? follow(call, events, folder) : EXIT_OK;

@@ -145,12 +145,16 @@ static void session_rows(struct table *t, const struct stats_session *s, bool ra
 	if (*s->through)
 		table_cell(t, PAINT_NONE, "through %s", s->through);
 	else
-		table_cell(t, PAINT_NONE, "to %s", *s->to ? s->to : "(not there)");
+		table_cell(t, PAINT_NONE, "to %s",
+			   *s->to			 ? s->to
+			   : s->state == STATE_SUSPENDED ? "(suspended)"
+							 : "(not there)");
 	if (rates)
 		cell_rates(t, &s->copied);
 	cell_totals(t, &s->copied);
 	cell_loss(t, s->lost_before, s->lost_before_per_second);
 	cell_loss(t, s->lost_at, s->lost_at_per_second);
+	table_cell(t, PAINT_NONE, "%" PRIu64, s->shed); /* on purpose */
 	for (size_t i = 0; i < s->nsources; i++) {
 		const struct stats_source *source = &s->sources[i];
 
@@ -162,16 +166,18 @@ static void session_rows(struct table *t, const struct stats_session *s, bool ra
 		cell_totals(t, &source->sum);
 		table_cell(t, PAINT_NONE, "%s", "");
 		table_cell(t, PAINT_NONE, "%s", "");
+		table_cell(t, PAINT_NONE, "%s", "");
 	}
 }
 
 static struct table *table_of(const struct stats *stats, bool rates)
 {
-	static const char *const totals[] = {"SESSION", "STATE",	"PORT",	    ">FRAMES",
-					     ">BYTES",	">LOST BEFORE", ">LOST AT", NULL};
+	static const char *const totals[] = {"SESSION",	 "STATE",  "PORT",
+					     ">FRAMES",	 ">BYTES", ">LOST BEFORE",
+					     ">LOST AT", ">SHED",  NULL};
 	static const char *const with_rates[] = {"SESSION",  "STATE",	"PORT",	  ">FRAMES/S",
 						 ">BITS/S",  ">FRAMES", ">BYTES", ">LOST BEFORE",
-						 ">LOST AT", NULL};
+						 ">LOST AT", ">SHED",	NULL};
 	struct table *t = table_new(rates ? with_rates : totals);
 
 	for (size_t i = 0; t && i < stats->count; i++)
@@ -270,17 +276,17 @@ static int draw(const struct watch *w)
 	return r < 0 ? r : live_draw(&text);
 }
 
-#define COLUMNS "%-24s %-20s %15s %18s %12s %15s %12s %12s\n"
+#define COLUMNS "%-24s %-20s %15s %18s %12s %15s %12s %12s %12s\n"
 
 static void print_header(void)
 {
 	printf(COLUMNS, "TIME", "SESSION", "FRAMES", "BYTES", "FRAMES/S", "BITS/S", "LOST_BEFORE",
-	       "LOST_AT");
+	       "LOST_AT", "SHED");
 }
 
 static void print_lines(const struct stats *stats)
 {
-	char when[32], n[6][24];
+	char when[32], n[7][24];
 
 	timestamp(when);
 	for (size_t i = 0; i < stats->count; i++) {
@@ -292,7 +298,8 @@ static void print_lines(const struct stats *stats)
 		snprintf(n[3], sizeof(n[3]), "%.0f", s->copied.bits_per_second);
 		snprintf(n[4], sizeof(n[4]), "%" PRIu64, s->lost_before);
 		snprintf(n[5], sizeof(n[5]), "%" PRIu64, s->lost_at);
-		printf(COLUMNS, when, s->name, n[0], n[1], n[2], n[3], n[4], n[5]);
+		snprintf(n[6], sizeof(n[6]), "%" PRIu64, s->shed);
+		printf(COLUMNS, when, s->name, n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
 	}
 }
 
