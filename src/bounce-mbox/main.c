@@ -430,7 +430,8 @@ static bool read_arguments(const struct cli_call *call, struct setup *s)
 		return setup_target(call, s, NULL, args[1]);
 	if (call->nargs == 3)
 		return setup_target(call, s, args[1], args[2]);
-	cli_misused(call, "give an mbox file, a recipient and an SMTP server");
+	cli_misused(call, "give an mbox file, a recipient and a server; or an mbox file and "
+			  "imaps://ACCOUNT@SERVER");
 	return false;
 }
 

@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "bounce-mbox/rejects.h"
+#include "mail/sasl.h"
 
 #define PROVIDERS_MAX 20
 
@@ -89,6 +91,20 @@ static bool read_pace(const struct cli_call *call, struct setup *s)
 	return true;
 }
 
+static bool read_mechanism(const struct cli_call *call, struct options *o)
+{
+	const char *words[SASL_NAMES + 1] = {NULL};
+
+	o->mechanism = cli_get(call, "auth");
+	for (size_t i = 0; i < SASL_NAMES; i++) {
+		words[i] = sasl_name(i);
+		if (!o->mechanism || strcasecmp(o->mechanism, words[i]) == 0)
+			return true;
+	}
+	complain_of_choice(call, "auth", words);
+	return false;
+}
+
 static bool read_login(const struct cli_call *call, struct setup *s)
 {
 	struct options *o = &s->options;
@@ -111,7 +127,8 @@ static bool read_login(const struct cli_call *call, struct setup *s)
 		*(i % 2 ? &o->secret.command : &o->secret.file) = value;
 	}
 	if (given > 1) {
-		cli_misused(call, "one password is enough");
+		cli_misused(call, "one password is enough: give --password-file, "
+				  "--password-command, --token-file or --token-command");
 		return false;
 	}
 	if (given > 0 && !o->user) {
@@ -121,8 +138,7 @@ static bool read_login(const struct cli_call *call, struct setup *s)
 	snprintf(s->prompt, sizeof(s->prompt), "Password of %s at %s", o->user ? o->user : "",
 		 o->target.shown);
 	o->secret.prompt = s->prompt;
-	o->mechanism = cli_get(call, "auth");
-	return true;
+	return read_mechanism(call, o);
 }
 
 bool setup_messages(const struct cli_call *call, struct setup *s)
@@ -172,10 +188,16 @@ static bool read_address(const struct cli_call *call, const char *what, const ch
 }
 
 /* The levels have '/' between them. */
-static bool read_folder(const struct cli_call *call, const char *folder)
+static bool read_folder(const struct cli_call *call, const char *folder, const struct target *t)
 {
 	size_t len = folder ? strlen(folder) : 0;
 
+	if (folder && t->kind != TARGET_IMAP) {
+		cli_misused(call,
+			    "--folder: there are no mailboxes at %s; they are an IMAP server's",
+			    t->shown);
+		return false;
+	}
 	if (!folder ||
 	    (len > 0 && *folder != '/' && folder[len - 1] != '/' && !strstr(folder, "//")))
 		return true;
@@ -211,7 +233,7 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 	}
 	if (!cli_number(call, "connections", 1, 64, &connections) ||
 	    !cli_number(call, "timeout", 1, 86400, &timeout) ||
-	    !read_folder(call, cli_get(call, "folder")))
+	    !read_folder(call, cli_get(call, "folder"), &o->target))
 		return false;
 	(void)gethostname(s->hello, sizeof(s->hello) - 1); /* there is room for any */
 	o->hello = cli_get(call, "hello") ? cli_get(call, "hello") : s->hello;

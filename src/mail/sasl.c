@@ -32,6 +32,8 @@ static const struct mechanism known[] = {
 	{"XOAUTH2", BY_XOAUTH2, true, true, true, false},
 };
 
+_Static_assert(COUNT(known) == SASL_NAMES, "sasl_name() has them all");
+
 struct sasl {
 	struct sasl_login login;
 	const struct mechanism *mechanism;
@@ -40,6 +42,11 @@ struct sasl {
 	bool complete;
 	bool spoken;
 };
+
+const char *sasl_name(size_t i)
+{
+	return known[i].name;
+}
 
 int sasl_new(struct sasl **s, const struct sasl_login *login, struct err *e)
 {

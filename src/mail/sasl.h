@@ -24,6 +24,10 @@ struct sasl_login {
 	bool safe_line;	       /* nobody can listen in: even without TLS the secret may be shown */
 };
 
+/* Those that there are, the best one first. */
+enum { SASL_NAMES = 7 };
+const char *sasl_name(size_t i);
+
 /* All strings of login stay borrowed until sasl_free(). */
 int sasl_new(struct sasl **s, const struct sasl_login *login, struct err *e);
 void sasl_free(struct sasl *s);

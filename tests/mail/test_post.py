@@ -234,6 +234,9 @@ def test_bad_words():
             (['x', 'imap://a@b/Work'], '"imap://a@b/Work" names more than a server; --folder names a mailbox'),
             (['--folder', '', 'x', 'imap://a@b'], '--folder: "" is no mailbox'),
             (['--folder', 'Old/', 'x', 'imap://a@b'], '--folder: "Old/" is no mailbox'),
+            (['--folder', 'Old', 'x', 'a@b', 'c'], '--folder: there are no mailboxes at smtp://c:25'),
+            (['--auth', 'NTLM', 'x', 'a@b', 'c'], '--auth: "NTLM" is none of SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN'),
+            (['x', 'a@b'], 'imaps://ACCOUNT@SERVER'),
             (['x', 'a@b', 'x' * 400], 'the name of the server is too long'),
             (['x', 'a@b', 'lmtp:///' + 'x' * 200], 'the path of the server is too long')):
         done = bounce(*words, fast=False)
