@@ -65,8 +65,10 @@ static gid_t find_group(const struct front_config *config)
 
 	if (group)
 		return group->gr_gid;
-	err_set(&e, -ENOENT, "there is no group %s: only root may use the API's Unix sockets",
-		config->group);
+	err_set(&e, -ENOENT,
+		"there is no group %s: only root may use the API's Unix sockets (groupadd --system "
+		"%s makes it)",
+		config->group, config->group);
 	config->log(LOG_NOTICE, e.text, config->data);
 	return (gid_t)-1;
 }
@@ -116,7 +118,8 @@ static int check_listen(const struct front_config *config, const char *text, str
 	int r = where_read(text, &where, e);
 
 	if (r == 0 && where.address.any.sa_family != AF_UNIX && !config->token_file)
-		r = err_set(e, -EINVAL, "%s: TCP needs --token-file", text);
+		r = err_set(e, -EINVAL,
+			    "%s: TCP needs --token-file, a secret that clients must send", text);
 	if (r == 0 && !where_is_here(&where) && !config->certificate)
 		r = err_set(e, -EINVAL,
 			    "%s is not a loopback address: that needs --certificate and --key, "

@@ -196,7 +196,8 @@ int engine_start(struct engine *engine, struct err *e)
 		tls ? tls_options : none, MHD_OPTION_END);
 	server->starts = false;
 	if (!engine->mhd)
-		return err_set(e, -EINVAL, "libmicrohttpd can't start%s%s",
+		return err_set(e, -EINVAL, "libmicrohttpd can't start%s%s%s",
+			       tls ? " with this certificate and key" : "",
 			       *server->mhd_said ? ": " : "", server->mhd_said);
 	info = MHD_get_daemon_info(engine->mhd, MHD_DAEMON_INFO_EPOLL_FD);
 	return loop_watch(server->config.loop, info->epoll_fd, EPOLLIN, on_ready, engine,

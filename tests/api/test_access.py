@@ -382,4 +382,4 @@ def test_tls_that_can_not_be(refuse, folder, certificate):
     assert 'both a certificate and its key' in refuse('--certificate', cert)
     copy.write_text('no key')
     copy.chmod(0o600)
-    assert "libmicrohttpd can't start" in refuse('--certificate', cert, '--key', copy)
+    assert "can't start with this certificate and key: " in refuse('--certificate', cert, '--key', copy)
