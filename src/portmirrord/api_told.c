@@ -164,7 +164,7 @@ static const struct rest_field finding_fields[] = {
 	 .choices = severities,
 	 .sample = "\"warning\"",
 	 .help = "error: copies don't arrive; warning: they can get lost, doubled or altered; "
-		 "hint: the sensor may see what it doesn't expect."},
+		 "hint: the appliance may see what it doesn't expect."},
 	{.name = "name",
 	 .use = REST_BRIEF | REST_SEARCH | REST_LIVE,
 	 .sample = "\"destination-down\"",

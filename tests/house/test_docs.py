@@ -217,3 +217,22 @@ exit # not by becoming the command: the machine goes with this shell
 def test_portmirror_completes_selectors(complete, line, offers):
     host = ['unshare', '--net', '--mount', 'bash', '-c', HOST, sys.executable]
     assert complete('portmirror', line, *host) == set(offers.split())
+
+
+def test_the_page_has_every_kind_of_event():
+    source = (TOP / 'src/portmirror/events.c').read_text()
+    kinds = re.findall(r'"([a-z-]+)"', re.search(r'kinds\[\] = \{(.*?)\}', source, re.S)[1])
+    told = re.search(r'^\.Ss events\n(.*?)^\.El', PAGES['portmirror'].read_text(), re.M | re.S)[1]
+    heads = re.findall(r'^\.It (.*)', told, re.M)
+    assert sorted(' , '.join(heads).split(' , ')) == sorted(kinds)
+
+
+@pytest.mark.parametrize('name, written', [
+    ('stopexec', r'(?:json|write)_\w+\((?:&?\w+), "([a-z_]+)"'),
+    ('bounce-mbox', r'\\"([a-z_-]+)\\": '),
+])
+def test_the_page_names_every_key_of_json(name, written):
+    """Told by the source, which writes them itself; those of portmirror tests/net/test_page.py asks for."""
+    keys = {key for path in (TOP / 'src' / name).glob('*.c') for key in re.findall(written, path.read_text())}
+    told = re.search(r'^\.SH JSON\n(.*?)^\.SH ', PAGES[name].read_text(), re.M | re.S)[1]
+    assert len(keys) > 10 and keys <= set(re.findall(r'[a-z][a-z_-]+', told)), keys

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Virtual machines, found by their processes: here processes that hold a tap as QEMU does."""
+import fcntl
 import os
+import struct
 import subprocess
 
 import pytest
 
 from conftest import BUILD
+from lab import ethernet
 from test_faults import EVERY, Reading
 
 HOLDER = BUILD / 'tests/unit/portmirror/test-tap-holder'
@@ -129,6 +132,39 @@ def test_a_destination_with_two_cards_is_refused(pm, vm):
     assert 'tap0' in result.stderr and 'NIC' in result.stderr
     pm('add', 'mirror', '--from', 'port:vnet1', '--to', 'vm:ids/1')
     assert pm.json('show', 'mirror')['destination'] == 'tap1'
+
+
+MACVTAP = '52:54:00:00:00:77'
+
+
+@pytest.fixture
+def macvtap(lab, tmp_path):
+    """The open device of a machine on a macvtap of up0, whose cable leads to up1."""
+    lab.host.ip('link add up0 type veth peer name up1', 'link set up0 up', 'link set up1 up')
+    made = lab.host.ip(f'link add link up0 name mvt0 address {MACVTAP} type macvtap mode bridge', 'link set mvt0 up',
+                       check=False)
+    if made.returncode != 0:
+        pytest.skip('this kernel has no macvtap')
+    number = lab.host.run('unshare', '--mount', 'sh', '-c',
+                          'mount -t sysfs none /sys && cat /sys/class/net/mvt0/macvtap/*/dev').stdout
+    node = tmp_path / 'tap'
+    lab.host.run('mknod', '-m', '600', node, 'c', *number.strip().split(':'))
+    with open(node, 'rb+', buffering=0) as tap:
+        fcntl.ioctl(tap, 0x400454ca, struct.pack('16sH22x', b'mvt0', 0x1002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI
+        yield tap
+
+
+@pytest.mark.parametrize('direction, copied', [('both', 'sent received'), ('sent', 'received'), ('received', 'sent')])
+def test_a_macvtap_is_found_by_its_address(lab, pm, macvtap, direction, copied):
+    """With sent and received swapped: what its machine sends leaves the host there."""
+    pm('add', 'ids', '--from', f'mac:{MACVTAP}', '--to', 'port:ids0', '--direction', direction)
+    other = '02:00:00:00:00:01'
+    frames = {'sent': ethernet(other, MACVTAP, 0x88b5, b'sent'.ljust(46)),
+              'received': ethernet(MACVTAP, other, 0x88b5, b'received'.ljust(46))}
+    with lab.sensor.capture() as copies:
+        macvtap.write(frames['sent'])
+        lab.host.send([frames['received']], dev='up1')
+        assert copies.counts(len(copied.split())) == {frames[name]: 1 for name in copied.split()}
 
 
 @pytest.mark.sanitized

@@ -195,9 +195,10 @@ static const struct cli_verb verbs[] = {
 		.name = "list",
 		.arguments = "",
 		.summary = "the sessions and how they stand",
-		.text = "States: whole (all that is named is mirrored), partial, waiting (for a "
-			"source or the\ndestination), suspended, failed.\n\nExample:\n  portmirror "
-			"list\n",
+		.text = "States: whole (all that is named is mirrored, or guarded), partial (some "
+			"of it is), waiting (for\nthe sources or a destination), suspended, "
+			"failed; "
+			"show says why.\n\nExample:\n  portmirror list\n",
 		.run = verb_list,
 	},
 	{
@@ -215,16 +216,16 @@ static const struct cli_verb verbs[] = {
 		.least = 1,
 		.most = 1,
 		.summary = "prove that the copy is complete, frame by frame",
-		.text = "Looks at every frame at the sources and at the destination, and compares "
-			"them "
-			"one by one.\nExits with 0 only if every frame was copied once, and whole, "
-			"or as the session promises it; else\nwith 1, the reason, and what to do. "
-			"Ctrl-C ends it with the proof so "
-			"far.\n\nA probe is an Ethernet frame of EtherType 0x88b5 to an address "
-			"that "
-			"nobody has. Probes show\nwhat machines receive; what they send, only they "
-			"can "
-			"show.\n\nExamples:\n"
+		.text = "Looks at every frame at the sources and at the destinations, and compares "
+			"them one by one.\nExits with 0 only if every frame was copied once, and "
+			"whole, or as the session promises it; else\nwith 1, the reason, and what "
+			"to do. Ctrl-C ends it with the proof so far.\n\n"
+			"A probe is an Ethernet frame of EtherType 0x88b5 to an address that "
+			"nobody "
+			"has. Probes show\nwhat machines receive; what they send, only they can "
+			"show.\n\n"
+			"Of an in-line session: whether probes come through its appliance, and how "
+			"fast.\n\nExamples:\n"
 			"  portmirror check ids\n"
 			"  portmirror check ids --seconds 60\n"
 			"  portmirror check ids --probe --json\n",
@@ -236,15 +237,12 @@ static const struct cli_verb verbs[] = {
 		.arguments = "[NAME]",
 		.most = 1,
 		.summary = "what was copied, and what was lost",
-		.text = "Of a session: the copies made since it was carried out, as its action in "
-			"the "
-			"kernel counts them\nfor all sources together (of frames that machines "
-			"send, "
-			"the bytes behind the Ethernet header).\nLost before the destination: "
-			"copies "
-			"that it didn't take. Lost at it: frames that its driver\ndropped since "
-			"the "
-			"device came up, whoever sent them; some are counted in both.\n\n"
+		.text = "Of a session: the copies made since it was carried out (by the engine tc, "
+			"of frames that\nmachines send, the bytes behind the Ethernet header). "
+			"Lost "
+			"before the destination: copies that it\ndidn't take. Lost at it: frames "
+			"that its driver dropped since the device came up, whoever sent\nthem; "
+			"some are counted in both. Shed: copies beyond the session's --rate.\n\n"
 			"Of a source: all frames of its device in the session's directions since "
 			"that "
 			"came up, before\nany filter.\n\n"
@@ -273,8 +271,10 @@ static const struct cli_verb verbs[] = {
 		.arguments = "",
 		.summary = "what on this host spoils a mirror, and the cure",
 		.text = "An error: copies don't arrive. A warning: copies can get lost, doubled or "
-			"altered. A hint:\nthe sensor may see what it doesn't expect. Exits with 0 "
-			"if there is nothing worse than hints.\nIt only looks.\n\nExample:\n"
+			"altered. A hint:\nthe appliance may see what it doesn't expect. Exits "
+			"with "
+			"0 if there is nothing worse than hints.\nIt changes nothing; through the "
+			"appliances of in-line sessions it sends a few probes.\n\nExample:\n"
 			"  portmirror doctor\n",
 		.run = verb_doctor,
 	},
@@ -322,7 +322,7 @@ static const struct cli_verb verbs[] = {
 		.most = 1,
 		.summary = "print the tc commands that would do the same",
 		.text = "A shell script. Pasted as root where the same devices are, and nothing "
-			"of\nportmirror's, it makes the very same kernel state as the session "
+			"of\nportmirror's, it copies what the session copies, as the engine tc "
 			"does.\nWith --json: the commands, and the programs in them as an ELF "
 			"object\n(base64; null where none are needed).\n\n"
 			"Example:\n  portmirror tc ids\n",
@@ -335,9 +335,9 @@ static const struct cli_program program = {
 	.name = "portmirror",
 	.version = VERSION,
 	.summary = "mirror the traffic of virtual machines on Linux bridges",
-	.text = "A session copies all frames that its sources send and receive to one "
-		"destination, where a\nsecurity appliance (or tcpdump) reads them: a mirror port, "
-		"as a switch has it. The kernel\ndoes the copying; nothing has to run.\n\n"
+	.text = "A session copies the frames that its sources send and receive to a destination, "
+		"where a\nsecurity appliance (or tcpdump) reads them: a mirror port, as a switch "
+		"has it. The kernel\ndoes the copying; nothing has to run.\n\n"
 		"Examples:\n"
 		"  portmirror add ids --from vm:web1 --to vm:ids    copy web1's frames to ids\n"
 		"  portmirror check ids                             prove that the copy is "
@@ -345,10 +345,12 @@ static const struct cli_program program = {
 		"  portmirror rm ids                                as if it had never been\n\n"
 		"Files:\n"
 		"  /etc/portmirror/sessions.d/NAME.yaml   what is wanted\n"
-		"  /run/portmirror                        sessions of --runtime, the lock\n\n"
+		"  /run/portmirror                        sessions of --runtime, the lock, what is "
+		"to be put back\n\n"
 		"Environment:\n"
 		"  PORTMIRROR_ROOT     the same as --root\n"
-		"  PORTMIRROR_ENGINE   tc or bpf: what --engine auto means on this host\n\n"
+		"  PORTMIRROR_ENGINE   tc or bpf: what --engine auto means on this host\n"
+		"  NO_COLOR            no colours on a terminal\n\n"
 		"Exit status: 0, or 1 (it failed, nothing half done), or 2 (wrong usage).\n",
 	.options = common_options,
 	.verbs = verbs,
