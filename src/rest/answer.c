@@ -155,7 +155,11 @@ static int check_token(struct work *work)
 	const char *token = work->request->form_token;
 	const char *given = json_string_value(json_object_get(work->body, "_token"));
 
-	if (!token || !*token || !given || !is_same_secret(given, token))
+	if (!given) /* what curl -d sends unless it is told otherwise */
+		return rest_refuse(&work->fault, 403, "form-token", "_token",
+				   "a form is taken with the _token of its page only; a program "
+				   "sends JSON instead, with Content-Type: application/json");
+	if (!token || !*token || !is_same_secret(given, token))
 		return rest_refuse(&work->fault, 403, "form-token", "_token",
 				   "the form is none of this server's, or too old: load the page "
 				   "again, and send the form from there");

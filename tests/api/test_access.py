@@ -302,6 +302,7 @@ def test_a_form_carries_its_token(server):
     for body in (fields, f'{fields}&_token=', f'{fields}&_token={"0" * 32}'):
         answer = server.ask('POST', '/api/shelves', {'Content-Type': FORM}, body.encode())
         assert answer.status == 403
+        assert ('Content-Type: application/json' in answer.text) == (body == fields)  # as curl -d sends it
     assert server.counts()['refused_form'] == 3
     answer = server.ask('POST', '/api/shelves', {'Content-Type': FORM}, f'{fields}&_token={token}'.encode())
     assert answer.status in (201, 303), answer.text
