@@ -479,7 +479,7 @@ static void look_at_offloads(struct work *w, const struct session_state *st,
 		doctor_text(
 			w,
 			"offloads of the destination %s are on: the appliance gets TCP frames of "
-			"up to 64 KB as one, and checksums that aren't filled in yet",
+			"up to 64 KiB as one, and checksums that aren't filled in yet",
 			to->name),
 		doctor_text(w, "ethtool -K %s%s%s%s", doctor_quote(w, &q, to->name),
 			    d->tso ? " tso off" : "", d->gso ? " gso off" : "",
