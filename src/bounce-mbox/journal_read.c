@@ -198,6 +198,8 @@ static int read_lines(struct journal *j, FILE *file, off_t *good, struct err *e)
 		at += n;
 		len -= ended;
 		line[len] = 0;
+		if (number == 1 && strncmp(line, "From ", 5) == 0)
+			return err_set(e, -EINVAL, "%s is mail, an mbox, and no journal", j->path);
 		if (!binary(line, len) && *line != '@') {
 			r = read_old(j, line, len, e);
 		} else if (ended && whole(line, len)) {

@@ -160,6 +160,15 @@ def test_another_target(smtp, mbox, tmp_path):
     assert f'the journal is of mail to {first.url}: ' in done.err and done.sums['already_sent'] == 1
 
 
+def test_mail_is_no_journal(smtp, mbox):
+    """Another folder, named by mistake, is not written to."""
+    other, path = mbox(message(0), name='Sent'), mbox(message(1))
+    before = other.read_bytes()
+    for done in bounce('-j', other, path, 'me@new.test', smtp().url), bounce('--status', other, fast=False):
+        assert done.code == 1 and f'{other} is mail, an mbox, and no journal' in done.err
+    assert other.read_bytes() == before
+
+
 def test_two_runs_on_one_journal(smtp, mbox, tmp_path):
     journal = tmp_path / 'journal'
     second = []
