@@ -106,7 +106,7 @@ static const struct cli_option stats_options[] = {
 	 .letter = 'w',
 	 .value = "SECONDS",
 	 .optional = true,
-	 .help = "go on, every so many seconds (default: 1)"},
+	 .help = "repeat it every so many seconds (default: 1)"},
 	{0},
 };
 
