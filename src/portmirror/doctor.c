@@ -311,6 +311,15 @@ static void look_at_fights(struct work *w)
 	}
 }
 
+static void look_at_files(struct work *w)
+{
+	if (w->in->facts->misnamed)
+		doctor_add(w, SEVERITY_HINT, "file-not-read", NULL, w->in->facts->misnamed,
+			   doctor_text(w, "%s is not read: its name doesn't end in .yaml",
+				       w->in->facts->misnamed),
+			   doctor_text(w, "rename it, then: portmirror apply"));
+}
+
 int doctor_look(const struct doctor_input *in, struct findings *findings, struct err *e)
 {
 	struct work w = {.in = in};
@@ -321,6 +330,7 @@ int doctor_look(const struct doctor_input *in, struct findings *findings, struct
 	look_at_leftovers(&w);
 	look_at_other_houses(&w);
 	look_at_fights(&w);
+	look_at_files(&w);
 	if (w.failed || sort(&w) < 0) {
 		findings_free(&w.findings);
 		return err_set(e, -ENOMEM, "out of memory");

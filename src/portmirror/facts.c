@@ -2,6 +2,7 @@
 #include "portmirror/facts.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/pkt_sched.h>
@@ -184,6 +185,30 @@ static void *try_kernel(void *data)
 	return NULL;
 }
 
+static int is_misnamed(const struct dirent *entry)
+{
+	const char *dot = strrchr(entry->d_name, '.');
+
+	return dot && dot > entry->d_name && strcmp(dot, ".yml") == 0;
+}
+
+/* The suffix that many type by habit. */
+static int gather_misnamed(const char *root, struct facts *facts, struct err *e)
+{
+	char *folder cleanup(free_at) = string_fmt("%s/etc/portmirror/sessions.d", root);
+	struct dirent **entries = NULL;
+	int count = folder ? scandir(folder, &entries, is_misnamed, alphasort) : 0;
+
+	if (count < 0)
+		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", folder);
+	if (count > 0)
+		facts->misnamed = string_fmt("%s/%s", folder, entries[0]->d_name);
+	for (int i = 0; i < count; i++)
+		free(entries[i]);
+	free(entries);
+	return folder && (count == 0 || facts->misnamed) ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 int facts_gather(const struct plan *plan, const struct host *host, const char *root,
 		 struct facts *facts, struct err *e)
 {
@@ -193,6 +218,8 @@ int facts_gather(const struct plan *plan, const struct host *host, const char *r
 
 	if (r == 0)
 		r = facts_gather_fights(root ? root : "", &made, e);
+	if (r == 0)
+		r = gather_misnamed(root ? root : "", &made, e);
 	if (r < 0) {
 		facts_free(&made);
 		return r;
@@ -214,5 +241,6 @@ void facts_free(struct facts *facts)
 	}
 	free(facts->fights);
 	free(facts->appliances);
+	free(facts->misnamed);
 	*facts = (struct facts){0};
 }

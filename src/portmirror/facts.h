@@ -53,7 +53,9 @@ struct facts {
 	size_t nfights, fights_room;
 	struct fact_appliance *appliances;
 	size_t nappliances, appliances_room;
-	bool probed; /* the following are known */
+	char *misnamed; /* a file beside those of sessions that is taken for none; NULL: none. Owned
+			 */
+	bool probed;	/* the following are known */
 	bool lacks_mirred, lacks_clsact, lacks_bpf;
 };
 

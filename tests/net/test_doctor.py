@@ -337,6 +337,19 @@ def test_sessions_of_another_root(lab, pm, tmp_path):
     assert [(f['name'], f['severity']) for f in found] == [('another-root', 'hint')]
 
 
+def test_a_session_file_by_another_name(lab, pm):
+    pm.sessions.mkdir(parents=True)
+    for name in 'two.yml', 'ids.yml', '.yml', 'ids.yaml.bak':
+        (pm.sessions / name).write_text('from: port:vnet1\nto: port:ids0\n')
+    finding = only(pm, 'file-not-read', 'hint', "ids.yml is not read: its name doesn't end in .yaml",
+                   str(pm.sessions / 'ids.yml'))
+    (pm.sessions / 'ids.yml').rename(pm.sessions / 'ids.yaml')
+    (pm.sessions / 'two.yml').unlink()
+    assert finding['cure'] == 'rename it, then: portmirror apply'
+    pm('apply')
+    assert 'file-not-read' not in findings(pm) and pm.json('show', 'ids')['state'] == 'whole'
+
+
 def test_sessions_that_are_not_whole(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--from', 'port:later', '--to', 'port:ids0')
     finding = only(pm, 'session-not-whole', 'warning', 'waiting for the source port:later')

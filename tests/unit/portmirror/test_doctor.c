@@ -608,6 +608,17 @@ static void another_root(void **state)
 	assert_only(&w, "another-root", SEVERITY_HINT, NULL);
 }
 
+static void a_file_by_another_name(void **state)
+{
+	char path[] = "/etc/portmirror/sessions.d/ids.yml";
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.facts.misnamed = path;
+	assert_only(&w, "file-not-read", SEVERITY_HINT, "rename it, then: portmirror apply");
+}
+
 static void connections_of_networkmanager(void **state)
 {
 	struct nm_connection c;
@@ -735,6 +746,7 @@ int main(void)
 		cmocka_unit_test(the_worst_first_and_each_once),
 		cmocka_unit_test(leftovers),
 		cmocka_unit_test(another_root),
+		cmocka_unit_test(a_file_by_another_name),
 		cmocka_unit_test(connections_of_networkmanager),
 	};
 
