@@ -79,12 +79,14 @@ int session_options(struct session *s, const struct cli_call *call)
 		ways++;
 	}
 	if (ways > 1)
-		return cli_misused(call, "Only one of --leave, --gdb and --strace can be");
+		return cli_misused(call, "Give only one of --leave, --gdb and --strace");
 	s->json = cli_has(call, "json");
 	if (s->json && s->after != AFTER_WAIT && s->after != AFTER_LEAVE)
-		return cli_misused(call, "--json can't be with a debugger, which has stdout");
+		return cli_misused(call,
+				   "--json and a debugger exclude each other: both want stdout");
 	if (s->tmux && !find_tmux())
-		return cli_misused(call, "--tmux needs a running tmux around (and TMUX set)");
+		return cli_misused(call,
+				   "--tmux works only in a terminal of tmux (TMUX is not set)");
 	return EXIT_OK;
 }
 

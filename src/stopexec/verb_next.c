@@ -123,9 +123,10 @@ static int read_way(struct waiting *w, const struct cli_call *call)
 	else if (by != NULL && strcmp(by, "fanotify") != 0)
 		return cli_misused(call, "--by is fanotify or bpf, not \"%s\"", by);
 	else if (by != NULL && w->rule.by == CATCH_BPF)
-		return cli_misused(call, "--comm and --cgroup are for BPF only");
+		return cli_misused(call, "--comm and --cgroup work by BPF only: leave --by out");
 	if (call->nargs == 0 && w->rule.comm == NULL && cgroup == NULL)
-		return cli_misused(call, "Which program? (or --comm, or --cgroup)");
+		return cli_misused(call,
+				   "Which program? Give its path or name, or --comm or --cgroup");
 	if (w->rule.comm != NULL && *w->rule.comm == '\0')
 		return cli_misused(call, "--comm wants a name");
 	if (w->rule.by == CATCH_BPF && session_lent()) {
@@ -390,7 +391,7 @@ int verb_watch(const struct cli_call *call)
 
 	if (result == EXIT_OK && cli_has(call, "exec")) {
 		if (w.session.after != AFTER_WAIT)
-			return cli_misused(call, "Only one of --gdb, --strace and --exec can be");
+			return cli_misused(call, "Give only one of --gdb, --strace and --exec");
 		w.session.after = AFTER_COMMAND;
 		w.session.command = cli_get(call, "exec");
 	}

@@ -327,9 +327,9 @@ def test_several_names(world, folder, build):
 
 
 @pytest.mark.parametrize('words, code, sentence', [
-    (['next'], 2, 'Which program?'),
+    (['next'], 2, 'Give its path or name'),
     (['next', '--by', 'magic', 'x'], 2, '--by is fanotify or bpf'),
-    (['next', '--by', 'fanotify', '--comm', 'x'], 2, 'for BPF only'),
+    (['next', '--by', 'fanotify', '--comm', 'x'], 2, 'work by BPF only'),
     (['next', '--by', 'bpf', 'ld-linux-x86-64.so.2'], 1, 'dynamic loader'),
     (['next', '--by', 'bpf', 'stopexec'], 1, 'stopexec itself'),
     (['next', '--comm', 'bash'], 1, 'your own shell'),
