@@ -54,9 +54,8 @@ static int parse_port(struct selector *s, const char *rest, struct err *e)
 	} else if (!is_device_name(rest)) {
 		return err_set(e, -EINVAL,
 			       "\"%s\" names no device: a name has 1 to %d bytes, without '/', ':' "
-			       "and blanks%s",
-			       s->text, IFNAMSIZ - 1,
-			       strchr(rest, ',') ? "; each selector is given by itself" : "");
+			       "and blanks",
+			       s->text, IFNAMSIZ - 1);
 	} else if (strcmp(rest, "lo") == 0) {
 		return err_set(e, -EINVAL, "\"%s\" is the loopback device: no machine is behind it",
 			       s->text);
@@ -112,6 +111,17 @@ static int no_selector(const char *text, struct err *e)
 	return -EINVAL;
 }
 
+/* Another one behind a comma: so lists look elsewhere, and a machine would be waited for that is
+ * called so. */
+static bool is_list(const char *text)
+{
+	for (const char *at = strchr(text, ','); at; at = strchr(at + 1, ','))
+		for (size_t i = 0; i < COUNT(kinds); i++)
+			if (strncmp(at + 1, kinds[i].word, strlen(kinds[i].word)) == 0)
+				return true;
+	return false;
+}
+
 /* Fills in what text means; kind is of kinds[]. */
 static int parse_kind(const char *text, size_t kind, struct selector *s, struct err *e)
 {
@@ -147,6 +157,9 @@ int selector_parse(const char *text, struct selector *selector, struct err *e)
 		kind++;
 	if (kind == COUNT(kinds))
 		return no_selector(text, e);
+	if (is_list(text))
+		return err_set(e, -EINVAL, "\"%s\" is several selectors: give each by itself",
+			       text_shown(shown, text));
 	ret = parse_kind(text, kind, &parsed, e);
 	if (ret < 0)
 		return ret;
