@@ -395,6 +395,9 @@ static int compare(const struct cli_call *call)
 	if (call->nargs > (online ? 2 : 1))
 		return cli_misused(call,
 				   "--verify takes the archive, and for IMAP the account's name");
+	if (strcmp(with, "-") == 0 && strcmp(call->args[0], "-") == 0)
+		return cli_misused(
+			call, "--verify: the archive and the export can't both be standard input");
 	if (online ? !setup_target(call, &s, call->nargs > 1 ? call->args[1] : NULL, with)
 		   : !setup_messages(call, &s)) {
 		setup_free(&s);

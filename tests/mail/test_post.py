@@ -225,6 +225,7 @@ def test_bad_words():
     for words, said in (
             (['--status', 'a', 'b'], '--status takes one argument'),
             (['--verify', 'a', 'b', 'c'], '--verify takes the archive'),
+            (['--verify', '-', '-'], "can't both be standard input"),
             (['--verify', 'imap://x', 'b'], "give the account's name"),
             (['/dev/null', 'imap://x'], "give the account's name"),
             (['--user', 'a', '--password-file', 'a', '--token-file', 'b', 'x', 'a@b', 'x'], 'one password is enough'),
