@@ -85,7 +85,7 @@ static bool clean_enough(struct sender *s, struct job *job)
 }
 
 /* The journal knows messages by their content; where copies go to several mailboxes, it is to know
- * which of these lacks one. */
+ * which of these lack one, as they may be on the way together. */
 static int place(struct sender *s, struct job *job, struct err *e)
 {
 	const struct run *run = s->run;
@@ -205,7 +205,7 @@ void sender_commit(struct sender *s)
 	}
 	if (!s->new.first || s->stopping || s->ready.count > READY_ENOUGH || is_gathering(s))
 		return;
-	for (const struct job *job = s->new.first; job; job = job->next)
+	for (struct job *job = s->new.first; job; job = job->next)
 		journal_intent(journal, &job->p, job->again);
 	if (journal_sync_start(journal, &e) < 0) {
 		sender_fail(s, &e);

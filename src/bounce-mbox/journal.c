@@ -68,7 +68,7 @@ static void put_line(struct journal *j, const char *what, const unsigned char *k
 }
 
 /* A line is there as a whole or not at all: the others make sense without it. */
-static void add_line(struct journal *j, const char *what, const unsigned char *key,
+static bool add_line(struct journal *j, const char *what, const unsigned char *key,
 		     const char *words)
 {
 	size_t before = j->lines.len;
@@ -76,11 +76,12 @@ static void add_line(struct journal *j, const char *what, const unsigned char *k
 
 	put_line(j, what, key, words);
 	if (buf_status(&j->lines) == 0)
-		return;
+		return true;
 	j->lines.len = before;
 	j->lines.failed = false;
 	err_set(&e, -ENOMEM, "out of memory");
 	lack(j, &e);
+	return false;
 }
 
 void journal_run(struct journal *j, uint64_t total, const char *target)
@@ -92,9 +93,11 @@ void journal_run(struct journal *j, uint64_t total, const char *target)
 	add_line(j, "run", NULL, words);
 }
 
-void journal_intent(struct journal *j, const struct prepared *p, bool again)
+void journal_intent(struct journal *j, struct prepared *p, bool again)
 {
 	add_line(j, again ? "again" : "intent", p->key, p->id);
+	if (p->placed && !p->owed)
+		p->owed = add_line(j, "owed", p->place, "");
 }
 
 void journal_go(struct journal *j, const struct prepared *p)
@@ -140,18 +143,14 @@ void journal_done(struct journal *j, const struct prepared *p, const char *words
 
 	if (journal_add_uid(j, p->id, words, &e) < 0)
 		lack(j, &e);
-	add_line(j, "done", p->key, words);
-	if (p->owed)
-		add_line(j, "paid", p->place, "");
+	/* without "paid" it is in doubt, and not sent once more */
+	if (!p->owed || add_line(j, "paid", p->place, ""))
+		add_line(j, "done", p->key, words);
 }
 
-void journal_not(struct journal *j, struct prepared *p, const char *words)
+void journal_not(struct journal *j, const struct prepared *p, const char *words)
 {
 	add_line(j, "not", p->key, words);
-	if (!*words || !p->placed || p->owed)
-		return;
-	add_line(j, "owed", p->place, "");
-	p->owed = true;
 }
 
 int journal_write(struct journal *j, struct err *e)

@@ -9,8 +9,8 @@
  *	@SUM go KEY				written (not waited for) before they do
  *	@SUM done KEY WORDS			the server has it
  *	@SUM not KEY WORDS			it has not: refused, or never left
- *	@SUM owed PLACE				a mailbox refused it, which others may have
- *	@SUM paid PLACE				that mailbox has it now
+ *	@SUM owed PLACE				a mailbox is to get it, whatever others have
+ *	@SUM paid PLACE				that mailbox has it: before its "done"
  *
  * SUM is a checksum of the rest of its line, KEY the SHA-256 of the message, cleaned but for what
  * --repair and --remove change, BOOT the kernel's boot id: where it is still the same, every line
@@ -57,8 +57,8 @@ void journal_sums(const struct journal *j, struct journal_sums *sums);
 void journal_doubts(const struct journal *j, void (*each)(const char *id, void *data), void *data);
 
 /* Whether the next message of that key was dealt with by an earlier run. Copies of one message are
- * counted: each call stands for one more copy in the archive. One that is placed is new where its
- * mailbox refused it, whatever others took. */
+ * counted: each call stands for one more copy in the archive. One that is placed, and was begun for
+ * its mailbox in vain, is not dealt with, whatever others took. */
 enum journal_state journal_meet(struct journal *j, struct prepared *p);
 
 /* How many messages left in the last 24 hours before it was opened: the newest part of them first.
@@ -73,11 +73,11 @@ bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint3
  * something was lacking for one of them (memory, or room), it still writes the others, then fails.
  */
 void journal_run(struct journal *j, uint64_t total, const char *target);
-void journal_intent(struct journal *j, const struct prepared *p, bool again);
+void journal_intent(struct journal *j, struct prepared *p, bool again);
 void journal_go(struct journal *j, const struct prepared *p);
 void journal_done(struct journal *j, const struct prepared *p, const char *words);
 /* With words: the server's, or why it does not get it. */
-void journal_not(struct journal *j, struct prepared *p, const char *words);
+void journal_not(struct journal *j, const struct prepared *p, const char *words);
 int journal_write(struct journal *j, struct err *e);
 int journal_sync(struct journal *j, struct err *e);
 

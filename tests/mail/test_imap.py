@@ -231,6 +231,29 @@ def test_a_copy_that_one_mailbox_refused(tmp_path):
         dovecot.stop()
 
 
+def test_copies_on_two_connections(dovecot, tmp_path):
+    """It dies when one of them is there, and the other one, whose folder comes first, is not."""
+    (tmp_path / 'tree').mkdir()
+    journal = tmp_path / 'journal'
+    for name in 'AB':
+        (tmp_path / 'tree' / name).write_bytes(FROM + message(0) + b'\n')
+    proxy = Proxy(dovecot.port, None, cut=b'CREATE "A')
+
+    def kill():
+        until(lambda: ' done ' in journal.read_text(), what='the other one')
+        process.kill()
+        process.wait()
+    proxy.at_break = kill
+    process = dovecot.bounce('--tls', 'off', '--connections', '2', '-j', journal, tmp_path / 'tree', user='two', url=proxy.url,
+                             popen=True)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL and proxy.broken
+    for sums in ((1, 1), (0, 2)):
+        done = dovecot.bounce('-j', journal, tmp_path / 'tree', user='two')
+        assert (done.sums['sent'], done.sums['already_sent']) == sums, done.err
+        assert [len(dovecot.mails('two', name)) for name in 'AB'] == [1, 1]
+
+
 def test_a_full_account_ends_the_run(mbox):
     """The rest need not travel to be refused."""
     dovecot = Dovecot(more='mail_plugins = quota\nplugin {\n  quota = count\n  quota_vsizes = yes\n'

@@ -377,6 +377,51 @@ static void test_lines_of_others(void **state)
 
 /* The disk is full in the middle of a line, and later it is not: the lines go on where they ended.
  */
+/* Of copies for two mailboxes the second one's is there; the first one's has left, or has not, when
+ * the run dies: the next one knows which is which. */
+static void test_copies_in_two_mailboxes(void **state)
+{
+	static const struct {
+		bool left;
+		size_t cut; /* off the journal's end */
+		enum journal_state first, second;
+	} cases[] = {
+		{true, 0, JOURNAL_DOUBT, JOURNAL_SENT},
+		{false, 0, JOURNAL_NEW, JOURNAL_SENT},
+		/* within the second one's "done", its "paid" being there */
+		{false, 10, JOURNAL_DOUBT, JOURNAL_DOUBT},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char path[] = "/tmp/test-journal-XXXXXX";
+		int fd = mkstemp(path);
+		char id[] = "<1@test>";
+		struct prepared a = {.id = id, .key = {1}, .place = {2}, .placed = true};
+		struct prepared b = {.id = id, .key = {1}, .place = {3}, .placed = true};
+		struct journal *j = NULL;
+
+		assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+		journal_run(j, 2, "imap://x");
+		journal_intent(j, &a, false);
+		journal_intent(j, &b, false);
+		if (cases[i].left)
+			journal_go(j, &a);
+		journal_go(j, &b);
+		journal_done(j, &b, "250 ok");
+		assert_int_equal(journal_sync(j, NULL), 0);
+		journal_close(j);
+		assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - (off_t)cases[i].cut), 0);
+
+		assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+		assert_int_equal(journal_meet(j, &a), cases[i].first);
+		assert_int_equal(journal_meet(j, &b), cases[i].second);
+		journal_close(j);
+		close(fd);
+		unlink(path);
+	}
+}
+
 static void test_full_disk(void **state)
 {
 	char path[] = "/tmp/test-journal-XXXXXX";
@@ -405,7 +450,7 @@ static void test_full_disk(void **state)
 }
 
 /* A run of one message that a server takes, with its UID. */
-static int run_once(const char *path, const struct prepared *p, struct err *e)
+static int run_once(const char *path, struct prepared *p, struct err *e)
 {
 	struct journal *j = NULL;
 	int r = journal_open(&j, path, "boot", e), synced;
@@ -751,6 +796,7 @@ int main(void)
 		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_coded_names),
 		cmocka_unit_test(test_unknown_boots),
+		cmocka_unit_test(test_copies_in_two_mailboxes),
 		cmocka_unit_test(test_odd_lines),
 		cmocka_unit_test(test_lines_without_memory),
 		cmocka_unit_test(test_no_room_for_a_uid),
