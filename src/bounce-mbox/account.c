@@ -72,7 +72,8 @@ int account_walk(void *export, verify_visit *visit, void *data, struct err *e)
 	int fd = -1, code = store_temporary(account->temporary, &fd, e);
 
 	if (code == 0)
-		code = store_add_folder(&r.spool, "", "a temporary file", FOLDER_MBOX, &folder, e);
+		code = store_add_folder(&r.spool, "the account", "a temporary file", FOLDER_MBOX,
+					&folder, e);
 	if (code == 0) {
 		r.spool.folders[0].fd = fd_take(&fd);
 		r.spool.folders[0].format = MBOX_CL2; /* nothing in it is quoted */

@@ -239,13 +239,20 @@ int run_check(struct run *run, uint64_t *risky, struct err *e)
 	char *head cleanup(free_at) = malloc(HEAD_LOOK);
 	struct limits limits = {.eight_bit = true};
 	struct prepared p = {0};
+	uint64_t bytes = 0;
 	int r = 0;
 
 	if (!head)
 		return err_set(e, -ENOMEM, "out of memory");
 	ask_server(run, &limits);
-	for (size_t i = 0; i < run->store->count && r == 0; i++)
-		r = check_one(run, store_item(run->store, i), &limits, &p, head, risky, e);
+	for (size_t i = 0; i < run->store->count && r == 0; i++) {
+		const struct item *item = store_item(run->store, i);
+
+		r = check_one(run, item, &limits, &p, head, risky, e);
+		bytes += item->len;
+		report_reading(run->report, "checking", store_shown(run->store, item), bytes,
+			       sender_now());
+	}
 	prepared_free(&p);
 	return r;
 }

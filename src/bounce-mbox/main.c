@@ -340,9 +340,9 @@ static bool is_account(const char *text)
 	return strncmp(text, "imap://", 7) == 0 || strncmp(text, "imaps://", 8) == 0;
 }
 
-static void show_reading(void *report, const char *name, uint64_t bytes)
+static void show_reading(void *report, const char *what, const char *name, uint64_t bytes)
 {
-	report_reading(report, name, bytes, now_us());
+	report_reading(report, what, name, bytes, now_us());
 }
 
 /* Reads the archive, and says what it found. */

@@ -281,7 +281,8 @@ static void show_line(struct report *r, const char *text)
 	fflush(stderr);
 }
 
-void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t now)
+void report_reading(struct report *r, const char *what, const char *name, uint64_t bytes,
+		    int64_t now)
 {
 	struct buf b = {0};
 	char size[16];
@@ -289,7 +290,7 @@ void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t 
 	if (r->quiet || !r->terminal || now - r->shown < LINE_EVERY)
 		return;
 	if (r->shown > 0) { /* the first call only starts the clock */
-		buf_fmt(&b, "reading: %s (", human_count(size, (double)bytes, "B"));
+		buf_fmt(&b, "%s: %s (", what, human_count(size, (double)bytes, "B"));
 		term_safe(&b, name);
 		buf_char(&b, ')');
 		show_line(r, buf_text(&b));

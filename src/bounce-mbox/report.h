@@ -27,8 +27,10 @@ enum report_kind {
 int report_new(struct report **r, bool json, bool quiet, struct err *e);
 void report_free(struct report *r);
 
-/* Called often while the archive is read: on a terminal, how much was. */
-void report_reading(struct report *r, const char *name, uint64_t bytes, int64_t now);
+/* Called often while the archive is read, unpacked or compared, as what says: on a terminal, how
+ * much was. */
+void report_reading(struct report *r, const char *what, const char *name, uint64_t bytes,
+		    int64_t now);
 /* Something else will be said: the line that shows how far it is goes. */
 void report_make_room(struct report *r);
 /* The archive was read. */

@@ -27,6 +27,13 @@ int store_no_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory");
 }
 
+void store_tell(const struct store_wishes *wishes, const char *what, const char *name,
+		uint64_t bytes)
+{
+	if (wishes->reading)
+		wishes->reading(wishes->data, what, name, bytes);
+}
+
 bool store_ends_with(const char *name, const char *end)
 {
 	size_t n = strlen(name), k = strlen(end);
@@ -186,8 +193,7 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 			break;
 		case MBOX_MORE:
 			a->scanned += READ_STEP;
-			if (wishes->reading)
-				wishes->reading(wishes->data, f->path, a->scanned);
+			store_tell(wishes, "reading", f->path, a->scanned);
 			r = move_window(&w, bytes, scan.keep, fd, f->path, e);
 			break;
 		case MBOX_END:
@@ -312,7 +318,7 @@ static int add_single(struct store *a, const char *path, const struct store_wish
 	a->device = st.st_dev;
 	a->inode = st.st_ino;
 	once = standard || lseek(fd, 0, SEEK_CUR) < 0;
-	r = store_unpack(fd, shown, once ? UNPACK_ALL : UNPACK_PACKED, wishes->temporary, &copy, e);
+	r = store_unpack(fd, shown, once ? UNPACK_ALL : UNPACK_PACKED, wishes, &copy, e);
 	if (r == 0)
 		r = store_look(copy >= 0 ? copy : fd, shown, &looks, e);
 	if (r < 0) {
@@ -371,6 +377,13 @@ void store_free(struct store *a)
 	free(a->names);
 	free(a->passed_over);
 	*a = (struct store){.fd = -1};
+}
+
+const char *store_shown(const struct store *a, const struct item *item)
+{
+	const struct folder *f = &a->folders[item->folder];
+
+	return *f->name ? f->name : f->path;
 }
 
 static int replaced(const struct folder *f, const char *what, struct err *e)

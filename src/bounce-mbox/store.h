@@ -75,8 +75,9 @@ struct store_wishes {
 	bool with_expunged;
 	bool as_it_stands;     /* not sorted by date */
 	const char *temporary; /* folder for unpacked copies */
-	/* Told now and then how much of all was read, and what is being read; may be NULL. */
-	void (*reading)(void *data, const char *name, uint64_t bytes);
+	/* Told now and then what is being done ("reading", "unpacking") to what, and to how much of
+	 * it so far; may be NULL. */
+	void (*reading)(void *data, const char *what, const char *name, uint64_t bytes);
 	void *data;
 };
 
@@ -88,6 +89,9 @@ void store_free(struct store *a);
 /* The ith message, in the order that was wished for; walk from 0 on. Valid until store_free(). */
 const struct item *store_item(const struct store *a, size_t i);
 
+/* What the folder of an item is called: the file, where there is but one. */
+const char *store_shown(const struct store *a, const struct item *item);
+
 /* Reads bytes [offset, offset+len) of the item; a short file is -ESTALE. */
 int store_read(struct store *a, const struct item *item, uint64_t offset, char *bytes, size_t len,
 	       struct err *e);
@@ -97,6 +101,8 @@ int store_read(struct store *a, const struct item *item, uint64_t offset, char *
 int store_changed(const struct store *a, size_t folder, struct err *e);
 
 /* Private: shared by the source files of the archive. */
+void store_tell(const struct store_wishes *wishes, const char *what, const char *name,
+		uint64_t bytes);
 int store_sort(struct store *a, struct err *e);
 int store_no_memory(struct err *e);
 /* "FOLDER/NAME", FOLDER alone where the name is empty; to be freed. NULL: no memory. */
@@ -135,7 +141,7 @@ enum unpack {
 };
 /* A descriptor of an unlinked file with the unpacked bytes of fd; -1 where there is nothing to
  * unpack. */
-int store_unpack(int fd, const char *name, enum unpack what, const char *temporary, int *copy,
-		 struct err *e);
+int store_unpack(int fd, const char *name, enum unpack what, const struct store_wishes *wishes,
+		 int *copy, struct err *e);
 
 #endif

@@ -77,7 +77,8 @@ static int look_into(struct letter *l, int fd, const char *path, struct err *e)
 	return r;
 }
 
-static int open_letter(struct letter *l, const char *path, const char *temporary, struct err *e)
+static int open_letter(struct letter *l, const char *path, const struct store_wishes *wishes,
+		       struct err *e)
 {
 	int fd cleanup(fd_close_at) = open(path, O_RDONLY | O_CLOEXEC);
 	int copy = -1, r;
@@ -89,7 +90,7 @@ static int open_letter(struct letter *l, const char *path, const char *temporary
 			       path);
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", path);
-	r = store_unpack(fd, path, UNPACK_PACKED, temporary, &copy, e);
+	r = store_unpack(fd, path, UNPACK_PACKED, wishes, &copy, e);
 	return r < 0 ? r : look_into(l, copy >= 0 ? copy : fd_take(&fd), path, e);
 }
 
@@ -179,11 +180,13 @@ int store_add_file(struct store *a, size_t folder, const char *name,
 {
 	char *path cleanup(free_at) = store_path(a->folders[folder].path, name);
 	struct letter l = {.fd = -1};
-	int r = path ? open_letter(&l, path, a->temporary, e) : store_no_memory(e);
+	int r = path ? open_letter(&l, path, wishes, e) : store_no_memory(e);
 
 	if (r < 0)
 		return r;
 	r = add_letter(a, folder, name, &l, wishes, e);
+	a->scanned += l.len;
+	store_tell(wishes, "reading", path, a->scanned);
 	fd_close_at(&l.fd);
 	return r;
 }
@@ -210,6 +213,7 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 int store_open_file(struct store *a, const struct item *item, struct err *e)
 {
 	const struct folder *f = &a->folders[item->folder];
+	const struct store_wishes wishes = {.temporary = a->temporary};
 	char *path cleanup(free_at) = store_path(f->path, a->names + item->at);
 	struct letter l = {.fd = -1};
 	int r;
@@ -222,7 +226,7 @@ int store_open_file(struct store *a, const struct item *item, struct err *e)
 	a->fd = -1;
 	a->fd_folder = item->folder;
 	a->fd_file = item->at;
-	r = open_letter(&l, path, a->temporary, e);
+	r = open_letter(&l, path, &wishes, e);
 	if (r < 0)
 		return r;
 	a->fd = l.fd;

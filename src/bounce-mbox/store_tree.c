@@ -250,7 +250,7 @@ static int add_file(struct walk *w, const struct place *p, const char *path, con
 		return r;
 	if (looks == STORE_MBOX)
 		return store_add_mbox(w->store, name, path, -1, w->wishes, e);
-	r = store_unpack(fd, path, UNPACK_MBOX, w->wishes->temporary, &copy, e);
+	r = store_unpack(fd, path, UNPACK_MBOX, w->wishes, &copy, e);
 	if (r < 0)
 		return r;
 	return copy >= 0 ? store_add_mbox(w->store, name, path, copy, w->wishes, e)

@@ -116,7 +116,7 @@ static int write_all(int fd, const char *bytes, size_t len, const char *folder, 
 
 /* 0, or 1 where it is not what was asked for. */
 static int copy_all(struct archive *reader, int to, const char *name, enum unpack what,
-		    const char *folder, struct err *e)
+		    const struct store_wishes *wishes, struct err *e)
 {
 	char *bytes cleanup(free_at) = malloc(PIECE);
 	struct archive_entry *entry;
@@ -139,15 +139,16 @@ static int copy_all(struct archive *reader, int to, const char *name, enum unpac
 				       archive_error_string(reader));
 		if (n == 0)
 			return 0;
-		int code = write_all(to, bytes, (size_t)n, folder, e);
+		int code = write_all(to, bytes, (size_t)n, wishes->temporary, e);
 
 		if (code < 0)
 			return code;
+		store_tell(wishes, "unpacking", name, (uint64_t)archive_filter_bytes(reader, 0));
 	}
 }
 
-int store_unpack(int fd, const char *name, enum unpack what, const char *temporary, int *copy,
-		 struct err *e)
+int store_unpack(int fd, const char *name, enum unpack what, const struct store_wishes *wishes,
+		 int *copy, struct err *e)
 {
 	struct source source = {.fd = fd};
 	char *bytes cleanup(free_at) = NULL; /* the reader's, to its end */
@@ -165,7 +166,7 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 		if (!packed(start, n))
 			return 0;
 	}
-	r = store_temporary(temporary, &to, e);
+	r = store_temporary(wishes->temporary, &to, e);
 	if (r < 0)
 		return r;
 	bytes = malloc(PIECE);
@@ -182,13 +183,13 @@ int store_unpack(int fd, const char *name, enum unpack what, const char *tempora
 	if (archive_read_open(reader, &source, NULL, read_source, NULL) != ARCHIVE_OK)
 		return err_set(e, -EINVAL, "cannot read %s: %s", name,
 			       archive_error_string(reader));
-	r = copy_all(reader, to, name, what, temporary, e);
+	r = copy_all(reader, to, name, what, wishes, e);
 	if (r == 0)
 		r = check_rest(reader, &source, name, e);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (lseek(to, 0, SEEK_SET) < 0)
-		return err_sys(e, -errno, "cannot read a temporary file in %s", temporary);
+		return err_sys(e, -errno, "cannot read a temporary file in %s", wishes->temporary);
 	*copy = fd_take(&to);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/prepare.h"
 #include "bounce-mbox/report.h"
+#include "bounce-mbox/sender.h"
 #include "bounce-mbox/store.h"
 #include "mail/header.h"
 
@@ -117,6 +118,8 @@ static int add_export(struct comparison *c, const unsigned char *key, const char
 /* Where the messages that are looked at go. */
 struct side {
 	struct comparison *c;
+	struct report *report;
+	uint64_t bytes; /* so many were */
 	const struct cleaning *cleaning;
 	struct prepared p;
 	int (*add)(struct comparison *c, const unsigned char *key, const char *id, struct err *e);
@@ -130,6 +133,9 @@ static int add_one(void *data, struct store *store, const struct item *item, str
 
 	if (r == 0)
 		r = content_key(store, item, side->cleaning, key, e);
+	side->bytes += item->len;
+	report_reading(side->report, "comparing", store_shown(store, item), side->bytes,
+		       sender_now());
 	return r < 0 ? r : side->add(side->c, key, side->p.id, e);
 }
 
@@ -188,7 +194,7 @@ int verify(struct store *archive, verify_walk *walk, void *export, const struct 
 {
 	struct comparison c = {.messages = {.folder = archive->temporary},
 			       .ids = {.folder = archive->temporary}};
-	struct side side = {.c = &c, .cleaning = cleaning, .add = add_archive};
+	struct side side = {.c = &c, .report = report, .cleaning = cleaning, .add = add_archive};
 	uint64_t sums[3] = {0};
 	int r = verify_store(archive, add_one, &side, e);
 
@@ -202,5 +208,6 @@ int verify(struct store *archive, verify_walk *walk, void *export, const struct 
 		report_verified(report, archive->count, sums[0], sums[1], sums[2]);
 	journal_table_free(&c.messages);
 	journal_table_free(&c.ids);
+	report_make_room(report);
 	return r < 0 ? r : (sums[0] > 0) + (sums[1] > 0) + (sums[2] > 0);
 }

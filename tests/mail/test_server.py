@@ -8,15 +8,17 @@ import mailbox
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from unittest.mock import ANY
 
 import pytest
-from conftest import FROM, PROGRAM, bounce, crlf, message
+from conftest import FROM, PROGRAM, bounce, crlf, message, until
 
 
 @pytest.fixture(scope='session')
@@ -479,6 +481,10 @@ def on_terminal(*words, typed):
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(PROGRAM, [PROGRAM, *map(str, words)])
+    return till_end(pid, terminal, typed)
+
+
+def till_end(pid, terminal, typed=b''):
     shown = b''
     try:
         while text := os.read(terminal, 65536):
@@ -490,6 +496,43 @@ def on_terminal(*words, typed):
         pass
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+@pytest.mark.parametrize('key,code', [(b'', 0), (b'\x03', -signal.SIGINT)])
+def test_unpacking_is_shown(mbox, tmp_path, key, code):
+    """A pipe is copied before it is read. Ctrl-C leaves nothing of that."""
+    pipe, work, shown = tmp_path / 'pipe', tmp_path / 'work', []
+    os.mkfifo(pipe)
+    work.mkdir()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(PROGRAM, [PROGRAM, '--dry-run', str(pipe)], {**os.environ, 'TMPDIR': str(work)})
+    with pipe.open('wb', 0) as file:
+        file.write(mbox(message(0)).read_bytes())
+
+        def is_shown():
+            file.write(bytes(4096))
+            if select.select([terminal], [], [], 0)[0]:
+                shown.append(os.read(terminal, 65536))
+            return b'unpacking: ' in b''.join(shown)
+        until(is_shown, what='a word of it')
+        os.write(terminal, key)
+        if key:
+            until(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), what='the end')
+    assert till_end(pid, terminal) == (code, ANY) and list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize('what', ['checking', 'comparing'])
+def test_large_archives_are_no_silence(tmp_path, smtp, what):
+    path = tmp_path / 'mbox'
+    for n in range(12):  # most of it is no data on the disk
+        with path.open('ab') as file:
+            file.write(FROM + message(n))
+        os.truncate(path, (n + 1) * 30000000)
+        with path.open('ab') as file:
+            file.write(b'\n\n')
+    code, shown = on_terminal(*(('--verify', path, path) if what == 'comparing' else ('--check', path, 'me@new.test', smtp().url)), typed=None)
+    assert code == (what == 'checking') and re.search(rf'{what}: \d+ MB \(/', shown), shown
 
 
 def test_an_error_has_a_line_of_its_own(tmp_path):

@@ -42,9 +42,9 @@ static void with_stderr(int fd, void (*tell)(struct report *r))
 
 static void tell_reading(struct report *r)
 {
-	report_reading(r, "In\033box", 2000000, SECOND); /* starts the clock */
-	report_reading(r, "In\033box", 3000000, SECOND + 1);
-	report_reading(r, "In\033box", 4500000, 2 * SECOND);
+	report_reading(r, "reading", "In\033box", 2000000, SECOND); /* starts the clock */
+	report_reading(r, "reading", "In\033box", 3000000, SECOND + 1);
+	report_reading(r, "reading", "In\033box", 4500000, 2 * SECOND);
 }
 
 static void tell_progress(struct report *r)
