@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "bounce-mbox/journal.h"
+#include "bounce-mbox/report.h"
 #include "bounce-mbox/store.h"
 
 /* Prepared in one go, before the connections get their turn. */
@@ -117,6 +118,12 @@ static bool known(struct sender *s, struct job *job)
 	return false;
 }
 
+/* Of an archive of files one that was deleted or changed meanwhile is no reason to end. */
+static bool is_one_file(const struct sender *s, const struct job *job, int code)
+{
+	return code == -ESTALE && s->run->store->folders[job->p.item->folder].kind != FOLDER_MBOX;
+}
+
 /* The next message of the archive: a new job, or none where there is nothing to send. */
 static int prepare_next(struct sender *s)
 {
@@ -133,12 +140,18 @@ static int prepare_next(struct sender *s)
 	s->bytes += job->p.text.len;
 	if (r == 0)
 		r = place(s, job, &e);
-	if (r < 0) {
+	if (r < 0 && !is_one_file(s, job, r)) {
 		sender_fail(s, &e);
 		sender_free_job(s, job);
 		return r;
 	}
 	run->tally.read++;
+	if (r < 0) {
+		run->tally.failed++;
+		report_message(run->report, REPORT_FAILED, "", sender_folder(s, job), e.text);
+		sender_free_job(s, job);
+		return 0;
+	}
 	if (known(s, job) || !clean_enough(s, job))
 		return 0;
 	job->state = JOB_NEW;

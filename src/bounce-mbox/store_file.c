@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files that are one message each: of a Maildir, .eml, Apple Mail's .emlx; each may be packed. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -210,6 +211,42 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 	return add_letter(a, folder, "", &l, wishes, e);
 }
 
+/* Where the file of a Maildir is now: mail programs move it from "new" to "cur", and rename it
+ * there as its flags change, but for what stands before the ':'. *path: to be freed; NULL: nowhere.
+ */
+static int find_renamed(const struct folder *f, const char *name, char **path, struct err *e)
+{
+	const char *base = strrchr(name, '/') + 1;
+	size_t len = strcspn(base, ":");
+	char *cur cleanup(free_at) = store_path(f->path, "cur");
+	DIR *dir = cur ? opendir(cur) : NULL;
+	const struct dirent *entry;
+
+	*path = NULL;
+	if (!dir)
+		return cur ? err_sys(e, -errno, "cannot read the folder %s", cur)
+			   : store_no_memory(e);
+	while ((entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, base, len) == 0 &&
+		    (entry->d_name[len] == ':' || entry->d_name[len] == 0))
+			break;
+	if (entry)
+		*path = store_path(cur, entry->d_name);
+	closedir(dir);
+	return !entry || *path ? 0 : store_no_memory(e);
+}
+
+static int open_renamed(struct letter *l, const struct folder *f, const char *name,
+			const struct store_wishes *wishes, struct err *e)
+{
+	char *path cleanup(free_at) = NULL;
+	int r = find_renamed(f, name, &path, e);
+
+	if (r < 0)
+		return r;
+	return path ? open_letter(l, path, wishes, e) : -ESTALE; /* of which e tells */
+}
+
 int store_open_file(struct store *a, const struct item *item, struct err *e)
 {
 	const struct folder *f = &a->folders[item->folder];
@@ -227,6 +264,8 @@ int store_open_file(struct store *a, const struct item *item, struct err *e)
 	a->fd_folder = item->folder;
 	a->fd_file = item->at;
 	r = open_letter(&l, path, &wishes, e);
+	if (r == -ESTALE && f->kind == FOLDER_MAILDIR)
+		r = open_renamed(&l, f, a->names + item->at, &wishes, e);
 	if (r < 0)
 		return r;
 	a->fd = l.fd;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "bounce-mbox/journal_table.h"
 #include "bounce-mbox/store.h"
 #include "mail/flags.h"
 #include "mail/imap_name.h"
@@ -20,6 +21,8 @@
 #define DEPTH_MAX    32
 #define PREFS_MAX    ((size_t)16 * 1024 * 1024)
 #define KEYWORDS_MAX ((size_t)64 * 1024)
+/* A Maildir in which something is renamed each time that it is listed is given up then. */
+#define LISTS_MAX 10
 
 struct walk {
 	struct store *store;
@@ -163,27 +166,77 @@ static char *name_in(const struct place *p, const char *entry)
 
 /* --- what a directory holds --- */
 
-static int add_files(struct walk *w, size_t folder, const char *under, struct err *e)
-{
-	char *path cleanup(free_at) = store_path(w->store->folders[folder].path, under);
+/* The entries of "new" or "cur". */
+struct listing {
+	const char *part;
 	struct dirent **entries;
-	int count, r = 0;
+	int count;
+};
+
+static int list_files(const struct folder *f, struct listing *l, struct err *e)
+{
+	char *path cleanup(free_at) = store_path(f->path, l->part);
+	int count = path ? scandir(path, &l->entries, visible, alphasort) : 0;
 
 	if (!path)
 		return store_no_memory(e);
-	count = scandir(path, &entries, visible, alphasort);
 	if (count < 0)
 		return err_sys(e, -errno, "cannot read the folder %s", path);
-	for (int i = 0; i < count && r == 0; i++) {
+	l->count = count;
+	return 0;
+}
+
+/* Adds those that are not known yet, by what stands before the flags. *moved: one is not there any
+ * more. */
+static int add_listed(struct walk *w, size_t folder, const struct listing *l,
+		      struct journal_ids *known, bool *moved, struct err *e)
+{
+	int r = 0;
+
+	for (int i = 0; i < l->count && r == 0; i++) {
+		char *base = l->entries[i]->d_name;
 		char *name cleanup(free_at) = NULL;
 
-		if (entries[i]->d_name[0] == '.')
+		if (*base == '.')
 			continue;
-		name = store_path(under, entries[i]->d_name);
+		name = store_path(l->part, base);
+		base[strcspn(base, ":")] = 0;
+		if (journal_ids_have(known, base))
+			continue;
 		r = name ? store_add_file(w->store, folder, name, w->wishes, e)
 			 : store_no_memory(e);
+		*moved = *moved || r == -ESTALE;
+		r = r == -ESTALE ? 0 : r < 0 ? r : journal_ids_add(known, base, strlen(base), e);
 	}
-	free_entries(entries, count);
+	return r;
+}
+
+/* A Maildir may be in use: its files are renamed when their flags change. "new" is listed first, so
+ * that what goes from there to "cur" meanwhile is in both lists, not in neither. */
+static int add_files(struct walk *w, size_t folder, bool new, struct err *e)
+{
+	struct journal_ids known = {.folder = w->wishes->temporary};
+	bool moved = true;
+	int r = 0;
+
+	for (unsigned lists = 0; r == 0 && moved; lists++) {
+		struct listing in_new = {.part = "new"}, in_cur = {.part = "cur"};
+
+		moved = false;
+		if (new)
+			r = list_files(&w->store->folders[folder], &in_new, e);
+		if (r == 0)
+			r = list_files(&w->store->folders[folder], &in_cur, e);
+		if (r == 0)
+			r = add_listed(w, folder, &in_cur, &known, &moved, e);
+		if (r == 0)
+			r = add_listed(w, folder, &in_new, &known, &moved, e);
+		if (moved && lists + 1 == LISTS_MAX)
+			r = -ESTALE;
+		free_entries(in_new.entries, in_new.count);
+		free_entries(in_cur.entries, in_cur.count);
+	}
+	journal_ids_free(&known);
 	return r;
 }
 
@@ -215,9 +268,7 @@ static int add_maildir(struct walk *w, const struct place *p, bool new, struct e
 	if (r == 0)
 		r = read_letters(w, folder, p->path, e);
 	if (r == 0)
-		r = add_files(w, folder, "cur", e);
-	if (r == 0 && new)
-		r = add_files(w, folder, "new", e);
+		r = add_files(w, folder, new, e);
 	if (r == 0)
 		say_why(w->store, folder, new ? "it has cur and new" : "it has cur and tmp");
 	return r;

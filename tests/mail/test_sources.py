@@ -272,13 +272,30 @@ def test_changed_files_are_noticed(smtp, tmp_path, change):
     def act(verb, _number, _server):
         if verb == 'GREETING':
             if change == 'moved':
-                (tmp_path / '39.eml').rename(tmp_path / 'other')
+                (tmp_path / '20.eml').rename(tmp_path / 'other')
             else:
-                (tmp_path / '39.eml').write_bytes(message(39) + b'more\n')
+                (tmp_path / '20.eml').write_bytes(message(20) + b'more\n')
     server = smtp(answer=act)
     done = bounce('--rate', '500/s', tmp_path, 'me@new.test', server.url)
-    assert done.code == 1 and len(server.messages) == 39
+    assert done.code == 1 and done.sums['failed'] == 1 and done.sums['trouble'] is None
+    assert server.messages == [crlf(message(n)) for n in range(40) if n != 20]
     assert {'moved': 'moved or deleted', 'rewritten': 'was changed'}[change] in done.err
+
+
+def test_a_maildir_in_use(smtp, tmp_path):
+    """Its messages are read meanwhile by their owner, so their files have other names."""
+    for part in ('cur', 'new', 'tmp'):
+        (tmp_path / part).mkdir()
+    for n in range(40):
+        (tmp_path / ('new' if n >= 30 else 'cur') / (f'{n:02}.x' + ('' if n >= 30 else ':2,'))).write_bytes(message(n))
+
+    def read(verb, _number, _server):
+        if verb == 'GREETING':
+            for n in range(10, 40):
+                next(tmp_path.glob(f'*/{n}.x*')).rename(tmp_path / 'cur' / f'{n}.x:2,S')
+    server = smtp(answer=read)
+    done = bounce('--rate', '500/s', tmp_path, 'me@new.test', server.url)
+    assert done.code == 0 and server.messages == [crlf(message(n)) for n in range(40)], done.err
 
 
 def test_a_byte_order_mark(smtp, tmp_path):

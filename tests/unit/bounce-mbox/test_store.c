@@ -211,6 +211,56 @@ static void test_reads_no_further(void **state)
 	store_free(&store);
 }
 
+/* The owner of a Maildir reads, and deletes, mail while it is listed. */
+static void use_maildir(void *data, const char *what, const char *name, uint64_t bytes)
+{
+	unsigned *told = data;
+
+	(void)what;
+	(void)name;
+	(void)bytes;
+	if ((*told)++ > 0)
+		return;
+	assert_int_equal(rename("used/cur/2:2,", "used/cur/2:2,S"), 0);
+	assert_int_equal(rename("used/new/3", "used/cur/3:2,S"), 0);
+	assert_int_equal(unlink("used/cur/4:2,"), 0);
+}
+
+static void test_a_maildir_in_use(void **state)
+{
+	unsigned told = 0;
+	const struct store_wishes in_use = {
+		.temporary = "/tmp", .reading = use_maildir, .data = &told};
+	struct store store;
+	struct err e = {0};
+	char byte;
+
+	(void)state;
+	PUT("used/cur/1:2,", MESSAGE(1));
+	PUT("used/cur/2:2,", MESSAGE(2));
+	PUT("used/new/3", MESSAGE(3));
+	PUT("used/cur/4:2,", MESSAGE(4));
+	assert_int_equal(store_open(&store, "used", &in_use, &e), 0);
+	assert_int_equal(store.count, 3);
+	assert_int_equal(told, 3);
+
+	assert_int_equal(rename("used/cur/1:2,", "used/cur/1"), 0);
+	assert_int_equal(scarce(store_read(&store, store_item(&store, 0), 0, &byte, 1, &e)), 0);
+	assert_int_equal(unlink("used/cur/2:2,S"), 0);
+	assert_int_equal(store_read(&store, store_item(&store, 1), 0, &byte, 1, &e), -ESTALE);
+	assert_non_null(strstr(e.text, "used/cur/2:2,S was moved or deleted"));
+	assert_int_equal(rename("used/cur", "used/away"), 0);
+	assert_int_equal(store_read(&store, store_item(&store, 2), 0, &byte, 1, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "cannot read the folder used/cur"));
+	store_free(&store);
+
+	assert_int_equal(rename("used/away", "used/cur"), 0);
+	assert_int_equal(symlink("nowhere", "used/cur/5:2,"), 0);
+	assert_int_equal(store_open(&store, "used", &wishes, &e), -ESTALE);
+	assert_non_null(strstr(e.text, "used/cur/5:2, was moved or deleted"));
+	store_free(&store);
+}
+
 /* Another file has taken its place. */
 static void test_replaced(void **state)
 {
@@ -421,11 +471,9 @@ static void test_sets_aside_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_reads_without_memory),
-		TEST(test_reads_no_further),
-		TEST(test_replaced),
-		TEST(test_compares_without_memory),
-		TEST(test_warns_of_broken_signatures),
+		TEST(test_reads_without_memory),      TEST(test_reads_no_further),
+		TEST(test_a_maildir_in_use),	      TEST(test_replaced),
+		TEST(test_compares_without_memory),   TEST(test_warns_of_broken_signatures),
 		TEST(test_sets_aside_without_memory),
 	};
 
