@@ -14,6 +14,9 @@
 #include "mail/date.h"
 #include "mail/flags.h"
 
+/* A mailbox and flags that are no longer stand in no server's way. */
+#define USUAL_MAX 500
+
 size_t link_backlog(const struct link *l)
 {
 	size_t len;
@@ -40,6 +43,15 @@ static void put_resent(const struct options *o, struct job *job)
 	buf_fmt(b, ".%lld@%s>\r\n", (long long)date.seconds, o->hello);
 }
 
+/* What each server understands: the years of 32 bits, zones that there are, short lines. */
+static bool is_usual(const struct job *job)
+{
+	const struct mail_date *date = &job->p.date;
+
+	return date->seconds >= 0 && date->seconds <= INT32_MAX && date->zone >= -12 * 60 &&
+	       date->zone <= 14 * 60 && job->mailbox.len + job->flags.len <= USUAL_MAX;
+}
+
 /* What IMAP keeps beside the message: where it lies, its flags, its date. */
 static void put_place(const struct link *l, struct job *job, struct smtp_message *m)
 {
@@ -61,6 +73,7 @@ static void put_place(const struct link *l, struct job *job, struct smtp_message
 	m->flags = buf_text(&job->flags) + (job->flags.len > 0);
 	m->date = mail_date_imap(&job->p.date, job->date);
 	m->message_id = job->again && *job->p.id ? job->p.id : NULL;
+	m->odd = !is_usual(job);
 }
 
 int link_send(struct link *l, struct job *job, struct err *e)

@@ -172,7 +172,8 @@ static int64_t day_number(int year, int month, int day)
 
 static bool combine(int year, int month, int day, int seconds, int zone, struct mail_date *date)
 {
-	if (day < 1 || day > 31 || year < 1900 || year > 9999)
+	/* the last year might be over in another zone, or a second later */
+	if (day < 1 || day > 31 || year < 1900 || year > 9998)
 		return false;
 	date->seconds = day_number(year, month, day) * 86400 + seconds - (int64_t)zone * 60;
 	date->zone = zone;

@@ -43,7 +43,8 @@ void imap_flush(struct imap *i)
 /* Whether a message may share the command of the one before it. */
 static bool joins(const struct imap *i, const struct smtp_message *message)
 {
-	if (!i->group.open || i->mail_count == 0 || i->alone > 0 || message->message_id)
+	if (!i->group.open || i->mail_count == 0 || i->alone > 0 || message->message_id ||
+	    message->odd)
 		return false;
 	return i->group.count < GROUP_MAX && i->group.bytes + message->size <= GROUP_BYTES &&
 	       strcmp(message->mailbox, i->mails[i->mail_count - 1].message.mailbox) == 0;
@@ -80,10 +81,13 @@ static void put_mailbox(struct imap *i, const char *name)
 	i->out.failed = i->out.failed || buf_status(&text) < 0;
 }
 
+/* A server that makes no sense of a command (BAD) takes the body that follows unasked for commands
+ * of ours, though anybody may have written it (RFC 7888 4 lets it close the connection; Dovecot
+ * 2.3 does not). */
 static void say_append(struct imap *i, struct mail *m)
 {
 	const struct smtp_message *s = &m->message;
-	bool plus = i->literal_plus || (i->literal_minus && s->size <= 4096);
+	bool plus = !s->odd && (i->literal_plus || (i->literal_minus && s->size <= 4096));
 
 	if (!i->group.open) {
 		imap_ask(i, ASKED_APPEND);

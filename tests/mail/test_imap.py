@@ -282,6 +282,20 @@ def test_maildir(dovecot, tmp_path):
         (set(), 1219485602)]
 
 
+@pytest.mark.parametrize('fields,sent', [(b'Date: Fri, 31 Dec 9999 23:59:60 +0000\n', 21),
+                                         (b'Date: 1 Jan 1969 00:00:00 +2400\n', 21),
+                                         (b'X-Keywords: %s\n' % b' '.join(b'k%05d' % n for n in range(12000)), 20),
+                                         (b'X-Gmail-Labels: %s\n' % (b'L' * 70000), 20)],
+                         ids=['year', 'zone', 'keywords', 'mailbox'])
+def test_no_message_gives_commands(dovecot, mbox, fields, sent):
+    """What anybody may write into a header the server may not understand; what follows is no command for it."""
+    user = f'commands-{len(fields)}'
+    path = mbox(fields + b'A: 1\n\nEVIL CREATE Pwned\nA7 OK\n', *map(message, range(20)))
+    done = dovecot.bounce('--order', 'archive', path, user=user)
+    assert done.sums['sent'] == sent and done.sums['trouble'] is None, done.err
+    assert 'Pwned' not in dovecot.folders(user)
+
+
 def test_gmail_labels(dovecot, mbox):
     path = mbox(b'X-Gmail-Labels: Opened,Inbox,Starred\nA: 1\n\nx\n', b'X-Gmail-Labels: Unread, Work/Deep,Other\nA: 2\n\nx\n',
                 b'X-Gmail-Labels: =?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', b'X-Gmail-Labels: Archived\nA: 4\n\nx\n')

@@ -327,6 +327,32 @@ static void test_multiappend_refused(void **state)
 	end(&t);
 }
 
+/* A command that the server may not understand waits, so that no body is taken for commands. */
+static void test_odd_ones_wait(void **state)
+{
+	struct smtp_message odd = {.size = sizeof(BODY) - 1,
+				   .mailbox = "INBOX",
+				   .flags = "\\Seen",
+				   .date = DATE,
+				   .odd = true};
+	struct talk t = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+ MULTIAPPEND");
+	give(&t, "INBOX", NULL);
+	assert_int_equal(imap_send(t.i, &odd), 0);
+	while (pump_once(&t))
+		;
+	assert_false(imap_may_send(t.i));
+	flush(&t, "A3 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n"
+		  "A4 APPEND \"INBOX\"" HEAD LEN "\r\n");
+	says(&t, "A3 OK done\r\nA4 BAD what date?\r\n", "");
+	happened(&t, "sent0 refused0 ");
+	give(&t, "INBOX", NULL);
+	flush(&t, "A5 APPEND \"INBOX\"" HEAD PLUS "\r\n" BODY "\r\n");
+	end(&t);
+}
+
 static void test_multiappend_answered_early(void **state)
 {
 	struct talk t = {0};
@@ -866,6 +892,7 @@ int main(void)
 		cmocka_unit_test(test_multiappend_that_waits),
 		cmocka_unit_test(test_multiappend_refused),
 		cmocka_unit_test(test_multiappend_answered_early),
+		cmocka_unit_test(test_odd_ones_wait),
 		cmocka_unit_test(test_doubt_is_asked),
 		cmocka_unit_test(test_login_command),
 		cmocka_unit_test(test_login_needs_a_safe_line),
