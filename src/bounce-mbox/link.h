@@ -28,6 +28,7 @@ struct job {
 	unsigned tries;
 	bool again;		   /* was in doubt */
 	bool raw;		   /* has bytes over 127, which the server did not offer to take */
+	bool bare;		   /* goes without its keywords */
 	struct buf resent;	   /* the Resent- block; empty: none */
 	struct buf mailbox, flags; /* for IMAP */
 	char date[32];

@@ -57,6 +57,7 @@ static void job_sent(struct sender *s, struct job *job, const char *words)
 	run->tally.repaired += job->p.facts.repaired > 0;
 	run->tally.leaks += job->p.facts.leaks > 0;
 	run->tally.raw += job->raw;
+	run->tally.bare += job->bare;
 	run->tally.long_lines += job->p.facts.longest > MAIL_LINE_MAX;
 	pace_good(&run->pace);
 	s->refused_in_a_row = 0;
@@ -110,6 +111,12 @@ static void job_later(struct sender *s, struct job *job, const struct smtp_told 
 	sender_again(s, job);
 }
 
+/* Each IMAP server has limits of its own for keywords; the message counts for more than they. */
+static bool can_go_bare(const struct sender *s, const struct job *job)
+{
+	return s->run->options->target.kind == TARGET_IMAP && job->p.keywords.len > 0;
+}
+
 static void job_refused(struct sender *s, struct job *job, const struct smtp_told *told,
 			const char *words)
 {
@@ -117,6 +124,12 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 		journal_not(s->run->journal, &job->p, words);
 	if (told->reply.code < 500 || pace_is_quota(&told->reply)) {
 		job_later(s, job, told, words);
+		return;
+	}
+	if (can_go_bare(s, job) && !is_full(told)) {
+		buf_clear(&job->p.keywords);
+		job->bare = true;
+		sender_again(s, job);
 		return;
 	}
 	sender_set_aside(s, job, words);

@@ -359,6 +359,9 @@ static void note_sent(struct report *r, const struct tally *t)
 	if (t->long_lines > 0)
 		report_note(r, "sent with lines over 998 bytes (--repair long breaks them): %s",
 			    messages(count, t->long_lines));
+	if (t->bare > 0)
+		report_note(r, "sent without their keywords, which the server refuses: %s",
+			    messages(count, t->bare));
 	if (t->raw > 0)
 		report_note(r,
 			    "sent with bytes over 127 to a server that does not offer 8BITMIME: %s",

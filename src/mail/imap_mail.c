@@ -234,6 +234,10 @@ static int append_reply(struct imap *i, unsigned tag, bool ok, const char *words
 		first++;
 	while (first + count < i->mail_count && i->mails[first + count].tag == tag)
 		count++;
+	if (!ok && *i->unmade.text && memmem(words, len, "[TRYCREATE]", 11)) {
+		words = i->unmade.text; /* they say more */
+		len = strlen(words);
+	}
 	for (size_t k = 0; k < count && ok; k++)
 		if (!i->mails[first + k].whole || i->mails[first + k].end > i->left)
 			return answered_early(i, ok, e);
@@ -321,6 +325,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	case ASKED_CREATE: /* refused where it is there already; APPEND will tell */
 		if (!ok && is_without_dots(i, m, words, len))
 			return 0;
+		imap_set_reply(&i->unmade, 0, words, ok ? 0 : len);
 		if (m)
 			buf_fmt(&i->known, "%s\n", m->message.mailbox);
 		if (ok && m) {

@@ -59,8 +59,9 @@ void imap_name_put(struct buf *b, const char *name, char delimiter)
 	bool shifted = false;
 
 	while (*at) {
-		uint32_t c = take_char(&at);
-		bool plain = c >= ' ' && c < 127;
+		uint32_t next = take_char(&at);
+		uint32_t c = next < ' ' || next == 127 ? '_' : next; /* no server takes those */
+		bool plain = c < 127;
 
 		if (shifted && plain) {
 			if (state.count > 0)

@@ -87,10 +87,11 @@ struct imap {
 	struct smtp_reply farewell;
 	struct mail mails[MAILS_MAX];
 	size_t mail_count;
-	enum step step;	   /* of the youngest */
-	uint32_t validity; /* of the mailbox that is searched */
-	bool found;	   /* the search found something */
-	struct buf known;  /* mailboxes that are there: "\nINBOX\nWork\n" */
+	enum step step;		  /* of the youngest */
+	uint32_t validity;	  /* of the mailbox that is searched */
+	bool found;		  /* the search found something */
+	struct buf known;	  /* mailboxes that are there: "\nINBOX\nWork\n" */
+	struct smtp_reply unmade; /* why the one that was to be made last was not; "": it was */
 	struct group group;
 	unsigned alone; /* so many messages more get commands of their own */
 	struct fetch fetch;

@@ -284,7 +284,7 @@ def test_maildir(dovecot, tmp_path):
 
 @pytest.mark.parametrize('fields,sent', [(b'Date: Fri, 31 Dec 9999 23:59:60 +0000\n', 21),
                                          (b'Date: 1 Jan 1969 00:00:00 +2400\n', 21),
-                                         (b'X-Keywords: %s\n' % b' '.join(b'k%05d' % n for n in range(12000)), 20),
+                                         (b'X-Keywords: %s\n' % b' '.join(b'k%05d' % n for n in range(12000)), 21),
                                          (b'X-Gmail-Labels: %s\n' % (b'L' * 70000), 20)],
                          ids=['year', 'zone', 'keywords', 'mailbox'])
 def test_no_message_gives_commands(dovecot, mbox, fields, sent):
@@ -294,6 +294,19 @@ def test_no_message_gives_commands(dovecot, mbox, fields, sent):
     done = dovecot.bounce('--order', 'archive', path, user=user)
     assert done.sums['sent'] == sent and done.sums['trouble'] is None, done.err
     assert 'Pwned' not in dovecot.folders(user)
+
+
+def test_names_and_keywords_that_the_server_refuses(dovecot, tmp_path):
+    (tmp_path / 'tree').mkdir()
+    for n, name in enumerate(('a\tb\nc', 'ä' * 100, 'Work')):
+        (tmp_path / 'tree' / name).write_bytes(FROM + b'X-Mozilla-Keys: %s\n' % (b'k' * 51 if name == 'Work' else b'') +
+                                               message(n) + b'\n')
+    done = dovecot.bounce(tmp_path / 'tree', user='refuses')
+    assert [(m['message-id'], 'Mailbox name too long' in m['reason']) for m in done.sums['messages']] == [
+        ('<m1@test>', True)]
+    assert [m[2] for m in dovecot.mails('refuses', 'a_b_c')] == [crlf(message(0))]
+    assert [(m[0], m[2]) for m in dovecot.mails('refuses', 'Work')] == [(set(), crlf(message(2)))]
+    assert 'sent without their keywords, which the server refuses: 1 message\n' in done.err
 
 
 def test_gmail_labels(dovecot, mbox):

@@ -763,6 +763,7 @@ static void test_mailboxes(void **state)
 		{"INBOX", '/', "INBOX"},
 		{"a/b.c", '.', "a.b_c"},
 		{"a & b", '/', "a &- b"},
+		{"a\tb\x7f", '/', "a_b_"},
 		{"~peter/mail/台北/日本語", '/', "~peter/mail/&U,BTFw-/&ZeVnLIqe-"}, /* RFC 3501 */
 		{"\xf0\x9f\x93\xac", '/', "&2D3c7A-"},
 		{"W\xf6rk", '/', "W&APY-rk"},		    /* Latin 1 */

@@ -31,6 +31,7 @@ struct talk {
 	struct buf events; /* "ready sent0 unsent1 …" */
 	struct err e;
 	int code;
+	char words[100]; /* of what was told last */
 	uint64_t next;
 	struct sasl *sasl;
 };
@@ -59,6 +60,7 @@ static bool pump_once(struct talk *t)
 		return true;
 	case SMTP_DONE:
 		buf_fmt(&t->events, "%s%d", results[told.result], (int)told.id);
+		snprintf(t->words, sizeof(t->words), "%.99s", told.reply.text);
 		if (strncmp(told.reply.text, "[APPENDUID", 10) == 0)
 			buf_fmt(&t->events, "%.*s", (int)strcspn(told.reply.text, "]") + 1,
 				told.reply.text);
@@ -241,12 +243,22 @@ static void test_one_by_one(void **state)
 	says(&t, "A5 OK done\r\n", "A6 APPEND \"a.b\"" HEAD LEN "\r\n");
 	says(&t, "A6 NO [TRYCREATE] no\r\n", "");
 	happened(&t, "refused1 ");
+	assert_string_equal(t.words, "NO [TRYCREATE] no");
 	give(&t, "a/b", NULL);
 	flush(&t, "A7 APPEND \"a.b\"" HEAD LEN "\r\n");
 	says(&t, "+ go\r\n", BODY "\r\n");
 	imap_gone(t.i);
 	assert_false(pump_once(&t) && pump_once(&t));
 	happened(&t, "doubt2 closed ");
+	end(&t);
+
+	begin(&t, "UIDPLUS");
+	give(&t, "a/b", NULL);
+	flush(&t, "A3 CREATE \"a.b\"\r\n");
+	says(&t, "A3 NO too long\r\n", "A4 APPEND \"a.b\"" HEAD LEN "\r\n");
+	says(&t, "A4 NO [TRYCREATE] no\r\n", "");
+	happened(&t, "refused0 ");
+	assert_string_equal(t.words, "NO too long"); /* why it can't be made */
 	end(&t);
 }
 
