@@ -2,7 +2,7 @@
 /*
  * What was sent, so that it is never sent twice. A text file to which lines are only added:
  *
- *	@SUM run BOOT TIME TOTAL TARGET		a run starts
+ *	@SUM run BOOT TIME TOTAL TARGET		a run starts, to RECIPIENT at SERVER
  *	@SUM at TIME				what follows left then or later
  *	@SUM intent KEY ID			durable before any of the message's last bytes leave
  *	@SUM again KEY ID			the same, of one that was in doubt
@@ -40,7 +40,7 @@ struct journal_sums {
 	uint64_t total;	  /* of the last run's archive */
 	uint64_t old;	  /* message-ids in the first format */
 	bool healed;	  /* a torn end was cut off */
-	char target[200];
+	char target[500];
 };
 
 /*

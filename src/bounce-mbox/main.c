@@ -167,8 +167,9 @@ static void recall(struct run *run)
 
 static int open_journal(const struct cli_call *call, struct run *run, bool dry, struct err *e)
 {
-	const char *path = cli_get(call, "journal");
+	const char *path = cli_get(call, "journal"), *server = run->options->target.shown;
 	struct journal_sums sums;
+	char target[sizeof(sums.target)];
 	struct stat st;
 	char boot[40];
 	int r;
@@ -187,13 +188,15 @@ static int open_journal(const struct cli_call *call, struct run *run, bool dry, 
 	journal_sums(run->journal, &sums);
 	if (sums.healed)
 		report_note(run->report, "the journal's end was torn and has been healed");
-	if (*sums.target && strcmp(sums.target, run->options->target.shown) != 0)
+	snprintf(target, sizeof(target), "%s at %s", run->options->recipient, server);
+	/* version 0.1.0 noted the server alone */
+	if (*sums.target && strcmp(sums.target, target) != 0 && strcmp(sums.target, server) != 0)
 		report_note(
 			run->report,
 			"the journal is of mail to %s: what it says was sent there is not sent to "
 			"%s again",
-			sums.target, run->options->target.shown);
-	journal_run(run->journal, run->store->count, run->options->target.shown);
+			sums.target, target);
+	journal_run(run->journal, run->store->count, target);
 	return journal_write(run->journal, e); /* on the disk with the first intents */
 }
 

@@ -156,8 +156,11 @@ def test_another_target(smtp, mbox, tmp_path):
     journal, path = tmp_path / 'journal', mbox(message(0))
     assert 'journal is of' not in bounce('-j', journal, path, 'me@new.test', first.url).err
     assert 'journal is of' not in bounce('-j', journal, path, 'me@new.test', first.url).err
-    done = bounce('-j', journal, path, 'me@new.test', second.url)
-    assert f'the journal is of mail to {first.url}: ' in done.err and done.sums['already_sent'] == 1
+    for recipient, server in (('me@new.test', second), ('you@new.test', second)):
+        told = bounce('--status', journal, fast=False).out.split(' went to ')[1].strip()
+        done = bounce('-j', journal, path, recipient, server.url)
+        assert f'the journal is of mail to {told}: ' in done.err and done.sums['already_sent'] == 1
+        assert f'not sent to {recipient} at {server.url} again' in done.err
 
 
 def test_mail_is_no_journal(smtp, mbox):
