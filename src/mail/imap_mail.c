@@ -50,16 +50,36 @@ static bool joins(const struct imap *i, const struct smtp_message *message)
 	       strcmp(message->mailbox, i->mails[i->mail_count - 1].message.mailbox) == 0;
 }
 
-static bool is_known(const struct imap *i, const char *mailbox)
+/* Where its name stands among those that are known; NULL: nowhere. */
+static const char *find_known(const struct imap *i, const char *mailbox)
 {
 	size_t len = strlen(mailbox);
 
-	if (strcasecmp(mailbox, "INBOX") == 0)
-		return true;
 	for (const char *at = buf_text(&i->known); (at = strstr(at, mailbox)); at++)
 		if (at[-1] == '\n' && at[len] == '\n')
-			return true;
-	return false;
+			return at;
+	return NULL;
+}
+
+static bool is_known(const struct imap *i, const char *mailbox)
+{
+	return strcasecmp(mailbox, "INBOX") == 0 || find_known(i, mailbox);
+}
+
+/* The mailbox was there, and is not any more: somebody has renamed or deleted it. What goes there
+ * is to be sent again, and has it made again. */
+static bool is_lost(struct imap *i, const char *mailbox)
+{
+	const char *at = find_known(i, mailbox);
+	size_t before = at ? (size_t)(at - i->known.data) : 0, len = strlen(mailbox) + 1;
+
+	if (strcasecmp(mailbox, "INBOX") == 0 || (at && i->lost++ >= LOST_MAX))
+		return false;
+	if (at) {
+		memmove(i->known.data + before, at + len, i->known.len - before - len + 1);
+		i->known.len -= len;
+	}
+	return true;
 }
 
 int imap_send(struct imap *i, const struct smtp_message *message)
@@ -224,20 +244,31 @@ static int answered_early(struct imap *i, bool ok, struct err *e)
 	return 0;
 }
 
+/* True where the mailbox is not there any more; where it never was, the words become the reason. */
+static bool lacks_mailbox(struct imap *i, const struct mail *m, const char **words, size_t *len)
+{
+	if (!memmem(*words, *len, "[TRYCREATE]", 11))
+		return false;
+	if (!*i->unmade.text)
+		return is_lost(i, m->message.mailbox);
+	*words = i->unmade.text;
+	*len = strlen(*words);
+	return false;
+}
+
 static int append_reply(struct imap *i, unsigned tag, bool ok, const char *words, size_t len,
 			struct err *e)
 {
 	size_t first = 0, count = 0;
+	bool lost = false;
 	int r = 0;
 
 	while (first < i->mail_count && i->mails[first].tag != tag)
 		first++;
 	while (first + count < i->mail_count && i->mails[first + count].tag == tag)
 		count++;
-	if (!ok && *i->unmade.text && memmem(words, len, "[TRYCREATE]", 11)) {
-		words = i->unmade.text; /* they say more */
-		len = strlen(words);
-	}
+	if (!ok && count > 0)
+		lost = lacks_mailbox(i, &i->mails[first], &words, &len);
 	for (size_t k = 0; k < count && ok; k++)
 		if (!i->mails[first + k].whole || i->mails[first + k].end > i->left)
 			return answered_early(i, ok, e);
@@ -249,7 +280,7 @@ static int append_reply(struct imap *i, unsigned tag, bool ok, const char *words
 		if (ok)
 			decide_sent(i, m, k, words, len);
 		else
-			decide(i, m, count > 1 ? SMTP_UNSENT : SMTP_REFUSED, words, len);
+			decide(i, m, count > 1 || lost ? SMTP_UNSENT : SMTP_REFUSED, words, len);
 	}
 	if (!ok && count > 1)
 		i->alone = (unsigned)count;

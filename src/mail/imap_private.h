@@ -11,7 +11,9 @@ struct imap_line;
 /* Messages on the way at once, where literals need no waiting. */
 #define MAILS_MAX 32
 /* So many, of so many bytes together, share a command. */
-#define GROUP_MAX   16
+#define GROUP_MAX 16
+/* So often in a session a mailbox that was there is made again. */
+#define LOST_MAX    10
 #define GROUP_BYTES ((uint64_t)1024 * 1024)
 
 enum asked {
@@ -91,6 +93,7 @@ struct imap {
 	uint32_t validity;	  /* of the mailbox that is searched */
 	bool found;		  /* the search found something */
 	struct buf known;	  /* mailboxes that are there: "\nINBOX\nWork\n" */
+	unsigned lost;		  /* mailboxes that were there, and then not */
 	struct smtp_reply unmade; /* why the one that was to be made last was not; "": it was */
 	struct group group;
 	unsigned alone; /* so many messages more get commands of their own */

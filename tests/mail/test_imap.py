@@ -309,6 +309,20 @@ def test_names_and_keywords_that_the_server_refuses(dovecot, tmp_path):
     assert 'sent without their keywords, which the server refuses: 1 message\n' in done.err
 
 
+def test_a_mailbox_that_is_removed(dovecot, mbox, tmp_path):
+    """The account's owner puts it in order, while more is on its way."""
+    (tmp_path / 'tree').mkdir()
+    mbox(*map(message, range(60)), name='tree/Work')
+    process = dovecot.bounce('--tls', 'off', '--rate', '100/s', '-j', tmp_path / 'j', tmp_path / 'tree', user='order', popen=True)
+    until(lambda: (tmp_path / 'j').exists() and (tmp_path / 'j').read_text().count(' done ') > 5)
+    client = dovecot.login('order')
+    assert client.rename('Work', 'Done')[0] == 'OK'
+    client.logout()
+    assert process.wait(20) == 0, process.communicate()
+    mails = [m[2] for name in ('Done', 'Work') for m in dovecot.mails('order', name)]
+    assert sorted(mails) == sorted(crlf(message(n)) for n in range(60)) and len(dovecot.mails('order', 'Work')) > 5
+
+
 def test_gmail_labels(dovecot, mbox):
     path = mbox(b'X-Gmail-Labels: Opened,Inbox,Starred\nA: 1\n\nx\n', b'X-Gmail-Labels: Unread, Work/Deep,Other\nA: 2\n\nx\n',
                 b'X-Gmail-Labels: =?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', b'X-Gmail-Labels: Archived\nA: 4\n\nx\n')

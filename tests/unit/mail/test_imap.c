@@ -241,9 +241,9 @@ static void test_one_by_one(void **state)
 	flush(&t, "A4 CREATE \"a.b\"\r\n");
 	says(&t, "A4 OK done\r\n", "A5 SUBSCRIBE \"a.b\"\r\n");
 	says(&t, "A5 OK done\r\n", "A6 APPEND \"a.b\"" HEAD LEN "\r\n");
-	says(&t, "A6 NO [TRYCREATE] no\r\n", "");
-	happened(&t, "refused1 ");
-	assert_string_equal(t.words, "NO [TRYCREATE] no");
+	says(&t, "+ go\r\n", BODY "\r\n");
+	says(&t, "A6 OK done\r\n", "");
+	happened(&t, "sent1 ");
 	give(&t, "a/b", NULL);
 	flush(&t, "A7 APPEND \"a.b\"" HEAD LEN "\r\n");
 	says(&t, "+ go\r\n", BODY "\r\n");
@@ -263,6 +263,39 @@ static void test_one_by_one(void **state)
 }
 
 /* RFC 3502: one command for what goes into one mailbox, at most 16 messages. */
+/* Somebody deletes the mailbox again and again: at last that is an answer. */
+static void test_a_mailbox_that_goes(void **state)
+{
+	struct talk t = {0};
+	struct buf text cleanup(buf_free) = {0};
+
+	(void)state;
+	begin(&t, "LITERAL+");
+	for (unsigned n = 3; n < 36; n += 3) {
+		give(&t, "Work", NULL);
+		pull_output(&t);
+		buf_clear(&text);
+		buf_fmt(&text, "A%u OK done\r\nA%u OK done\r\n", n, n + 1);
+		assert_int_equal(imap_input(t.i, text.data, text.len), 0);
+		while (pump_once(&t))
+			;
+		buf_clear(&text);
+		buf_fmt(&text, "A%u NO [TRYCREATE] no\r\n", n + 2);
+		imap_flush(t.i);
+		pull_output(&t);
+		says(&t, buf_text(&text), "");
+		buf_clear(&text);
+		buf_fmt(&text, "%s%u ", n < 33 ? "unsent" : "refused", n / 3 - 1);
+		happened(&t, buf_text(&text));
+	}
+	assert_string_equal(t.words, "NO [TRYCREATE] no");
+	give(&t, "INBOX", NULL);
+	pull_output(&t);
+	says(&t, "A36 NO [TRYCREATE] no\r\n", "");
+	happened(&t, "refused11 ");
+	end(&t);
+}
+
 static void test_multiappend(void **state)
 {
 	struct talk t = {0};
@@ -900,6 +933,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_namespace),
 		cmocka_unit_test(test_one_by_one),
+		cmocka_unit_test(test_a_mailbox_that_goes),
 		cmocka_unit_test(test_multiappend),
 		cmocka_unit_test(test_multiappend_that_waits),
 		cmocka_unit_test(test_multiappend_refused),
