@@ -163,7 +163,7 @@ void sender_doubt(struct sender *s, struct job *job, const char *words)
 
 bool sender_can_ask(const struct sender *s, const struct job *job)
 {
-	return s->run->options->target.kind == TARGET_IMAP && *job->p.id;
+	return s->run->options->target.kind == TARGET_IMAP && prepared_is_searchable(&job->p);
 }
 
 static void job_doubt(struct sender *s, struct job *job)

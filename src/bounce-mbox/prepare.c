@@ -238,6 +238,17 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	return r;
 }
 
+/* A search for bytes over 127 is no IMAP, and '?' may stand for a control character: such an id is
+ * not found though it is there. Without its <> it is found within others. */
+bool prepared_is_searchable(const struct prepared *p)
+{
+	const char *c = p->id;
+
+	while (*c >= ' ' && *c < 127 && *c != '?')
+		c++;
+	return *p->id == '<' && !*c && c[-1] == '>';
+}
+
 int prepared_mailbox(const struct prepared *p, const struct store *store, const char *into,
 		     struct buf *name)
 {

@@ -46,6 +46,8 @@ struct prepared {
 int prepare(struct prepared *p, struct store *store, const struct item *item,
 	    const struct cleaning *cleaning, struct err *e);
 void prepared_free(struct prepared *p);
+/* Whether an IMAP server's search for its Message-ID finds it where it is, and nothing else. */
+bool prepared_is_searchable(const struct prepared *p);
 /* The IMAP mailbox that it goes to, below into (NULL: none); levels have '/' between them. */
 int prepared_mailbox(const struct prepared *p, const struct store *store, const char *into,
 		     struct buf *name);

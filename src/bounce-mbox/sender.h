@@ -69,7 +69,8 @@ void sender_set_aside(struct sender *s, struct job *job, const char *words);
 void sender_doubt(struct sender *s, struct job *job, const char *words);
 /* A pause before an IMAP server is asked what it has. */
 void sender_let_settle(struct sender *s);
-/* An IMAP server can be asked whether it has the message; nobody else can (RFC 1047). */
+/* An IMAP server can be asked whether it has a message with a plain id; nobody else can (RFC
+ * 1047). */
 bool sender_can_ask(const struct sender *s, const struct job *job);
 const char *sender_folder(const struct sender *s, const struct job *job);
 

@@ -520,6 +520,17 @@ def test_the_server_is_asked_about_doubts(dovecot, mbox, tmp_path):
     assert 'sent 5, in doubt 0' in bounce('--status', tmp_path / 'j', fast=False).out
 
 
+@pytest.mark.parametrize('odd', [b'<\xe4@test>', b'<a\tb@test>', b'1@test', b''], ids=['8 bit', 'tab', 'bare', 'none'])
+def test_no_search_for_an_odd_id(dovecot, mbox, tmp_path, odd):
+    """It would not be found, and the message sent once more; or another one would be, and it be lost."""
+    user, path, journal = f'odd{len(odd)}', mbox(b'Message-ID: %s\nA: 1\n\nx\n' % odd), tmp_path / 'j'
+    dovecot.bounce('-j', journal, path, user=user)
+    lines = journal.read_bytes().splitlines(True)  # as if the answer had not come
+    journal.write_bytes(b''.join(line for line in lines if b' done ' not in line))
+    assert dovecot.bounce('-j', journal, path, user=user).sums['in_doubt'] == 1 and len(dovecot.mails(user)) == 1
+    assert dovecot.bounce('-j', journal, '--resend-doubtful', path, user=user).code == 0 and len(dovecot.mails(user)) == 2
+
+
 def test_lmtp(dovecot, mbox):
     done = bounce('--sender', 'a@test', mbox(*map(message, range(3))), 'lmtp@test',
                   f'lmtp://{dovecot.folder}/lmtp')
