@@ -50,13 +50,13 @@ int plan_program(struct work *w, int state, bool received);
 /* plan_copy.c: the operations of the engine bpf. */
 void plan_split(struct work *w);
 void plan_copies(struct work *w);
-/* plan_inline.c: what an in-line session means now; what stands in its way, when all are known; and
- * its operations, with the pins that it needs. One whose programs can't be had stays as it stands.
- */
+/* plan_inline_resolve.c: what an in-line session means now; and what stands in its way, when all
+ * are known. One whose programs can't be had stays as it stands. */
 void plan_resolve_inline(struct work *w, int state);
 void plan_check_inlines(struct work *w);
-void plan_inlines(struct work *w, bool *needed);
 void plan_rest_inline(struct work *w, int state);
+/* plan_inline.c: its operations, and the pins that it needs. */
+void plan_inlines(struct work *w, bool *needed);
 /* plan_direct.c: where no program can hang, without tcx; known before anything is planned. */
 void plan_check_directs(struct work *w);
 /* plan_port.c: the operations of one port. */
@@ -83,6 +83,8 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 bool plan_stands(const struct work *w, int state);
 /* It has failed, and nothing is to be made for it: one that is held has what guards its ports. */
 bool plan_dead(const struct session_state *st);
+/* Neither dead nor suspended. */
+bool plan_lives(const struct session_state *st);
 
 /* A session whose kernel state stays as it is: its file can't be read, it waits for its
  * destination, or the programs that it needs now can't be had. */
