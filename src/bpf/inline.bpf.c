@@ -58,7 +58,8 @@ struct {
 	__type(value, struct inline_probe_seen);
 } probes SEC(".maps");
 
-/* The guarded ports; the value has no meaning. */
+/* The guarded ports; the value has no meaning. Where a program hangs on another, that can't be led:
+ * it is as if the appliance were gone. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, INLINE_PORTS_MAX);
@@ -154,6 +155,7 @@ static __always_inline int is_link_local(const struct inline_mac *mac)
 static __always_inline int unable(struct __sk_buff *skb, const struct inline_state *s, __u32 into)
 {
 	__u32 zero = 0, length = 0, other = into == s->inside ? s->outside : s->inside;
+	__u32 port = skb->ifindex;
 	const struct inline_health *h = bpf_map_lookup_elem(&health, &zero);
 	int gone, fits;
 
@@ -162,7 +164,8 @@ static __always_inline int unable(struct __sk_buff *skb, const struct inline_sta
 		return NEXT;
 	}
 	/* The one thing about another device that a program can ask for: is there one? */
-	gone = bpf_check_mtu(skb, other, &length, 0, 0) == -ENODEV;
+	gone = !bpf_map_lookup_elem(&ports, &port) ||
+	       bpf_check_mtu(skb, other, &length, 0, 0) == -ENODEV;
 	length = 0;
 	fits = bpf_check_mtu(skb, into, &length, 0, 0);
 	if (gone || fits == -ENODEV) {
@@ -178,7 +181,7 @@ SEC("guarded")
 int from_machine(struct __sk_buff *skb)
 {
 	const struct inline_state *s = get_state();
-	__u32 port = skb->ifindex, known;
+	__u32 port = skb->ifindex;
 	const __u32 *had;
 	struct addresses a;
 	int answer;
@@ -196,12 +199,9 @@ int from_machine(struct __sk_buff *skb)
 		count(skb, INLINE_UNMATCHED);
 		return NEXT;
 	}
-	if (s->direct && !is_group(&a.to)) {
-		known = port_of(&a.to);
-		if (known) {
-			count(skb, INLINE_DIRECT);
-			return NEXT;
-		}
+	if (s->direct && !is_group(&a.to) && bpf_map_lookup_elem(&ports, &port) && port_of(&a.to)) {
+		count(skb, INLINE_DIRECT);
+		return NEXT;
 	}
 	answer = unable(skb, s, s->inside);
 	if (answer != 1)

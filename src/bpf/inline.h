@@ -28,8 +28,10 @@ struct inline_state {
 	__u32 outside;
 	__u8 open;   /* on failure: 1 straight through, 0 stop */
 	__u8 direct; /* guarded machines talk to each other past the appliance */
-	__u8 unused[6];
-	__u64 key; /* random; probes carry it */
+	__u8 unused[2];
+	__u32 bridge; /* that guarded ports are on; 0: none is on one. (For who plans the next
+			 change) */
+	__u64 key;    /* random; probes carry it */
 	/* The addresses of the two ports: what comes from them is the host's own noise. */
 	struct inline_mac own[2];
 };

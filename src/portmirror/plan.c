@@ -484,6 +484,7 @@ void plan_free(struct plan *plan)
 	for (size_t i = 0; plan->states && i < plan->nstates; i++) {
 		free(plan->states[i].reasons);
 		ifindexes_free(&plan->states[i].from);
+		ifindexes_free(&plan->states[i].barred);
 	}
 	for (size_t i = 0; i < plan->nprograms; i++)
 		once_free(&plan->programs[i].program);

@@ -122,13 +122,17 @@ struct session_state {
 	int to[SESSION_TO_MAX];	 /* of each destination; 0: not there */
 	int to_ifindex;		 /* the first that is there; 0: none is */
 	enum engine_kind engine; /* tc or bpf */
-	int through[SIDES];	 /* the ports of an in-line session's appliance; 0: not there */
-	uint32_t action;	 /* its mirred index; 0: none yet */
-	bool in_kernel;		 /* an action of it is there now */
-	size_t pending;		 /* operations that would change something for it */
-	size_t waiting;		 /* selectors that match nothing now */
-	bool stuck;		 /* something of it can't be done on this host as it stands */
-	/* An in-line session that has failed, but stands in the kernel: */
+	/* Guarded ports of an in-line session that can't be led, and none of whose frames gets
+	 * through; and the bridge that the others are on */
+	struct ifindexes barred;
+	int bridge;
+	int through[SIDES]; /* the ports of an in-line session's appliance; 0: not there */
+	uint32_t action;    /* its mirred index; 0: none yet */
+	bool in_kernel;	    /* an action of it is there now */
+	size_t pending;	    /* operations that would change something for it */
+	size_t waiting;	    /* selectors that match nothing now */
+	bool stuck;	    /* something of it can't be done on this host as it stands */
+	/* An in-line session that has failed, but isn't to be opened by that: */
 	bool held;  /* guarded ports do what on-failure says, as if the appliance were gone */
 	bool rests; /* all of it stays where it is, for the programs it needs can't be had */
 };

@@ -43,6 +43,9 @@ static void say_why_not(const struct port *p, const struct want *want, const cha
 	else /* whoever asks for a part of each frame isn't to get the whole */
 		plan_say(p->w, want->state, STATE_FAILED,
 			 "copies can't be shortened at %s without tcx (Linux 6.6): %s", port, why);
+	if (want->direct == DIRECT_LEADS && want->direction == DIRECTION_BOTH) /* guarded */
+		plan_say(p->w, want->state, STATE_PARTIAL,
+			 "meanwhile all frames of %s go straight on", port);
 }
 
 static void check_port(struct work *w, const struct nl_link *link, struct want *wants,

@@ -114,6 +114,7 @@ static void make_state(const struct lead *l, struct inline_state *state)
 		.inside = INLINE_NOWHERE,
 		.outside = INLINE_NOWHERE,
 		.open = st->session->on_failure == ON_FAILURE_OPEN,
+		.bridge = (uint32_t)st->bridge,
 		.direct = st->session->appliance == APPLIANCE_BRIDGE,
 	};
 	if (st->through[SIDE_INSIDE] != 0)
@@ -150,6 +151,14 @@ static void plan_link(struct lead *l, enum inline_program which, int ifindex)
 	op->replace = link != NULL;
 }
 
+static void plan_guard_links(struct lead *l, const struct ifindexes *ports)
+{
+	for (size_t i = 0; i < ports->count; i++) {
+		plan_link(l, INLINE_TO_MACHINE, ports->items[i]);
+		plan_link(l, INLINE_FROM_MACHINE, ports->items[i]);
+	}
+}
+
 static void plan_links(struct lead *l)
 {
 	const struct session_state *st = st_of(l);
@@ -159,10 +168,8 @@ static void plan_links(struct lead *l)
 		plan_link(l, INLINE_FROM_INSIDE, st->through[SIDE_INSIDE]);
 	if (st->through[SIDE_OUTSIDE] != 0)
 		plan_link(l, INLINE_FROM_OUTSIDE, st->through[SIDE_OUTSIDE]);
-	for (size_t i = 0; i < st->from.count; i++) {
-		plan_link(l, INLINE_TO_MACHINE, st->from.items[i]);
-		plan_link(l, INLINE_FROM_MACHINE, st->from.items[i]);
-	}
+	plan_guard_links(l, &st->from);
+	plan_guard_links(l, &st->barred);
 }
 
 /* What is to be told to programs that there are. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* In-line sessions: what they mean now, and what stands in their way. */
 #include <errno.h>
+#include <linux/pkt_sched.h>
 #include <net/if_arp.h>
 #include <string.h>
 
@@ -74,38 +75,105 @@ static int resolve_port(struct work *w, int state, enum side side)
 	return 0;
 }
 
+/* The bridge that the port is on; 0: none. */
+static int bridge_of(const struct work *w, int port)
+{
+	const struct nl_link *link = link_of(w, port);
+
+	return link && strcmp(link->port_kind, "bridge") == 0 ? link->master : 0;
+}
+
+/* The one that the session was on before, if a guarded port is there still: a machine that moves
+ * takes no other with it. Else the first port's. */
+static int choose_bridge(const struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+	const struct inliner *have = host_inliner(w->in->host, st->session->name);
+	int first = 0;
+
+	for (size_t i = 0; i < st->from.count; i++) {
+		int bridge = bridge_of(w, st->from.items[i]);
+
+		if (have && bridge != 0 && (uint32_t)bridge == have->state.bridge)
+			return bridge;
+		if (first == 0)
+			first = bridge;
+	}
+	return first;
+}
+
+/* Its programs hang on that port already, as a guarded one. */
+static bool guards(const struct work *w, int state, int port)
+{
+	const char *session = w->plan->states[state].session->name;
+	const struct tc_filter *filters;
+	size_t count = host_filters(w->in->host, port, &filters);
+	char name[PIN_NAME];
+	const struct pin *link;
+
+	for (size_t i = 0; i < count; i++)
+		if (direct_is(&filters[i], DIRECT_LEADS, w->in->house, session) &&
+		    filters[i].parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS))
+			return true; /* (at an appliance's port nothing hangs there) */
+	inliner_link_name(INLINE_TO_MACHINE, port, name);
+	link = pins_find(&w->in->host->pins, session, name);
+	return link && link->ifindex == port;
+}
+
+void plan_add_guarded(struct work *w, int state)
+{
+	const struct nl_links *links = &w->in->host->links;
+
+	for (size_t i = 0; i < links->count; i++)
+		if (guards(w, state, links->items[i].index) &&
+		    ifindexes_add(&w->plan->states[state].from, links->items[i].index) < 0)
+			w->failed = true;
+}
+
+/* A guarded port that can't be led. On a bridge it has neighbours that it would reach uninspected.
+ * On none it is left alone, for it may be the host's own link; unless it was guarded already, and
+ * is on its way from one bridge to another. */
+static void set_aside(struct work *w, int state, int port)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	if (st->session->on_failure == ON_FAILURE_CLOSED &&
+	    (bridge_of(w, port) != 0 || guards(w, state, port)) &&
+	    ifindexes_add(&st->barred, port) < 0)
+		w->failed = true;
+}
+
 /* Guarded ports are on a bridge, all on the same one, which floods to them. */
 static void check_bridge(struct work *w, int state)
 {
 	struct session_state *st = &w->plan->states[state];
-	int bridge = 0;
-	size_t kept = 0;
+	size_t kept = 0, beyond = 0;
 
+	st->bridge = choose_bridge(w, state);
 	for (size_t i = 0; i < st->from.count; i++) {
-		const struct nl_link *link = link_of(w, st->from.items[i]);
+		int port = st->from.items[i], bridge = bridge_of(w, port);
 
-		if (!link || link->master == 0 || strcmp(link->port_kind, "bridge") != 0) {
-			plan_stuck(w, state, "%s is on no bridge: it can't be guarded",
-				   name_of(w, st->from.items[i]));
+		if (bridge != 0 && bridge == st->bridge && kept < INLINE_PORTS_MAX) {
+			st->from.items[kept++] = port;
 			continue;
 		}
-		if (bridge != 0 && link->master != bridge) {
+		set_aside(w, state, port);
+		if (bridge == 0)
+			plan_stuck(w, state, "%s is on no bridge: it can't be guarded",
+				   name_of(w, port));
+		else if (bridge != st->bridge)
 			plan_stuck(
 				w, state,
 				"%s is on %s, and others are on %s: machines of two bridges need "
 				"two sessions",
-				link->name, name_of(w, link->master), name_of(w, bridge));
-			continue;
-		}
-		bridge = link->master;
-		st->from.items[kept++] = st->from.items[i];
+				name_of(w, port), name_of(w, bridge), name_of(w, st->bridge));
+		else
+			beyond++;
 	}
 	st->from.count = kept;
-	if (kept > INLINE_PORTS_MAX) {
+	if (beyond > 0)
 		plan_stuck(w, state, "%zu guarded ports, more than the %d that a session may have",
-			   kept, INLINE_PORTS_MAX);
-		st->from.count = INLINE_PORTS_MAX;
-	}
+			   kept + beyond, INLINE_PORTS_MAX);
 }
 
 static bool takes_part(const struct session_state *st, int ifindex)
@@ -235,6 +303,30 @@ void plan_resolve_inline(struct work *w, int state)
 		plan_say(w, state, STATE_FAILED, "%s", w->in->lacks.lead);
 }
 
+/* Another session leads the frames of that port, or at it. */
+static bool is_led(const struct work *w, int state, int port)
+{
+	for (size_t i = 0; i < w->plan->nstates; i++) {
+		const struct session_state *other = &w->plan->states[i];
+
+		if ((int)i != state && other->session->mode == MODE_INLINE &&
+		    other->state < STATE_SUSPENDED && takes_part(other, port))
+			return true;
+	}
+	return false;
+}
+
+/* What stops frames, or lets them go straight on, does so at ports that no other session leads. */
+static void leave_to_others(const struct work *w, int state, struct ifindexes *ports)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < ports->count; i++)
+		if (!is_led(w, state, ports->items[i]))
+			ports->items[kept++] = ports->items[i];
+	ports->count = kept;
+}
+
 /* What leads frames to nowhere, or into a loop, doesn't stay; but guarded ports are as if the
  * appliance were gone. */
 static void hold(struct work *w, int state)
@@ -243,8 +335,49 @@ static void hold(struct work *w, int state)
 
 	st->held = true;
 	memset(st->through, 0, sizeof(st->through));
-	plan_say(w, state, STATE_FAILED, "meanwhile %s (on-failure: %s)", meanwhile(st->session),
-		 st->session->on_failure == ON_FAILURE_OPEN ? "open" : "closed");
+	leave_to_others(w, state, &st->from);
+	if (st->from.count > 0)
+		plan_say(w, state, STATE_FAILED, "meanwhile %s (on-failure: %s)",
+			 meanwhile(st->session),
+			 st->session->on_failure == ON_FAILURE_OPEN ? "open" : "closed");
+}
+
+/* One that is closed holds from the beginning, but not while somebody tries to make it, who is told
+ * why it can't be. */
+static bool can_hold(const struct work *w, int state)
+{
+	const struct session_state *st = &w->plan->states[state];
+
+	return plan_stands(w, state) ||
+	       (st->session->on_failure == ON_FAILURE_CLOSED && !is_newest(w, st) &&
+		!*w->in->host->no_pins && !*w->in->lacks.lead);
+}
+
+/* What becomes of the frames, when it is known what all sessions can do. */
+static void settle(struct work *w, int state)
+{
+	struct session_state *st = &w->plan->states[state];
+
+	leave_to_others(w, state, &st->barred);
+	if (st->state != STATE_FAILED && st->barred.count > 0)
+		plan_say(w, state, STATE_PARTIAL,
+			 "meanwhile no frame gets through at %zu guarded port%s (on-failure: "
+			 "closed)",
+			 st->barred.count, st->barred.count == 1 ? "" : "s");
+	if (st->state != STATE_FAILED)
+		tell_health(w, state);
+	else if (can_hold(w, state))
+		hold(w, state);
+	else if (st->session->on_failure == ON_FAILURE_CLOSED)
+		plan_say(w, state, STATE_FAILED, "meanwhile all frames go straight on");
+}
+
+static bool is_wanted(const struct work *w, size_t state)
+{
+	const struct session_state *st = &w->plan->states[state];
+
+	return st->session->mode == MODE_INLINE && st->state != STATE_SUSPENDED &&
+	       !w->in->sessions->items[state].broken;
 }
 
 void plan_check_inlines(struct work *w)
@@ -252,7 +385,7 @@ void plan_check_inlines(struct work *w)
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		struct session_state *st = &w->plan->states[i];
 
-		if (st->session->mode != MODE_INLINE || !plan_lives(st))
+		if (!is_wanted(w, i))
 			continue;
 		for (int side = 0; side < SIDES; side++)
 			if (st->through[side] && ifindexes_have(&st->from, st->through[side]))
@@ -260,12 +393,12 @@ void plan_check_inlines(struct work *w)
 					 "a loop: %s is guarded, and a port of the appliance",
 					 name_of(w, st->through[side]));
 		check_bridge(w, (int)i);
-		check_others(w, (int)i);
-		if (st->state != STATE_FAILED)
-			tell_health(w, (int)i);
-		else if (plan_stands(w, (int)i))
-			hold(w, (int)i);
+		if (plan_lives(st))
+			check_others(w, (int)i);
 	}
+	for (size_t i = 0; i < w->plan->nstates; i++)
+		if (is_wanted(w, i))
+			settle(w, (int)i);
 }
 
 void plan_rest_inline(struct work *w, int state)
@@ -273,6 +406,10 @@ void plan_rest_inline(struct work *w, int state)
 	struct session_state *st = &w->plan->states[state];
 
 	st->rests = plan_stands(w, state);
-	if (st->rests && !st->held)
-		plan_say(w, state, STATE_FAILED, "meanwhile the path stays as it is");
+	if (!st->rests && st->held)
+		plan_say(w, state, STATE_FAILED, "nor can they be stopped: they go straight on");
+	else if (!st->held)
+		plan_say(w, state, STATE_FAILED, "meanwhile %s",
+			 st->rests ? "the path stays as it is" : "all frames go straight on");
+	st->held &= st->rests;
 }

@@ -107,15 +107,12 @@ static size_t add_source(struct work *w, int state, const struct selector *sourc
 /* What was guarded is known to the kernel, as long as it is there. */
 static void fail_source(struct work *w, int state, const char *why)
 {
-	struct session_state *st = &w->plan->states[state];
-	const struct inliner *have = host_inliner(w->in->host, st->session->name);
+	const struct session_state *st = &w->plan->states[state];
 	bool guards = st->session->mode == MODE_INLINE;
 
 	plan_say(w, state, STATE_FAILED, "%s: %s", guards ? "guard" : "from", why);
-	for (size_t i = 0; guards && have && i < have->nports; i++)
-		if (nl_link_by_index(&w->in->host->links, have->ports[i]) &&
-		    ifindexes_add(&st->from, have->ports[i]) < 0)
-			w->failed = true;
+	if (guards)
+		plan_add_guarded(w, state);
 }
 
 static void resolve_from(struct work *w, int state, const struct session *s)
@@ -443,6 +440,8 @@ static void add_leads(struct work *w, int state)
 
 	for (size_t i = 0; i < st->from.count; i++)
 		add_want(w, state, st->from.items[i], DIRECTION_BOTH, DIRECT_LEADS);
+	for (size_t i = 0; i < st->barred.count; i++)
+		add_want(w, state, st->barred.items[i], DIRECTION_BOTH, DIRECT_LEADS);
 	for (int side = 0; side < SIDES; side++)
 		add_want(w, state, st->through[side], DIRECTION_SENT, DIRECT_LEADS);
 }

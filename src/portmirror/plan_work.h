@@ -81,6 +81,8 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 
 /* An in-line session of which there is more in the kernel than what a failed attempt leaves. */
 bool plan_stands(const struct work *w, int state);
+/* The ports that its programs hang on already, as guarded ones, become sources. */
+void plan_add_guarded(struct work *w, int state);
 /* It has failed, and nothing is to be made for it: one that is held has what guards its ports. */
 bool plan_dead(const struct session_state *st);
 /* Neither dead nor suspended. */

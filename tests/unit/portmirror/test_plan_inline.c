@@ -295,14 +295,41 @@ static void a_port_that_is_gone_is_forgotten(void **state)
 	assert_true(inliner_has(&w->inliners[0], NEXT_PORT));
 }
 
+static void moves_to(struct world *w, int ifindex, int bridge)
+{
+	for (size_t i = 0; i < w->host.links.count; i++) {
+		if (w->links[i].index != ifindex)
+			continue;
+		w->links[i].master = bridge;
+		strcpy(w->links[i].port_kind, bridge ? "bridge" : "");
+	}
+}
+
+static bool is_led(const struct world *w, int ifindex)
+{
+	return inliner_has(&w->inliners[0], ifindex);
+}
+
+/* Programs of the first session hang on the port. */
+static bool is_hung(const struct world *w, int ifindex)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->host.pins.count; i++)
+		count += w->pins[i].kind == PIN_LINK && w->pins[i].ifindex == ifindex;
+	for (size_t i = 0; i < w->host.filters.count; i++)
+		count += w->filters[i].ifindex == ifindex;
+	assert_true(count == 0 || count == 2);
+	return count == 2;
+}
+
 static void a_port_that_leaves_its_bridge_is_guarded_no_longer(void **state)
 {
 	struct world *w = *state;
 
-	world_want(w, USUAL);
+	world_want(w, IPS OPEN "guard: [port:v1, port:v2]\n");
 	world_settle(w);
-	w->links[1].master = 0;
-	w->links[1].port_kind[0] = '\0';
+	moves_to(w, V1, 0);
 	world_plan(w);
 	assert_plan(w, "2 link.remove, config.replace");
 	assert_state(w, "ips", STATE_PARTIAL, "v1 is on no bridge");
@@ -313,6 +340,73 @@ static void a_port_that_leaves_its_bridge_is_guarded_no_longer(void **state)
 	world_plan(w);
 	assert_plan(w, "");
 	assert_state(w, "ips", STATE_PARTIAL, "v1 is on no bridge");
+	moves_to(w, V1, BR1);
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_PARTIAL, "v1 is on br1");
+}
+
+/* Its machine isn't to reach what is there uninspected; nor on its way, before anybody looks. */
+static void closed_it_is_barred_wherever_it_goes(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		world_want(w, USUAL);
+		world_settle(w);
+		moves_to(w, V1, 0);
+		world_plan(w);
+		assert_plan(w, "config.replace");
+		assert_int_equal(world_count(w, OP_INLINE_FORGET), 1);
+		assert_state(w, "ips", STATE_PARTIAL, "v1 is on no bridge");
+		assert_state(w, "ips", STATE_PARTIAL,
+			     "meanwhile no frame gets through at 1 guarded port (on-failure: "
+			     "closed)");
+		assert_true(w->plan.states[0].stuck);
+		world_settle(w);
+		moves_to(w, V1, BR1);
+		world_settle(w);
+		assert_state(w, "ips", STATE_PARTIAL, "v1 is on br1, and others are on br0");
+		assert_true(is_hung(w, V1) && !is_led(w, V1) && is_led(w, V2));
+		/* Where all have gone it is led again. */
+		moves_to(w, V2, BR1);
+		world_settle(w);
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		assert_true(is_led(w, V1) && is_led(w, V2));
+		world_port_goes(w, V1);
+		world_settle(w);
+		assert_false(is_led(w, V1));
+		world_port_comes(w, V1, "v1", BR1);
+		world_settle(w);
+		world_forget(w, "ips");
+		world_settle(w);
+		assert_int_equal(w->host.filters.count + w->host.qdiscs.count + w->host.pins.count,
+				 0);
+		moves_to(w, V1, BR0);
+		moves_to(w, V2, BR0);
+	}
+}
+
+static void a_barred_port_is_left_to_the_session_that_leads_it(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, IPS CLOSED "guard: [port:v1, port:w1]\n");
+	world_settle(w);
+	assert_true(is_hung(w, W1) && !is_led(w, W1));
+	/* A mirror leads nothing. */
+	world_want(w, "name: m\nfrom: port:w1\nto: port:s0\nengine: tc\n");
+	world_plan(w);
+	assert_int_equal(w->plan.states[0].barred.count, 1);
+	world_forget(w, "m");
+	world_want(w, "name: two\n" INLINE_MODE CLOSED
+		      "guard: port:w1\nthrough: [port:s0, port:s1]\n");
+	world_settle(w);
+	assert_state(w, "two", STATE_WHOLE, NULL);
+	assert_state(w, "ips", STATE_PARTIAL, "w1 is on br1");
+	assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+	assert_true(is_hung(w, W1)); /* by one */
 }
 
 static void the_appliance_goes_and_comes_back(void **state)
@@ -510,15 +604,78 @@ static void what_can_not_be_is_refused(void **state)
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		world_want(w, cases[i].session);
+		w->newest = "ips"; /* somebody is just making it, and is told */
 		world_plan(w);
 		assert_plan(w, "");
 		assert_state(w, "ips", STATE_FAILED, cases[i].words);
+		/* Saved it holds, as it would if it had stood before. */
+		w->newest = NULL;
+		world_settle(w);
+		assert_state(w, "ips", STATE_FAILED, cases[i].words);
+		assert_state(w, "ips", STATE_FAILED,
+			     "meanwhile no frame gets through (on-failure: closed)");
+		assert_true(is_hung(w, V1) && is_led(w, V1));
+		assert_int_equal(w->inliners[0].state.inside, INLINE_NOWHERE);
+		assert_int_equal(w->inliners[0].state.outside, INLINE_NOWHERE);
+		assert_false(w->inliners[0].state.open);
+		world_forget(w, "ips");
+		world_settle(w);
 	}
 	w->links[6].type = 772; /* ARPHRD_LOOPBACK */
-	world_want(w, USUAL);
+	world_want(w, IPS OPEN "guard: [port:v1, port:v2]\n");
 	world_plan(w);
 	assert_plan(w, "");
 	assert_state(w, "ips", STATE_FAILED, "");
+	assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+}
+
+/* After a boot, say. */
+static void what_is_closed_holds_from_the_beginning(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		moves_to(w, A0, BR1);
+		world_want(w, IPS CLOSED "guard: [port:v1, port:w1, port:s0]\n");
+		world_plan(w);
+		assert_plan(w, tcx ? "maps.add, programs.load, 4 link.add"
+				   : "maps.add, programs.load, 2 qdisc.add, 4 filter.add");
+		world_settle(w);
+		assert_state(w, "ips", STATE_FAILED, "a0 is a port of br1");
+		assert_true(is_led(w, V1) && is_hung(w, V1));
+		assert_true(!is_led(w, W1) && is_hung(w, W1));
+		assert_false(is_hung(w, S0)); /* it may be how the host is reached */
+		moves_to(w, A0, 0);
+		world_settle(w);
+		assert_state(w, "ips", STATE_PARTIAL, "w1 is on br1");
+		world_forget(w, "ips");
+		world_settle(w);
+	}
+}
+
+static void where_nothing_can_be_stopped_it_says_so(void **state)
+{
+	struct world *w = *state;
+
+	moves_to(w, A0, BR1);
+	world_want(w, USUAL);
+	strcpy(w->lacks.lead, "the kernel refuses the programs");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_FAILED, "meanwhile all frames go straight on");
+	w->lacks.lead[0] = '\0';
+	strcpy(w->host.no_pins, "no BPF file system is mounted");
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_FAILED, "meanwhile all frames go straight on");
+	w->host.no_pins[0] = '\0';
+	w->host.tcx = false;
+	w->lacks.bpf = true;
+	world_plan(w);
+	assert_plan(w, "");
+	assert_state(w, "ips", STATE_FAILED, "neither tcx nor cls_bpf");
+	assert_state(w, "ips", STATE_FAILED, "nor can they be stopped: they go straight on");
 }
 
 /* It was there before: it is as if the appliance were gone, until it can be again. */
@@ -624,13 +781,12 @@ static void what_was_guarded_and_is_ambiguous_now_is_known_to_the_kernel(void **
 	world_settle(w);
 	world_forget(w, "ips");
 	world_settle(w);
-	/* One of which there is nothing fails, and nothing changes. */
+	/* Where nothing of it was there, the others are stopped. */
 	machines(w, vms, 2);
 	world_want(w, IPS CLOSED "guard: [vm:web, port:v2]\n");
-	world_plan(w);
-	assert_plan(w, "");
+	world_settle(w);
 	assert_state(w, "ips", STATE_FAILED, "guard: ");
-	assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+	assert_true(is_led(w, V2) && !is_hung(w, V1) && !is_hung(w, V3));
 	machines(w, NULL, 0);
 }
 
@@ -703,7 +859,13 @@ static void only_ports_of_one_bridge(void **state)
 	assert_state(w, "ips", STATE_PARTIAL, "s0 is on no bridge");
 	assert_true(w->plan.states[0].stuck);
 	assert_int_equal(w->inliners[0].nports, 1);
-	assert_int_equal(w->inliners[0].ports[0], V1);
+	assert_true(is_led(w, V1));
+	assert_true(is_hung(w, W1) && !is_hung(w, S0));
+	world_want(w, IPS OPEN "guard: [port:v1, port:w1, port:s0]\n");
+	world_settle(w);
+	assert_state(w, "ips", STATE_PARTIAL, "machines of two bridges need two sessions");
+	assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+	assert_false(is_hung(w, W1));
 }
 
 static void no_more_ports_than_its_map_has(void **state)
@@ -719,6 +881,12 @@ static void no_more_ports_than_its_map_has(void **state)
 	world_want(w, IPS CLOSED "guard: 'port:v1*'\n");
 	world_plan(w);
 	assert_state(w, "ips", STATE_PARTIAL, "257 guarded ports, more than the 256");
+	/* What is beyond passes nothing. */
+	assert_state(w, "ips", STATE_PARTIAL, "meanwhile no frame gets through at 1 guarded port");
+	assert_int_equal(w->plan.states[0].from.count, INLINE_PORTS_MAX);
+	assert_int_equal(world_count(w, OP_INLINE_LINK), 2 * (INLINE_PORTS_MAX + 2));
+	world_want(w, IPS OPEN "guard: 'port:v1*'\n");
+	world_plan(w);
 	assert_int_equal(world_count(w, OP_INLINE_LINK), 2 * (INLINE_PORTS_MAX + 1));
 }
 
@@ -744,9 +912,12 @@ static void a_device_takes_part_in_one_session(void **state)
 		assert_state(w, "ips", STATE_WHOLE, NULL);
 		w->newest = NULL;
 		world_plan(w); /* what stands is not for what a file says to take away */
-		assert_plan(w, "");
 		assert_state(w, "a", STATE_FAILED, "takes part in the in-line session ips already");
 		assert_state(w, "ips", STATE_WHOLE, NULL);
+		/* Nor are its ports: a stops frames at others only. */
+		assert_int_equal(world_count(w, OP_INLINE_LINK), i == 1 ? 0 : 2);
+		for (size_t op = 0; op < world_count(w, OP_INLINE_LINK); op++)
+			assert_int_equal(world_op(w, OP_INLINE_LINK, op)->ifindex, V3);
 		w->newest = "ips";
 		world_plan(w);
 		assert_state(w, "ips", STATE_FAILED, "takes part in the in-line session a already");
@@ -946,6 +1117,7 @@ static void an_ingress_qdisc_of_others_is_in_the_way(void **state)
 	world_want(w, USUAL);
 	world_plan(w);
 	assert_state(w, "ips", STATE_PARTIAL, "v1 can't be part of an in-line session without tcx");
+	assert_state(w, "ips", STATE_PARTIAL, "meanwhile all frames of v1 go straight on");
 	for (size_t i = 0; i < w->plan.nops; i++)
 		assert_int_not_equal(w->plan.ops[i].ifindex, V1);
 	world_settle(w);
@@ -1009,6 +1181,8 @@ int main(void)
 		TEST(a_port_that_comes_touches_no_other),
 		TEST(a_port_that_is_gone_is_forgotten),
 		TEST(a_port_that_leaves_its_bridge_is_guarded_no_longer),
+		TEST(closed_it_is_barred_wherever_it_goes),
+		TEST(a_barred_port_is_left_to_the_session_that_leads_it),
 		TEST(the_appliance_goes_and_comes_back),
 		TEST(it_waits_for_an_appliance_that_never_was),
 		TEST(it_waits_for_what_it_guards),
@@ -1019,6 +1193,8 @@ int main(void)
 		TEST(a_session_that_was_a_mirror_before),
 		TEST(the_health_of_the_appliance_is_told),
 		TEST(what_can_not_be_is_refused),
+		TEST(what_is_closed_holds_from_the_beginning),
+		TEST(where_nothing_can_be_stopped_it_says_so),
 		TEST(what_can_not_be_any_more_does_as_on_failure_says),
 		TEST(meanwhile_guarded_ports_come_and_go),
 		TEST(what_was_guarded_and_is_ambiguous_now_is_known_to_the_kernel),
