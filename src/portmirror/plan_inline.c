@@ -258,8 +258,7 @@ void plan_inlines(struct work *w, bool *needed)
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		struct lead l = {.w = w, .needed = needed, .state = (int)i};
 
-		if (w->in->sessions->items[i].broken &&
-		    host_inliner(w->in->host, st_of(&l)->session->name))
+		if (plan_is_kept(w, i))
 			keep(&l);
 		else if (st_of(&l)->rests)
 			rest(&l);

@@ -231,6 +231,24 @@ bool plan_lives(const struct session_state *st)
 	return !plan_dead(st) && st->state != STATE_SUSPENDED;
 }
 
+bool plan_is_kept(const struct work *w, size_t state)
+{
+	return w->in->sessions->items[state].broken &&
+	       host_inliner(w->in->host, w->plan->states[state].session->name);
+}
+
+void plan_keep_inline(struct work *w, int state)
+{
+	struct session_state *st = &w->plan->states[state];
+	const struct inliner *have = host_inliner(w->in->host, st->session->name);
+
+	if (!have)
+		return;
+	plan_add_guarded(w, state);
+	st->through[SIDE_INSIDE] = (int)have->state.inside;
+	st->through[SIDE_OUTSIDE] = (int)have->state.outside;
+}
+
 /* A mirror's destinations. For the sake of a mirror no path that stands is given up. */
 static void check_destinations(struct work *w, int state, int mirror)
 {
@@ -261,11 +279,13 @@ static void check_others(struct work *w, int state)
 
 	for (size_t i = 0; i < w->plan->nstates && st->state != STATE_FAILED; i++) {
 		const struct session_state *other = &w->plan->states[i];
+		bool kept = plan_is_kept(w, i);
 		int port;
 
-		if ((int)i == state || !plan_lives(other))
+		if ((int)i == state || (!kept && !plan_lives(other)))
 			continue;
-		port = other->session->mode == MODE_INLINE && comes_later(w, state, (int)i)
+		port = kept || (other->session->mode == MODE_INLINE &&
+				comes_later(w, state, (int)i))
 			       ? shared_by(st, other)
 			       : 0;
 		if (port != 0)
@@ -309,8 +329,10 @@ static bool is_led(const struct work *w, int state, int port)
 	for (size_t i = 0; i < w->plan->nstates; i++) {
 		const struct session_state *other = &w->plan->states[i];
 
-		if ((int)i != state && other->session->mode == MODE_INLINE &&
-		    other->state < STATE_SUSPENDED && takes_part(other, port))
+		bool leads = plan_is_kept(w, i) || (other->session->mode == MODE_INLINE &&
+						    other->state < STATE_SUSPENDED);
+
+		if ((int)i != state && leads && takes_part(other, port))
 			return true;
 	}
 	return false;

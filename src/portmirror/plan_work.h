@@ -53,6 +53,7 @@ void plan_copies(struct work *w);
 /* plan_inline_resolve.c: what an in-line session means now; and what stands in its way, when all
  * are known. One whose programs can't be had stays as it stands. */
 void plan_resolve_inline(struct work *w, int state);
+void plan_keep_inline(struct work *w, int state); /* its file can't be read */
 void plan_check_inlines(struct work *w);
 void plan_rest_inline(struct work *w, int state);
 /* plan_inline.c: its operations, and the pins that it needs. */
@@ -83,6 +84,8 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 bool plan_stands(const struct work *w, int state);
 /* The ports that its programs hang on already, as guarded ones, become sources. */
 void plan_add_guarded(struct work *w, int state);
+/* Its file can't be read, and all of it stays as it is. */
+bool plan_is_kept(const struct work *w, size_t state);
 /* It has failed, and nothing is to be made for it: one that is held has what guards its ports. */
 bool plan_dead(const struct session_state *st);
 /* Neither dead nor suspended. */

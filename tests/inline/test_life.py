@@ -305,6 +305,9 @@ def test_a_file_that_can_not_be_read_leaves_the_path_as_it_is(lab, pm, appliance
     file.write_text(good + 'on_failure: open\n')
     pm('apply', status=1)
     assert lab.host.state() == state and passes(a, b) == 1
+    said = pm('inline', 'other', *USUAL[2:], status=1).stderr
+    assert 'vnet1 takes part in the in-line session ips already; nothing was changed' in said
+    assert lab.host.state() == state
     file.write_text(good)
     assert pm('apply').stdout.startswith('nothing to do')
     assert json.loads(pm('list', '--json').stdout)[0]['state'] == 'whole' and Wire

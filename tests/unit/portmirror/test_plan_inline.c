@@ -510,6 +510,39 @@ static void of_a_file_that_can_not_be_read_all_stays(void **state)
 	assert_state(w, "ips", STATE_WAITING, "inside port");
 }
 
+/* Two that lead at one port would lead a frame round and round. */
+static void of_a_file_that_can_not_be_read_the_ports_are_taken(void **state)
+{
+	static const char *const others[] = {
+		"guard: port:v1\nthrough: [port:s0, port:s1]\n",
+		"guard: port:v3\nthrough: [port:a0, port:s1]\n",
+	};
+	struct world *w = *state;
+	char text[200];
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		world_want(w, IPS CLOSED "guard: port:v1\n");
+		world_settle(w);
+		world_break(w, "ips");
+		for (size_t i = 0; i < COUNT(others); i++) {
+			snprintf(text, sizeof(text), "name: a\n" INLINE_MODE CLOSED "%s",
+				 others[i]);
+			world_want(w, text);
+			world_plan(w);
+			assert_state(w, "a", STATE_FAILED,
+				     "takes part in the in-line session ips already");
+			for (size_t op = 0; op < w->plan.nops; op++)
+				assert_int_not_equal(w->plan.ops[op].ifindex, V1);
+		}
+		/* It leads at nothing else: not at its appliance's port, as a guarded one. */
+		assert_int_equal(plan_state(&w->plan, "ips")->from.count, 1);
+		world_forget(w, "a");
+		world_forget(w, "ips");
+		world_settle(w);
+	}
+}
+
 static void a_dead_session_leaves_nothing(void **state)
 {
 	struct world *w = *state;
@@ -1188,6 +1221,7 @@ int main(void)
 		TEST(it_waits_for_what_it_guards),
 		TEST(suspended_it_wants_nothing),
 		TEST(of_a_file_that_can_not_be_read_all_stays),
+		TEST(of_a_file_that_can_not_be_read_the_ports_are_taken),
 		TEST(a_dead_session_leaves_nothing),
 		TEST(a_pin_that_nobody_knows_goes),
 		TEST(a_session_that_was_a_mirror_before),
