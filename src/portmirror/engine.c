@@ -57,7 +57,7 @@ static bool take_over(const struct session *session, struct compiled *old, struc
 		old && old->filters ? sessions_find(old->sessions, session->name) : NULL;
 	struct bytecode *had;
 
-	if (!saved || !same_filter(&saved->session, session))
+	if (!saved || saved->broken || !same_filter(&saved->session, session))
 		return false;
 	had = &old->filters[saved - old->sessions->items];
 	*code = *had;
@@ -84,7 +84,8 @@ int engine_compile(struct sessions *sessions, struct compiled *old, struct bytec
 			return err_set(e, -ENOMEM, "out of memory");
 		err_where(&why, "filter");
 		saved->broken = strdup(why.text);
-		if (!saved->broken)
+		/* Nobody knows which frames are meant: what is to be stopped is all of them. */
+		if (!saved->broken || filter_compile(NULL, &made[i], NULL) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 	}
 	return 0;

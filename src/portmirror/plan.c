@@ -125,7 +125,7 @@ bool plan_rests(const struct work *w, int state)
 {
 	const struct session_state *st = &w->plan->states[state];
 
-	if (w->in->sessions->items[state].broken || st->rests)
+	if ((w->in->sessions->items[state].broken && !st->held) || st->rests)
 		return true;
 	return st->state != STATE_FAILED && st->state != STATE_SUSPENDED &&
 	       st->session->mode == MODE_MIRROR && st->to_ifindex == 0;

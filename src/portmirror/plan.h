@@ -149,7 +149,7 @@ struct plan {
 
 struct plan_input {
 	const struct sessions *sessions;
-	const struct bytecode *filters; /* of each session, compiled; unused for broken ones */
+	const struct bytecode *filters; /* of each session, compiled; all frames if it can't be */
 	const char
 		*newest; /* the session that is refused if two of them make a loop; may be NULL */
 	const struct host *host;

@@ -231,10 +231,25 @@ bool plan_lives(const struct session_state *st)
 	return !plan_dead(st) && st->state != STATE_SUSPENDED;
 }
 
+bool plan_stops(const struct session *s)
+{
+	return s->mode == MODE_INLINE && s->on_failure == ON_FAILURE_CLOSED && !s->suspended;
+}
+
+static bool leads_nowhere(const struct inline_state *state)
+{
+	return state->inside == INLINE_NOWHERE && state->outside == INLINE_NOWHERE;
+}
+
+/* But one whose filter alone is wrong, and that has nothing but frames to stop, goes on with that.
+ */
 bool plan_is_kept(const struct work *w, size_t state)
 {
-	return w->in->sessions->items[state].broken &&
-	       host_inliner(w->in->host, w->plan->states[state].session->name);
+	const struct session *s = w->plan->states[state].session;
+	const struct inliner *have = host_inliner(w->in->host, s->name);
+
+	return w->in->sessions->items[state].broken && have &&
+	       !(plan_stops(s) && leads_nowhere(&have->state));
 }
 
 void plan_keep_inline(struct work *w, int state)
@@ -242,8 +257,6 @@ void plan_keep_inline(struct work *w, int state)
 	struct session_state *st = &w->plan->states[state];
 	const struct inliner *have = host_inliner(w->in->host, st->session->name);
 
-	if (!have)
-		return;
 	plan_add_guarded(w, state);
 	st->through[SIDE_INSIDE] = (int)have->state.inside;
 	st->through[SIDE_OUTSIDE] = (int)have->state.outside;
@@ -396,10 +409,9 @@ static void settle(struct work *w, int state)
 
 static bool is_wanted(const struct work *w, size_t state)
 {
-	const struct session_state *st = &w->plan->states[state];
+	const struct session *s = w->plan->states[state].session;
 
-	return st->session->mode == MODE_INLINE && st->state != STATE_SUSPENDED &&
-	       !w->in->sessions->items[state].broken;
+	return s->mode == MODE_INLINE && !s->suspended && !plan_is_kept(w, state);
 }
 
 void plan_check_inlines(struct work *w)

@@ -388,8 +388,12 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 	st->action = action ? action->index : 0;
 	if (saved->broken) {
 		plan_say(w, state, STATE_FAILED, "%s", saved->broken);
-		plan_keep_inline(w, state);
-		return;
+		if (plan_is_kept(w, (size_t)state)) {
+			plan_keep_inline(w, state);
+			return;
+		}
+		if (!plan_stops(&saved->session))
+			return;
 	}
 	if (saved->session.suspended) { /* it wants nothing, and nothing is looked up for it */
 		plan_say(w, state, STATE_SUSPENDED,

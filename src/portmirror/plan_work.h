@@ -84,6 +84,8 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 bool plan_stands(const struct work *w, int state);
 /* The ports that its programs hang on already, as guarded ones, become sources. */
 void plan_add_guarded(struct work *w, int state);
+/* An in-line session that stops what it can't lead. */
+bool plan_stops(const struct session *s);
 /* Its file can't be read, and all of it stays as it is. */
 bool plan_is_kept(const struct work *w, size_t state);
 /* It has failed, and nothing is to be made for it: one that is held has what guards its ports. */

@@ -66,6 +66,28 @@ def test_one_that_fails_before_anything_of_it_is_there(lab, pm, appliance, how, 
     assert lab.host.back_to(before)
 
 
+def test_a_filter_that_means_nothing(lab, pm, appliance, daemon, wait_until):
+    """A name that nobody resolves: nobody knows which frames are meant."""
+    appliance()
+    a, b = lab.machines
+    save(pm, filter='host no.such.name.invalid')
+    said = pm('apply', status=1).stderr
+    assert 'unknown host' in said and 'meanwhile no frame gets through (on-failure: closed)' in said
+    assert arrives(a, b) == (0, 0)
+    daemon()
+    other = pm.sessions / 'other.yaml'
+    other.write_text('name: other\n')  # so all files are read anew
+    wait_until(lambda: [event for event in events(pm, 'session-failed') if event['session'] == 'other'])
+    other.unlink()
+    assert arrives(a, b) == (0, 0)
+    save(pm, filter='ether proto 0x88b6')
+    wait_until(lambda: told(pm, 'session-whole'))
+    assert arrives(a, b, b'through it') == (1, 1)
+    save(pm, filter='host no.such.name.invalid')  # what leads somewhere goes on
+    wait_until(lambda: told(pm, 'session-failed', 'unknown host'))
+    assert arrives(a, b, b'still') == (1, 1)
+
+
 @pytest.mark.engine(ONE_WAY)
 @pytest.mark.parametrize('how', FAULTS)
 def test_but_who_makes_one_is_told_and_nothing_changes(lab, pm, appliance, how):

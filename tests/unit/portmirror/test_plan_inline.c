@@ -510,6 +510,60 @@ static void of_a_file_that_can_not_be_read_all_stays(void **state)
 	assert_state(w, "ips", STATE_WAITING, "inside port");
 }
 
+static void its_filter_breaks(struct world *w, const char *session)
+{
+	struct saved *saved = sessions_find(&w->sessions, session);
+
+	assert_non_null(saved);
+	saved->broken = strdup("filter: unknown host");
+	assert_non_null(saved->broken);
+}
+
+/* Names of hosts, say, while nobody answers for them. */
+static void with_a_filter_that_means_nothing_all_is_stopped(void **state)
+{
+	struct world *w = *state;
+
+	for (int tcx = 1; tcx >= 0; tcx--) {
+		w->host.tcx = tcx;
+		world_want(w, IPS CLOSED "guard: 'port:v*'\n");
+		its_filter_breaks(w, "ips");
+		world_port_goes(w, V3);
+		world_settle(w);
+		assert_state(w, "ips", STATE_FAILED, "unknown host");
+		assert_state(w, "ips", STATE_FAILED, "no frame gets through");
+		assert_int_equal(w->inliners[0].state.inside, INLINE_NOWHERE);
+		assert_true(is_led(w, V1) && is_hung(w, V1));
+		world_port_comes(w, V3, "v3", BR0);
+		world_settle(w);
+		assert_true(is_led(w, V3) && is_hung(w, V3));
+		world_want(w, IPS CLOSED "guard: port:v1\n");
+		its_filter_breaks(w, "ips");
+		world_settle(w);
+		assert_true(is_hung(w, V1) && !is_hung(w, V2) && !is_led(w, V2));
+		world_want(w, IPS CLOSED "guard: 'port:v*'\n");
+		world_settle(w);
+		assert_state(w, "ips", STATE_WHOLE, NULL);
+		/* What leads somewhere goes on. */
+		its_filter_breaks(w, "ips");
+		world_plan(w);
+		assert_plan(w, "");
+		assert_int_equal(w->plan.states[0].from.count, 3);
+		world_forget(w, "ips");
+		world_settle(w);
+		for (int i = 0; i < 2; i++) {
+			world_want(w,
+				   i ? IPS OPEN "guard: 'port:v*'\n" : USUAL "suspended: true\n");
+			its_filter_breaks(w, "ips");
+			world_plan(w);
+			assert_plan(w, "");
+			assert_state(w, "ips", STATE_FAILED, "unknown host");
+			assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
+			world_forget(w, "ips");
+		}
+	}
+}
+
 /* Two that lead at one port would lead a frame round and round. */
 static void of_a_file_that_can_not_be_read_the_ports_are_taken(void **state)
 {
@@ -1221,6 +1275,7 @@ int main(void)
 		TEST(it_waits_for_what_it_guards),
 		TEST(suspended_it_wants_nothing),
 		TEST(of_a_file_that_can_not_be_read_all_stays),
+		TEST(with_a_filter_that_means_nothing_all_is_stopped),
 		TEST(of_a_file_that_can_not_be_read_the_ports_are_taken),
 		TEST(a_dead_session_leaves_nothing),
 		TEST(a_pin_that_nobody_knows_goes),
