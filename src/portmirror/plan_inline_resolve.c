@@ -137,8 +137,7 @@ static void set_aside(struct work *w, int state, int port)
 {
 	struct session_state *st = &w->plan->states[state];
 
-	if (st->session->on_failure == ON_FAILURE_CLOSED &&
-	    (bridge_of(w, port) != 0 || guards(w, state, port)) &&
+	if (plan_stops(st->session) && (bridge_of(w, port) != 0 || guards(w, state, port)) &&
 	    ifindexes_add(&st->barred, port) < 0)
 		w->failed = true;
 }
@@ -147,7 +146,7 @@ static void set_aside(struct work *w, int state, int port)
 static void check_bridge(struct work *w, int state)
 {
 	struct session_state *st = &w->plan->states[state];
-	size_t kept = 0, beyond = 0;
+	size_t kept = 0, beyond = 0, loose;
 
 	st->bridge = choose_bridge(w, state);
 	for (size_t i = 0; i < st->from.count; i++) {
@@ -170,10 +169,15 @@ static void check_bridge(struct work *w, int state)
 		else
 			beyond++;
 	}
+	loose = st->from.count - kept - st->barred.count;
 	st->from.count = kept;
 	if (beyond > 0)
 		plan_stuck(w, state, "%zu guarded ports, more than the %d that a session may have",
 			   kept + beyond, INLINE_PORTS_MAX);
+	if (plan_stops(st->session) && loose > 0)
+		plan_say(w, state, STATE_PARTIAL,
+			 "meanwhile all frames go straight on at %zu guarded port%s", loose,
+			 loose == 1 ? "" : "s");
 }
 
 static bool takes_part(const struct session_state *st, int ifindex)

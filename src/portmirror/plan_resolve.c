@@ -113,6 +113,10 @@ static void fail_source(struct work *w, int state, const char *why)
 	plan_say(w, state, STATE_FAILED, "%s: %s", guards ? "guard" : "from", why);
 	if (guards)
 		plan_add_guarded(w, state);
+	if (plan_stops(st->session))
+		plan_say(w, state, STATE_FAILED,
+			 "meanwhile all frames go straight on at ports of it that were not "
+			 "guarded before");
 }
 
 static void resolve_from(struct work *w, int state, const struct session *s)

@@ -138,6 +138,8 @@ def test_a_machine_that_moves_to_another_bridge(lab, pm, inline, appliance, kind
             assert at_b.frames(quiet=0) == at_d.frames(quiet=0) == []
         assert arrives(b, c, command.encode()) == (1, 1)
         assert state(pm)['ports'] == ['vnet2']
+    checked = pm('check', 'ips', '--seconds', 0.1)
+    assert 'vnet1 is on br1' in checked.stderr and checked.stdout.splitlines()[-1].startswith('whole')
     lab.host.ip('link set vnet1 master br0')
     pm('apply')
     assert state(pm)['state'] == 'whole' and arrives(a, c, b'back') == (1, 1)

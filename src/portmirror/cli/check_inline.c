@@ -88,6 +88,9 @@ int app_check_inline(const struct cli_call *call, const struct engine *engine,
 			     (int)strcspn(reasons, "\n"), reasons);
 		return EXIT_FAILED;
 	}
+	/* The appliance may be well, and a guarded port be none that it has the frames of. */
+	if (st->reasons)
+		app_complain_lines(call, st->session->name, st->reasons);
 	signals = sig_watch();
 	r = inliner_try(engine->house, st->session->name, (unsigned)(seconds * 1000 / INTERVAL_MS),
 			INTERVAL_MS, WAIT_MS, going_on, &trial, &e);

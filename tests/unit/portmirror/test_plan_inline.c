@@ -360,6 +360,7 @@ static void closed_it_is_barred_wherever_it_goes(void **state)
 		assert_plan(w, "config.replace");
 		assert_int_equal(world_count(w, OP_INLINE_FORGET), 1);
 		assert_state(w, "ips", STATE_PARTIAL, "v1 is on no bridge");
+		assert_null(strstr(w->plan.states[0].reasons, "straight"));
 		assert_state(w, "ips", STATE_PARTIAL,
 			     "meanwhile no frame gets through at 1 guarded port (on-failure: "
 			     "closed)");
@@ -874,6 +875,8 @@ static void what_was_guarded_and_is_ambiguous_now_is_known_to_the_kernel(void **
 	world_settle(w);
 	assert_state(w, "ips", STATE_FAILED, "guard: ");
 	assert_true(is_led(w, V2) && !is_hung(w, V1) && !is_hung(w, V3));
+	assert_state(w, "ips", STATE_FAILED,
+		     "all frames go straight on at ports of it that were not guarded before");
 	machines(w, NULL, 0);
 }
 
@@ -948,6 +951,8 @@ static void only_ports_of_one_bridge(void **state)
 	assert_int_equal(w->inliners[0].nports, 1);
 	assert_true(is_led(w, V1));
 	assert_true(is_hung(w, W1) && !is_hung(w, S0));
+	assert_state(w, "ips", STATE_PARTIAL, "all frames go straight on at 1 guarded port");
+	assert_state(w, "ips", STATE_PARTIAL, "no frame gets through at 1 guarded port");
 	world_want(w, IPS OPEN "guard: [port:v1, port:w1, port:s0]\n");
 	world_settle(w);
 	assert_state(w, "ips", STATE_PARTIAL, "machines of two bridges need two sessions");
