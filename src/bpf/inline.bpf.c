@@ -193,7 +193,7 @@ int from_machine(struct __sk_buff *skb)
 	if (!s || addresses_of(skb, &a) < 0)
 		return NEXT;
 	had = bpf_map_lookup_elem(&macs, &a.from);
-	if ((!had || *had != port) && !is_group(&a.from))
+	if ((!had || *had != port) && !is_group(&a.from) && bpf_map_lookup_elem(&ports, &port))
 		bpf_map_update_elem(&macs, &a.from, &port, BPF_ANY);
 	if (!skb->cb[0]) {
 		count(skb, INLINE_UNMATCHED);

@@ -145,6 +145,25 @@ def test_a_machine_that_moves_to_another_bridge(lab, pm, inline, appliance, kind
     assert state(pm)['state'] == 'whole' and arrives(a, c, b'back') == (1, 1)
 
 
+@pytest.mark.engine(ONE_WAY)
+@pytest.mark.lab(machines=3)
+def test_where_it_went_it_takes_no_address_along(lab, pm, inline, appliance):
+    """While a frame of another machine is on its way through the appliance."""
+    wire = appliance()
+    a, b, c = lab.machines
+    inline('ips', 'vnet1', 'vnet2')
+    second_bridge(lab, 'vnet1')
+    pm('apply', status=1)
+    wire('delay 200')
+    for text in (b'before', b'after'):
+        frame = ethernet(c.mac, b.mac, 0x88b6, text)
+        with c.capture() as at_c:
+            b.send([frame])
+            if text == b'after':
+                a.send([ethernet(c.mac, b.mac, 0x88b6, b'I am b')])
+            assert at_c.counts(1, timeout=1) == {frame: 1}
+
+
 @pytest.mark.lab(machines=4)
 def test_the_daemon_follows_it_there(lab, pm, inline, appliance, daemon, wait_until):
     appliance()
