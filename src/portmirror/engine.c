@@ -46,9 +46,15 @@ void engine_close(struct engine *engine)
 	*engine = (struct engine){0};
 }
 
+/* A suspended session's is not asked: bypass is the way out, also where it can't be compiled. */
+static const char *filter_of(const struct session *session)
+{
+	return session->suspended ? NULL : session->filter;
+}
+
 static bool same_filter(const struct session *a, const struct session *b)
 {
-	return a->filter && b->filter && strcmp(a->filter, b->filter) == 0;
+	return filter_of(a) && filter_of(b) && strcmp(a->filter, b->filter) == 0;
 }
 
 static bool take_over(const struct session *session, struct compiled *old, struct bytecode *code)
@@ -78,7 +84,7 @@ int engine_compile(struct sessions *sessions, struct compiled *old, struct bytec
 		struct err why = {0};
 
 		if (saved->broken || take_over(&saved->session, old, &made[i]) ||
-		    filter_compile(saved->session.filter, &made[i], &why) == 0)
+		    filter_compile(filter_of(&saved->session), &made[i], &why) == 0)
 			continue;
 		if (why.code == -ENOMEM)
 			return err_set(e, -ENOMEM, "out of memory");

@@ -74,6 +74,12 @@ def test_a_filter_that_means_nothing(lab, pm, appliance, daemon, wait_until):
     said = pm('apply', status=1).stderr
     assert 'unknown host' in said and 'meanwhile no frame gets through (on-failure: closed)' in said
     assert arrives(a, b) == (0, 0)
+    pm('bypass', 'ips')
+    assert arrives(a, b) == (1, 1) and state(pm)['state'] == 'suspended'
+    assert pm('restore', 'ips', status=1).stderr.endswith('; nothing was changed\n') and arrives(a, b) == (1, 1)
+    save(pm, filter='host no.such.name.invalid')
+    pm('apply', status=1)
+    assert arrives(a, b) == (0, 0)
     daemon()
     other = pm.sessions / 'other.yaml'
     other.write_text('name: other\n')  # so all files are read anew
