@@ -232,6 +232,7 @@ def test_systemd_runs_it_with_little(container, lab, wait_until):
     container.write(PATH, SESSION)
     container.systemctl('start', 'portmirrord')
     assert container.show('ActiveState') == 'active'
+    assert {'libvirtd.service', 'virtqemud.service', 'pve-guests.service'} <= set(container.show('Before').split())
     assert is_whole(container) and is_copied(lab)
     status = dict(line.split(':\t', 1) for line in
                   pathlib.Path(f'/proc/{container.main}/status').read_text().splitlines())
