@@ -42,6 +42,7 @@ struct check {
 	const char *headers[HEADERS];
 	char *joined[HEADERS]; /* of lists that came in several headers */
 	enum header twice;     /* one that must not; HEADERS: none */
+	bool unclear;	       /* others might read one of them differently */
 	char host[HOST_NAME];
 	char base[HOST_NAME + 16];
 };

@@ -59,7 +59,7 @@ void client_completed(void *data, struct MHD_Connection *connection, void **cont
 	buf_free(&client->body);
 	free(take(client->target));
 	client->connection = NULL;
-	client->begun = client->discard = client->expired = false;
+	client->begun = client->discard = client->expired = client->ends = false;
 	client->drained = 0;
 	client->asked = 0;
 	client->ticket = 0;
@@ -117,8 +117,9 @@ static enum MHD_Result send_answer(struct client *client, struct rest_response *
 	if (!out)
 		return MHD_NO; /* the body is still ours */
 	response->body = (struct buf){0};
-	r = add_headers(out, response) ? MHD_queue_response(client->connection, status, out)
-				       : MHD_NO;
+	r = MHD_NO;
+	if (add_headers(out, response) && (!client->ends || add_header(out, "Connection", "close")))
+		r = MHD_queue_response(client->connection, status, out);
 	MHD_destroy_response(out);
 	if (r == MHD_YES && status / 100 < COUNT(server->counts.answers))
 		server->counts.answers[status / 100]++;
@@ -245,6 +246,7 @@ static enum MHD_Result answer(struct client *client, const char *method, const c
 	check_request(client, method, version, &check);
 	if (check.refused) {
 		check_log(client, &check);
+		client->ends = check.kind == REST_REFUSED_HTTP; /* where does the next begin? */
 		return send_fault(client, &check.request, &check.fault, &response);
 	}
 	route = check.route;

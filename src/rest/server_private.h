@@ -50,6 +50,7 @@ struct client {
 	char *target;	/* NULL: none has begun */
 	bool begun;	/* its head is whole */
 	bool discard;	/* its body is refused */
+	bool ends;	/* the connection does, after its answer */
 	size_t drained; /* bytes of that */
 	struct buf body;
 	int64_t asked; /* when the api was asked first; 0: not yet */
