@@ -188,13 +188,14 @@ static enum step get_items(struct work *work, struct rest_list *list)
 	found = range_cut(&range, list->first, json_array_size(list->items), &at, &many);
 	if (!found && work->expect.nonempty && !work->request->expired)
 		return hold(work);
-	if (!found && range.given && !work->expect.nonempty)
-		return refuse_range(work, list->first + json_array_size(list->items));
+	/* RFC 9110, 13.2.2: first whether it is what the client knows, then the range. */
 	if (!work->expect.nonempty) {
 		if (check_if_match(work, hash) < 0)
 			return STEP_FAILED;
 		if (is_fresh(work, hash, is_live(work)))
 			return say_not_modified(work);
+		if (!found && range.given)
+			return refuse_range(work, list->first + json_array_size(list->items));
 	}
 	return say_items(work, list, at, many, range.given && found);
 }

@@ -318,6 +318,10 @@ static void test_rule_11_outside_of_it(void **state)
 		ASK(a, "GET", "/api/events", .range = outside[i]);
 		refused(a, 416, "outside-range");
 		assert_string_equal(header_of(a, "Content-Range"), "resources */10");
+		ASK(a, "GET", "/api/events", .range = outside[i], .if_match = "\"other\"");
+		refused(a, 412, "changed-meanwhile");
+		ASK(a, "GET", "/api/events", .range = outside[i], .if_none_match = "*");
+		answered(a, 304);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		ASK(a, "GET", "/api/events", .range = bad[i]);
