@@ -168,6 +168,28 @@ static void test_rule_7_what_it_does_not_take(void **state)
 }
 
 /* ETags: two people must not overwrite each other. */
+static void test_rule_7_a_change_takes_no_query(void **state)
+{
+	static const char *const methods[] = {"PUT", "PATCH", "DELETE"};
+	struct asked *a = *state;
+
+	ASK(a, "POST", "/api/shelves?dry-run=true", JSON("{\"name\": \"new\"}"));
+	refused(a, 400, "bad-query");
+	ASK(a, "POST", "/api/shelves?a", FORM("name=new"));
+	refused(a, 400, "bad-query");
+	ASK(a, "GET", "/api/shelves/new");
+	refused(a, 404, "no-such-thing");
+	for (size_t i = 0; i < COUNT(methods); i++) {
+		ASK(a, methods[i], "/api/shelves/low?dry-run=true", JSON("{\"places\": 8}"));
+		refused(a, 400, "bad-query");
+	}
+	ASK(a, "GET", "/api/shelves/low?any"); /* of no consequence */
+	answered(a, 200);
+	assert_int_equal(places_of(a), 20);
+	ASK(a, "DELETE", "/api/shelves/low?");
+	answered(a, 204);
+}
+
 static void test_rule_7_conditions_of_changes(void **state)
 {
 	static const char *const methods[] = {"PUT", "PATCH", "DELETE"};
@@ -849,6 +871,7 @@ int main(void)
 		RULE(test_rule_7_head_is_what_get_is),
 		RULE(test_rule_7_options),
 		RULE(test_rule_7_what_it_does_not_take),
+		RULE(test_rule_7_a_change_takes_no_query),
 		RULE(test_rule_7_conditions_of_changes),
 		RULE(test_rule_7_conditions_of_get),
 		RULE(test_rule_8_patch_of_a_part),
