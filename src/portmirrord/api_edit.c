@@ -40,7 +40,8 @@ static int refuse_change(const struct rest_call *call, const struct change *c, c
 	if (c->bad && (e->code != -ENOMEM))
 		return rest_refuse(fault, 400, "bad-value", field, "%s", e->text);
 	if (e->code == -EEXIST)
-		return rest_refuse(fault, 409, "mirror-exists", "name", "%s", e->text);
+		return rest_refuse(fault, 409, c->source ? "source-exists" : "mirror-exists",
+				   c->source ? "selector" : "name", "%s", e->text);
 	return api_refuse(e, field, fault);
 }
 
@@ -233,6 +234,17 @@ int api_mirror_remove(const struct rest_call *call, struct rest_fault *fault)
 	return note_seen(call, &c, fault) < 0 ? -1 : carry_out(call, &c, remove_mirror, fault);
 }
 
+/* Its place; the size of the array where it isn't there. */
+static size_t find_source(const json_t *from, const char *source)
+{
+	size_t at = 0;
+
+	while (at < json_array_size(from) &&
+	       strcmp(json_string_value(json_array_get(from, at)), source) != 0)
+		at++;
+	return at;
+}
+
 /* The mirror with its sources as they will be. */
 static int put_sources(struct engine *engine, struct sessions *sessions, void *data, struct err *e)
 {
@@ -240,6 +252,7 @@ static int put_sources(struct engine *engine, struct sessions *sessions, void *d
 	const struct saved *saved = sessions_find(sessions, c->name);
 	json_t *object cleanup(json_free_at) = NULL;
 	json_t *from;
+	size_t at;
 
 	if (!saved || saved->broken)
 		return err_set(e, -ENOENT, "there is no mirror named %s whose file can be read",
@@ -248,17 +261,14 @@ static int put_sources(struct engine *engine, struct sessions *sessions, void *d
 	if (!object)
 		return err_set(e, -ENOMEM, "out of memory");
 	from = json_object_get(object, saved->session.mode == MODE_INLINE ? "guard" : "from");
+	at = find_source(from, c->source);
+	if (c->drop && json_array_remove(from, at) < 0)
+		return err_set(e, -ENOENT, "the mirror %s has no source %s", c->name, c->source);
+	if (!c->drop && at < json_array_size(from))
+		return err_set(e, -EEXIST, "the mirror %s has the source %s already", c->name,
+			       c->source);
 	if (!c->drop)
 		(void)json_array_append_new(from, json_string(c->source));
-	for (size_t i = 0; c->drop && i < json_array_size(from); i++) {
-		if (strcmp(json_string_value(json_array_get(from, i)), c->source) != 0)
-			continue;
-		(void)json_array_remove(from, i);
-		c->replace = true;
-		return put_object(engine, sessions, c, object, e);
-	}
-	if (c->drop)
-		return err_set(e, -ENOENT, "the mirror %s has no source %s", c->name, c->source);
 	c->replace = true;
 	return put_object(engine, sessions, c, object, e);
 }

@@ -211,6 +211,8 @@ def test_sources_are_a_collection(daemon):
         'vnet1', 'vnet2']
     assert [tap['id'] for tap in daemon.get('/api/mirrors/ids/ports').value] == ['vnet1', 'vnet2']
     fault(daemon.post('/api/mirrors/ids/sources', {'selector': 'vnet1'}), 400, 'selector')
+    again = daemon.post('/api/mirrors/ids/sources', {'selector': 'bridge:br0'})
+    assert fault(again, 409, 'selector')['code'] == 'source-exists'
     assert daemon.ask('DELETE', answer.headers['location']).status == 204
     fault(daemon.ask('DELETE', answer.headers['location']), 404)
     fault(daemon.ask('DELETE', '/api/mirrors/nids/sources/port:vnet1'), 404)
