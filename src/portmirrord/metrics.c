@@ -286,13 +286,15 @@ static void write_keeper(struct buf *out, struct keeper *keeper)
 
 	keeper_counts(keeper, &counts);
 	alone(out, "portmirrord_reconciled_total", "counter",
-	      "How often sessions and kernel were compared.", counts.reconciled);
+	      "How often portmirrord set out to change the kernel to what is saved.",
+	      counts.reconciled);
+	alone(out, "portmirrord_failed_total", "counter",
+	      "How often portmirrord could not look at the kernel, or not change it.",
+	      counts.failed);
 	alone(out, "portmirrord_repaired_total", "counter",
 	      "How often what others had removed or changed was put back.", counts.repaired);
 	alone(out, "portmirrord_overruns_total", "counter",
 	      "How often news of the kernel were lost, and all was read anew.", counts.overruns);
-	alone(out, "portmirrord_failed_total", "counter", "How often that could not be done.",
-	      counts.failed);
 	alone(out, "portmirrord_events_total", "counter", "Events, as portmirror events has them.",
 	      count > 0 ? events_nth(events, count - 1)->number : 0);
 }
