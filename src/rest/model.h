@@ -87,7 +87,7 @@ struct rest_call {
 	const char *id;	     /* NULL: the collection */
 	const char *variant; /* "saved" of /mirrors/ids;saved; NULL */
 	const char *base;    /* "http://localhost", what absolute URLs begin with */
-	const char *user;    /* who asks, for people: "uid 0", "token" */
+	const char *user;    /* who asks, for people: "uid 0", "tcp:192.0.2.1:40000" */
 	/* Of replace and remove: meant for what get() has just told, and to be refused with this
 	 * status where it is no longer so (If-Match, PATCH); 0: for whatever is there. */
 	unsigned stale;

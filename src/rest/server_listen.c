@@ -190,11 +190,9 @@ static void admit(struct listener *listener, int accepted, const struct where *f
 
 	if (!client)
 		return;
-	*client = (struct client){.server = server,
-				  .engine = engine_of(listener),
-				  .fd = fd,
-				  .state = CLIENT_CUT,
-				  .user = "token"};
+	*client = (struct client){
+		.server = server, .engine = engine_of(listener), .fd = fd, .state = CLIENT_CUT};
+	where_text(from, client->user);
 	if (is_local(listener) && !admit_local(server, fd, client))
 		return;
 	if (!has_room(server, is_local(listener))) {

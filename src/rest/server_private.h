@@ -39,7 +39,7 @@ struct client {
 	struct engine *engine;
 	int fd;			 /* libmicrohttpd's */
 	bool local;		 /* through a Unix socket, by somebody who may */
-	char user[24];		 /* "uid 0", "token" */
+	char user[WHERE_TEXT];	 /* "uid 0", "tcp:192.0.2.1:40000" */
 	unsigned long served;	 /* requests that were answered */
 	enum client_state state; /* the rest: of the list */
 	int64_t deadline;

@@ -329,8 +329,9 @@ def test_refusals_are_logged_within_reason(server):
         for _ in range(1000):
             client.send(request('GET', '/api'))
             assert client.answer().status == 401
+        port = client.socket.getsockname()[1]
     assert server.counts()['refused_token'] == 1000
-    assert 1 <= server.log.count('token-needed') <= 20
+    assert 1 <= server.log.count(f'tcp:127.0.0.1:{port} is refused (401 token-needed)') <= 20
 
 
 # TLS
