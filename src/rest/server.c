@@ -157,7 +157,7 @@ void engine_run(struct engine *engine)
 	MHD_UNSIGNED_LONG_LONG timeout;
 
 	for (int i = 0; i < ROUNDS; i++)
-		if (MHD_run(engine->mhd) != MHD_YES ||
+		if (!engine->mhd || MHD_run(engine->mhd) != MHD_YES ||
 		    MHD_get_timeout(engine->mhd, &timeout) != MHD_YES)
 			return;
 	engine_run_soon(engine);

@@ -99,6 +99,9 @@ void server_mhd_says(void *data, const char *format, va_list args)
 	if (is_refusal(server->mhd_said)) {
 		server_refused(server, REST_REFUSED_HTTP, "a request is refused: %s",
 			       server->mhd_said);
+		/* without memory for its answer it closes the connection, in its next turn */
+		engine_run_soon(&server->plain);
+		engine_run_soon(&server->tls);
 		return;
 	}
 	if (!server->starts)

@@ -168,6 +168,14 @@ def test_headers_that_are_too_large(server):
         assert b'414' in client.ended()[:20]
 
 
+def test_a_query_of_too_many_parts_ends_at_once(server):
+    """Libmicrohttpd has no memory for its own answer then."""
+    with server.unix() as client:
+        client.socket.settimeout(5)  # half of what a request has to become whole
+        client.send(b'GET /api/shelves?' + b'&' * 1000 + b' HTTP/1.1\r\nHost: x\r\n\r\n').ended()
+    assert server.counts()['refused_http'] == 1 and 'HTTP response code is 431' in server.log
+
+
 @pytest.mark.parametrize('headers, status, code', [
     ('Content-Length: 1\r\nTransfer-Encoding: chunked', 400, 'content-length'),
     ('Content-Length: 1\r\nContent-Length: 2', 400, 'header-twice'),
