@@ -328,12 +328,17 @@ static enum step say_options_of_all(struct work *work)
 }
 
 /* What is told there would be passed over: "?dry-run=true" of what is done then. */
-static int check_query(struct work *work)
+static int check_strays(struct work *work)
 {
-	if (!work->route.query || !*work->route.query || !(work->method & METHODS_THAT_CHANGE))
+	if (!(work->method & METHODS_THAT_CHANGE))
 		return 0;
-	return rest_refuse(&work->fault, 400, "bad-query", NULL,
-			   "a change takes no query: all that it is to know stands in its body");
+	if (work->route.query && *work->route.query)
+		return rest_refuse(&work->fault, 400, "bad-query", NULL,
+				   "a change takes no query: what it is to know stands in its "
+				   "body");
+	if (work->method == METHOD_DELETE && !work->body && work->request->len > 0)
+		return rest_refuse(&work->fault, 400, "bad-body", NULL, "DELETE takes no body");
+	return 0;
 }
 
 static enum step answer(struct work *work)
@@ -358,7 +363,7 @@ static enum step answer(struct work *work)
 	};
 	work->method = method_of(request->method);
 	if (take_form(work) < 0 || check_method(work) < 0 || negotiate(work) < 0 ||
-	    check_query(work) < 0 || check_expectation(work) < 0)
+	    check_strays(work) < 0 || check_expectation(work) < 0)
 		return STEP_FAILED;
 	if (work->method == METHOD_OPTIONS)
 		return say_options(work);
