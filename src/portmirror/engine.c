@@ -57,22 +57,27 @@ static bool same_filter(const struct session *a, const struct session *b)
 	return filter_of(a) && filter_of(b) && strcmp(a->filter, b->filter) == 0;
 }
 
-static bool take_over(const struct session *session, struct compiled *old, struct bytecode *code)
+/* Libpcap takes milliseconds for a filter of fifty ports, and seconds for one of some hundred. */
+static bool take_known(const struct compiled *known, const struct session *session,
+		       struct bytecode *code)
 {
 	const struct saved *saved =
-		old && old->filters ? sessions_find(old->sessions, session->name) : NULL;
-	struct bytecode *had;
+		known->filters ? sessions_find(known->sessions, session->name) : NULL;
+	const struct bytecode *from;
 
 	if (!saved || saved->broken || !same_filter(&saved->session, session))
 		return false;
-	had = &old->filters[saved - old->sessions->items];
-	*code = *had;
-	*had = (struct bytecode){0};
-	return code->code != NULL;
+	from = &known->filters[saved - known->sessions->items];
+	code->code = from->code ? calloc(from->count, sizeof(*from->code)) : NULL;
+	if (!code->code)
+		return false;
+	memcpy(code->code, from->code, from->count * sizeof(*from->code));
+	code->count = from->count;
+	return true;
 }
 
-int engine_compile(struct sessions *sessions, struct compiled *old, struct bytecode **filters,
-		   struct err *e)
+int engine_compile(const struct engine *engine, struct sessions *sessions,
+		   struct bytecode **filters, struct err *e)
 {
 	struct bytecode *made = calloc(sessions->count + 1, sizeof(*made));
 
@@ -83,7 +88,7 @@ int engine_compile(struct sessions *sessions, struct compiled *old, struct bytec
 		struct saved *saved = &sessions->items[i];
 		struct err why = {0};
 
-		if (saved->broken || take_over(&saved->session, old, &made[i]) ||
+		if (saved->broken || take_known(&engine->known, &saved->session, &made[i]) ||
 		    filter_compile(filter_of(&saved->session), &made[i], &why) == 0)
 			continue;
 		if (why.code == -ENOMEM)
@@ -156,7 +161,7 @@ static int look_at_host(struct engine *engine, struct view *view, struct err *e)
 
 static int look(struct engine *engine, const char *newest, struct view *view, struct err *e)
 {
-	int r = engine_compile(view->sessions, NULL, &view->filters, e);
+	int r = engine_compile(engine, view->sessions, &view->filters, e);
 
 	if (r == 0)
 		r = notes_read(engine->store.notes, &view->notes, e);

@@ -17,6 +17,12 @@
 struct err;
 struct nl;
 
+/* The sessions' filters as code, one for each. */
+struct compiled {
+	struct sessions *sessions;
+	const struct bytecode *filters;
+};
+
 struct engine {
 	struct store store;
 	struct nl *nl;
@@ -32,6 +38,8 @@ struct engine {
 	 * operations in all. False: what is left is not done now. NULL: nobody is interested. */
 	bool (*between)(size_t done, size_t total, void *data);
 	void *between_data;
+	/* What somebody keeps compiled, so that it needn't be again. Borrowed; may be empty. */
+	struct compiled known;
 };
 
 int engine_open(const char *root, struct engine *engine, struct err *e);
@@ -52,15 +60,9 @@ int engine_look(struct engine *engine, struct sessions *sessions, const char *ne
 		struct view *view, struct err *e);
 void view_free(struct view *view); /* also for cleanup() */
 
-/* The parts of a look, for who keeps a view. The sessions' filters as code, one for each; one that
- * libpcap refuses breaks its session. Those that were compiled before are taken over from old
- * (sessions and code; may be empty). */
-struct compiled {
-	struct sessions *sessions;
-	struct bytecode *filters;
-};
-int engine_compile(struct sessions *sessions, struct compiled *old, struct bytecode **filters,
-		   struct err *e);
+/* The parts of a look, for who keeps a view. A filter that libpcap refuses breaks its session. */
+int engine_compile(const struct engine *engine, struct sessions *sessions,
+		   struct bytecode **filters, struct err *e);
 /* A plan for the view's sessions, filters, host and notes, in place of the one it has. */
 int engine_plan(struct engine *engine, const char *newest, struct view *view, struct err *e);
 

@@ -25,7 +25,6 @@ static void filters_free(struct bytecode *filters, size_t count)
 static int load_sessions(struct keeper *k, struct err *e)
 {
 	struct sessions fresh cleanup(sessions_free) = {0}, old;
-	struct compiled compiled = {&k->sessions, k->view.filters};
 	struct view next = k->view;
 	int r = store_load(&k->engine.store, &fresh, e);
 
@@ -34,7 +33,7 @@ static int load_sessions(struct keeper *k, struct err *e)
 	next.sessions = &fresh;
 	next.filters = NULL;
 	next.plan = (struct plan){0};
-	r = engine_compile(&fresh, &compiled, &next.filters, e);
+	r = engine_compile(&k->engine, &fresh, &next.filters, e);
 	if (r == 0)
 		r = engine_plan(&k->engine, NULL, &next, e);
 	if (r < 0) {
@@ -48,6 +47,7 @@ static int load_sessions(struct keeper *k, struct err *e)
 	fresh = old;
 	next.sessions = &k->sessions;
 	k->view = next;
+	k->engine.known = (struct compiled){&k->sessions, k->view.filters};
 	return 0;
 }
 
