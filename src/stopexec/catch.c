@@ -237,11 +237,13 @@ int catch_stop(struct catcher *catcher)
 /* The file may have been replaced since it was found: then its path leads to the one executed. */
 static bool is_image(const struct program *program, const struct stat *st)
 {
+	int fd cleanup(fd_close_at) = -1;
 	struct stat now;
 
 	if (st->st_dev == program->image_device && st->st_ino == program->image_inode)
 		return true;
-	return !program->script && stat(program->real, &now) == 0 && st->st_dev == now.st_dev &&
+	fd = program->script ? -ENOENT : program_open(program->real);
+	return fd >= 0 && fstat(fd, &now) == 0 && st->st_dev == now.st_dev &&
 	       st->st_ino == now.st_ino;
 }
 

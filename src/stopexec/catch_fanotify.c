@@ -224,7 +224,7 @@ static void way_look(struct catch_loop *l)
 
 	for (size_t i = 0; i < l->rule->nprograms; i++) {
 		const struct program *p = &l->rule->programs[i];
-		int fd cleanup(fd_close_at) = open(p->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		int fd cleanup(fd_close_at) = program_open(p->real);
 		struct stat st;
 
 		if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||

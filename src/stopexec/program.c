@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cursor.h"
@@ -45,6 +47,42 @@ void program_close(struct program *program)
 	if (program->fd >= 0)
 		close(program->fd);
 	program->fd = -1;
+}
+
+/* The length of "/proc/PID/root" where the path begins so: a link that realpath(3) would take for
+ * "/", which it says in a container. 0: it does not. */
+static size_t foreign_root(const char *path)
+{
+	static const char proc[] = "/proc/", root[] = "/root";
+	size_t len = sizeof(proc) - 1;
+
+	if (strncmp(path, proc, len) != 0)
+		return 0;
+	len += strspn(path + len, "0123456789");
+	if (strncmp(path + len, root, sizeof(root) - 1) != 0 || path[len + sizeof(root) - 1] != '/')
+		return 0;
+	return len + sizeof(root) - 1;
+}
+
+int program_open(const char *real)
+{
+	size_t root = foreign_root(real);
+	struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = root > 0 ? RESOLVE_IN_ROOT : RESOLVE_NO_SYMLINKS,
+	};
+	char folder[64];
+	int at cleanup(fd_close_at) = -1;
+	long fd;
+
+	if (root > 0) {
+		snprintf(folder, sizeof(folder), "%.*s", (int)root, real);
+		at = open(folder, O_PATH | O_CLOEXEC);
+		if (at < 0)
+			return -errno;
+	}
+	fd = syscall(SYS_openat2, at, real + root, &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
 }
 
 static bool executable_file(const char *path)
@@ -83,6 +121,18 @@ static int check_file(const struct program *p, struct stat *st, struct err *e)
 	return 0;
 }
 
+/* As whoever executes the script sees it. */
+static int open_interpreter(const struct program *p, const char *interpreter)
+{
+	char path[PATH_MAX];
+	size_t root = foreign_root(p->real);
+
+	if (root == 0)
+		return open(interpreter, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	snprintf(path, sizeof(path), "%.*s/%.255s", (int)root, p->real, interpreter);
+	return program_open(path);
+}
+
 /* Follows "#!" lines down to the file that the kernel will load. */
 static int find_image(struct program *p, struct err *e)
 {
@@ -114,7 +164,7 @@ static int find_image(struct program *p, struct err *e)
 				       "names an interpreter",
 				       name);
 		close(fd);
-		fd = open(interpreter, O_RDONLY | O_CLOEXEC);
+		fd = open_interpreter(p, interpreter);
 		if (fd < 0)
 			return err_sys(e, -errno, "The interpreter \"%s\" of %s can't be opened",
 				       interpreter, name);
@@ -140,11 +190,15 @@ int program_find(const char *name, const char *search, struct program *program, 
 		if (result < 0)
 			return result;
 	}
-	if (realpath(p->path, p->real) == NULL)
+	if (foreign_root(p->path) > 0)
+		snprintf(p->real, sizeof(p->real), "%s", p->path);
+	else if (realpath(p->path, p->real) == NULL)
 		return err_sys(e, -errno, "There is no program %s", p->path);
-	p->fd = open(p->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	p->fd = program_open(p->real);
+	if (p->fd == -ENOENT)
+		return err_sys(e, -ENOENT, "There is no program %s", p->path);
 	if (p->fd < 0)
-		return err_sys(e, -errno, "%s can't be read", p->path);
+		return err_sys(e, p->fd, "%s can't be read", p->path);
 	result = check_file(p, &st, e);
 	if (result == 0) {
 		p->device = st.st_dev;

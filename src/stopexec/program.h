@@ -12,7 +12,7 @@ struct err;
 
 struct program {
 	char path[4096]; /* as found: what execve() gets */
-	char real[4096]; /* without symbolic links */
+	char real[4096]; /* without symbolic links; /proc/PID/root/... as it is */
 	int fd;		 /* of the file, for reading; the owner closes it */
 	dev_t device;
 	ino_t inode;
@@ -28,6 +28,10 @@ struct program {
  * caller calls program_close().
  */
 int program_find(const char *name, const char *search, struct program *program, struct err *e);
+
+/* Opens it by program.real, now: no symbolic link is followed that was put there meanwhile, and
+ * within /proc/PID/root they lead where that process sees them lead. -errno */
+int program_open(const char *real);
 
 /* -EPERM where stopping whoever starts it would stop the machine, or the user: the dynamic
  * loader, shared libraries, stopexec itself, the shell of the user or of those who started us. */

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -445,8 +446,53 @@ def test_a_replaced_file_is_watched_no_more(world, armed, folder, build):
     assert started.wait(10) == 7
 
 
+def test_a_link_in_the_place_of_the_file_is_not_followed(world, armed, folder, build):
+    """Else whoever may write there has others' programs stopped."""
+    program, other = folder / 'becomes-a-link', folder / 'another'
+    shutil.copy(build('glibc'), program)
+    shutil.copy(build('glibc'), other)
+    tool = world.next('--timeout', 2, program)
+    program.unlink()
+    program.symlink_to(other)
+    end = time.monotonic() + 2 # it looks each second
+    while time.monotonic() < end:
+        world.passes(tool, other)
+
+
+@pytest.fixture
+def container(world, folder, build):
+    """A process whose root no path of the host leads to; to be used as the folder that this is."""
+    if shutil.which('busybox') is None:
+        pytest.skip('busybox is not installed')
+    root = folder / 'container'
+    (root / 'bin').mkdir(parents=True, exist_ok=True)
+    inside = world.start('unshare', '--mount', '--propagation', 'private', 'sh', '-ec', f"""
+mount -t tmpfs none {root} && cd {root} && mkdir bin old
+cp {shutil.which('busybox')} bin/busybox && cp {build('glibc-static')} bin/inside
+ln -s /bin/inside bin/link && echo '#!/bin/inside' > bin/script && chmod 755 bin/script
+pivot_root . old && exec /bin/busybox sh -c '/bin/busybox umount -l /old; echo ready; exec /bin/busybox sleep 60'
+""", user=False)
+    assert inside.stdout.readline() == 'ready\n'
+    yield pathlib.Path(f'/proc/{inside.pid}/root')
+    inside.kill()
+    inside.wait(10)
+
+
+@pytest.mark.parametrize('name', ['inside', 'link', 'script'])
+def test_a_path_in_a_container(world, container, name):
+    """Also where that is a link, or a script, whose other end is only there."""
+    tool = world.next(container / 'bin' / name)
+    started = world.start('nsenter', '--mount', '--target', container.parent.name, f'/bin/{name}', user=False)
+    process = tool.stopped()
+    assert process.pid == started.pid and process.counter == process.first_instruction
+    world.call('cont', process.pid)
+    assert started.wait(10) == 7 and tool.wait() == 0
+
+
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
+    (['next', '/proc/99999999/root/bin/sh'], 'There is no program'),
+    (['next', '/proc/1/root{0}/loop'], "loop can't be read"),
     (['next', '/etc'], 'is a folder'),
     (['next', '/lib64/ld-linux-x86-64.so.2'], 'dynamic loader'),
     (['next', '/bin/bash'], 'your own shell'),
@@ -456,15 +502,20 @@ def test_a_replaced_file_is_watched_no_more(world, armed, folder, build):
     (['next', '{0}/text'], 'first line names an interpreter'),
     (['next', '{0}/no-interpreter'], 'The interpreter "/no/such/interpreter" of'),
     (['next', '--uid', 'nobodyatall', 'true'], 'There is no user called "nobodyatall"'),
+    (['next', '{0}/by-fifo'], 'is neither an ELF program nor a script'),
     (['watch', '--exec', 'true', '/bin/true', '/no/such'], 'There is no program'),
     (['attach', '1'], 'Process 1 is not stopped'),
     (['attach', '99999999'], 'There is no process 99999999'),
 ])
 def test_one_clear_sentence(world, words, sentence):
     """And nothing is left marked: see World.close()."""
-    for name, text in (('text', 'echo hello\n'), ('no-interpreter', '#!/no/such/interpreter\n')):
+    for name, text in (('text', 'echo hello\n'), ('no-interpreter', '#!/no/such/interpreter\n'),
+                       ('by-fifo', f'#!{world.folder}/no-end\n')):
         (world.folder / name).write_text(text)
         (world.folder / name).chmod(0o755)
+    if not (world.folder / 'loop').is_symlink():
+        (world.folder / 'loop').symlink_to('loop')
+        os.mkfifo(world.folder / 'no-end')
     done = world.call(*(word.format(world.folder) for word in words))
     assert done.returncode == 1 and sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -576,6 +627,9 @@ def test_without_standard_streams(world, armed):
 
 def test_refuses_itself(world):
     assert 'stopexec itself' in world.call('next', world.program).stderr
+    self = subprocess.run(['sh', '-c', f'exec {world.program} next /proc/$$/exe'], stderr=subprocess.PIPE, text=True,
+                          env=world.environment, timeout=10, check=False)
+    assert 'stopexec itself' in self.stderr
 
 
 def test_needs_root(world, armed):
