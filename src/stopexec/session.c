@@ -16,6 +16,7 @@
 #include "base/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/term.h"
 #include "stopexec/allow.h"
 #include "stopexec/caller.h"
 #include "stopexec/catch.h"
@@ -192,6 +193,7 @@ void session_note(const struct session *s, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text) - 1, format, args);
 	va_end(args);
+	term_make_safe(text); /* it may hold names that others gave */
 	len = strlen(text);
 	text[len] = '\n';
 	(void)session_say(s, text, len + 1);

@@ -489,6 +489,14 @@ def test_a_path_in_a_container(world, container, name):
     assert started.wait(10) == 7 and tool.wait() == 0
 
 
+def test_names_are_harmless_on_a_terminal(world, build, folder):
+    strange, link = folder / 'title\033]0;hello\007', folder / 'plain-link'
+    shutil.copy(build('glibc'), strange)
+    link.symlink_to(strange)
+    tool = world.next(link)
+    assert f'start {folder}/title?]0;hello?\n' in tool.said
+
+
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
     (['next', '/proc/99999999/root/bin/sh'], 'There is no program'),
