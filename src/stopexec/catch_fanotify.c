@@ -22,8 +22,6 @@
 #include "stopexec/proc.h"
 #include "stopexec/program.h"
 
-enum { EVENTS = 4096 }; /* bytes of events taken at once */
-
 /* The marked file of a program: a package's upgrade puts another in its place. */
 struct marked {
 	dev_t device;
@@ -203,18 +201,14 @@ static void answer(struct catch_loop *l, const struct fanotify_event_metadata *e
 static void way_serve(struct catch_loop *l)
 {
 	const struct fanotify *f = l->data;
-	union {
-		char bytes[EVENTS];
-		struct fanotify_event_metadata align;
-	} events;
-	ssize_t len = read(f->fd, events.bytes, sizeof(events.bytes));
-	struct fanotify_event_metadata *event = &events.align;
+	struct fanotify_event_metadata event;
+	/* One at a time: where no descriptor is left for one, the kernel forbids that exec. */
+	ssize_t len = read(f->fd, &event, sizeof(event));
 
 	if (len < 0 && errno != EAGAIN && errno != EINTR)
-		_exit(errno); /* which permits what can't be read */
-	for (; len > 0 && FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
-		if (event->fd >= 0)
-			answer(l, event);
+		_exit(errno); /* which permits what waits */
+	if (len == sizeof(event) && event.fd >= 0)
+		answer(l, &event);
 }
 
 /* A program's file may have been replaced. */

@@ -497,6 +497,26 @@ def test_names_are_harmless_on_a_terminal(world, build, folder):
     assert f'start {folder}/title?]0;hello?\n' in tool.said
 
 
+def catcher_of(tool):
+    children = pathlib.Path(f'/proc/{tool.popen.pid}/task/{tool.popen.pid}/children')
+    return int(until(lambda: children.read_text().split(), what='the catcher')[0])
+
+
+def test_few_descriptors_forbid_no_exec(world, build):
+    """What the catcher has no descriptor for, the kernel would not let be executed."""
+    program = build('glibc')
+    plain, world.program = world.program, '/bin/sh'
+    tool = world.stopexec('-c', f'ulimit -Sn 24; exec {plain} next {program}').ready()
+    world.program = plain
+    os.kill(catcher_of(tool), signal.SIGSTOP)
+    started = [world.start(program) for _ in range(30)]
+    until(lambda: all(Process(one.pid).state == 'D' for one in started), what='an exec that waits, by each')
+    os.kill(catcher_of(tool), signal.SIGCONT)
+    world.call('cont', tool.stopped().pid)
+    assert {one.wait(10) for one in started} == {7}
+    assert tool.wait() == 0
+
+
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
     (['next', '/proc/99999999/root/bin/sh'], 'There is no program'),
