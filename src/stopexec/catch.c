@@ -28,8 +28,9 @@
 #include "stopexec/trace.h"
 
 enum {
-	LOOK_AGAIN = 1000,    /* ms between looks whether the files are the same as before */
-	WORDS_MOST = 4 << 20, /* bytes of a command line that are looked at */
+	LOOK_AGAIN = 1000,	/* ms between looks whether the files are the same as before */
+	WORDS_MOST = 4 << 20,	/* bytes of a command line that are looked at */
+	WAITING_MOST = 4 << 20, /* bytes of the socket: 10,000 starts, while one is handled */
 };
 
 static void find_spared(struct catch_loop *l)
@@ -58,6 +59,7 @@ bool catch_spares(const struct catch_loop *l, pid_t pid)
 bool catch_hold(struct catch_loop *l, struct caught *caught)
 {
 	caught->stop.number = ++l->last;
+	caught->deadline = now_ms() + l->rule->milliseconds;
 	return guardian_hold(l->guardian, &caught->stop, l->rule->milliseconds) == 0;
 }
 
@@ -140,7 +142,7 @@ int catch_start(const struct catch_rule *rule, const struct guardian *g, long co
 	struct catch_loop l = {.rule = rule, .guardian = g, .obeyed = eventfd(0, EFD_CLOEXEC)};
 	int obeyed cleanup(fd_close_at) = l.obeyed;
 	pid_t pid, self = getpid();
-	int ends[2], fd, result;
+	int ends[2], fd, result, waiting = WAITING_MOST;
 
 	if (obeyed < 0)
 		return err_sys(e, -errno, "No eventfd can be had");
@@ -154,6 +156,7 @@ int catch_start(const struct catch_rule *rule, const struct guardian *g, long co
 		l.way->close(&l);
 		return result;
 	}
+	(void)setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &waiting, sizeof(waiting));
 	pid = fork();
 	if (pid == 0) {
 		close(ends[0]);

@@ -39,8 +39,9 @@ struct catch_rule {
 
 struct caught {
 	struct stop stop;
-	size_t program; /* which of the rule's programs, or names */
-	bool loader;	/* a dynamic loader runs, and perhaps the program in it: not counted */
+	int64_t deadline; /* now_ms(): it goes on by then */
+	size_t program;	  /* which of the rule's programs, or names */
+	bool loader;	  /* a dynamic loader runs, and perhaps the program in it: not counted */
 	/* What it ran before, where that can be seen: AT_RANDOM tells old and new image apart. */
 	bool same_file, has_random;
 	uint64_t random;

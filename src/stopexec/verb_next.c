@@ -246,11 +246,15 @@ static void count(struct waiting *w, const struct caught *caught, bool start)
 static void handle(struct waiting *w, struct caught *caught)
 {
 	struct session *s = &w->session;
-	int64_t deadline = now_ms() + w->rule.milliseconds;
 	char words[128];
 	struct err e = {0};
-	int result = catch_settle(caught, &w->rule, &s->guardian, deadline, &e);
+	int result;
 
+	if (now_ms() < caught->deadline) /* else the guardians have let it go */
+		result = catch_settle(caught, &w->rule, &s->guardian, caught->deadline, &e);
+	else
+		result = err_set(&e, -ETIME, "Process %d went on unseen: its time was up",
+				 caught->stop.pid);
 	count(w, caught, result == 0);
 	if (result < 0) {
 		if (result != -EAGAIN)

@@ -517,6 +517,45 @@ def test_few_descriptors_forbid_no_exec(world, build):
     assert tool.wait() == 0
 
 
+@pytest.fixture
+def busy(world, folder):
+    """A command that keeps a watch busy until somebody writes to the fifo."""
+    fifo = folder / f'busy-{os.getpid()}'
+    os.mkfifo(fifo)
+    yield fifo, f'read line < {fifo}'
+    fifo.unlink()
+
+
+@pytest.mark.parametrize('way', ['fanotify', 'bpf'])
+def test_no_start_is_missed_while_it_is_busy(world, build, busy, way):
+    program, many = build('glibc-static'), 400
+    tool = world.next('--by', way, '--exec', busy[1], program if way == 'fanotify' else program.name, verb='watch')
+    started = [world.start(program, user=False) for _ in range(many)]
+    for one in started:
+        until(lambda pid=one.pid: Process(pid).state in 'TZ', what='its stop')
+    assert not [one for one in started if one.poll() is not None]
+    tool.end()
+    assert {one.wait(20) for one in started} == {7}
+
+
+def test_what_has_gone_on_meanwhile_is_left_alone(world, folder, busy):
+    """Its time was up while the watch was busy; since then, somebody else may have stopped it."""
+    program = folder / 'sleeps'
+    shutil.copy('/bin/sleep', program)
+    tool = world.next('--timeout', 1, '--exec', busy[1], program, verb='watch')
+    started = [world.start(program, 60) for _ in range(2)]
+    until(lambda: all(Process(one.pid).state == 'T' for one in started), what='both stops')
+    until(lambda: Process(started[1].pid).state == 'S', what='the end of its time')
+    started[1].send_signal(signal.SIGSTOP)
+    busy[0].write_text('\n')
+    until(lambda: 'went on unseen' in tool.said, what='the next')
+    assert f'Process {started[1].pid} is stopped' not in tool.said
+    assert Process(started[1].pid).state == 'T'
+    for one in started:
+        one.kill()
+        one.wait(10)
+
+
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
     (['next', '/proc/99999999/root/bin/sh'], 'There is no program'),
