@@ -297,7 +297,8 @@ static int start(struct session *s, const struct cli_call *call, struct launch *
 	}
 	if (geteuid() != 0)
 		l->user = NULL;
-	l->path = program.path;
+	/* What is lent is for one file: a link to it could lead to another by now. */
+	l->path = session_lent() ? program.real : program.path;
 	t.deadline = now_ms() + s->seconds * 1000;
 	s->unprivileged = geteuid() != 0;
 	result = launch(l, &t, &f, &e);

@@ -77,6 +77,16 @@ def test_run_as_the_caller(world, lent, armed):
     assert f'uid {USER} 0 0' in done.stdout and 'ends 7' in done.stdout
 
 
+def test_what_is_run_is_what_was_allowed(world, lent, folder):
+    """And not what a link leads to that has been changed since."""
+    script, link = folder / 'says-its-name', folder / 'link-to-it'
+    script.write_text('#!/bin/sh\necho called $0\n')
+    script.chmod(0o755)
+    link.symlink_to(script)
+    done = private(world, lent, link, f'echo "tester {script}" > $ALLOW; user $X run --timeout 1 -- $P')
+    assert f'called {script}\n' in done.stdout and 'is stopped' in done.stdout, done.stdout
+
+
 def test_run_of_another_program_lends_nothing(world, lent, armed):
     script = 'echo "tester /bin/true" > $ALLOW; user $X run --timeout 1 -- $P || echo ends $?'
     done = private(world, lent, armed('glibc', 'suid'), script)
