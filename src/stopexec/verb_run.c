@@ -199,7 +199,7 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 		return err_sys(e, result, "No guardian is there, so nothing is stopped");
 	guardian_traces(&s->guardian, stop, true);
 	result = point_reach(t, &s->point, e);
-	if (result == -ESTALE) { /* the new image waits at its start: that can be looked at */
+	if (result == -ESTALE && !session_lent()) { /* the new image waits at its start */
 		session_note(s, "%s", e->text);
 		*where = "its first instruction";
 		result = 0;
@@ -395,6 +395,11 @@ int verb_run(const struct cli_call *call)
 
 	if (result == EXIT_OK && !cli_number(call, "exec", 1, 1000, &exec))
 		result = EXIT_USAGE;
+	if (result == EXIT_OK && exec > 1 && session_lent()) {
+		cli_complain(call, "Only root can stop at a later exec: the allow file is about "
+				   "the first one's file");
+		result = EXIT_FAILED;
+	}
 	if (result == EXIT_OK)
 		result = find_user(call, &user, &change);
 	if (result != EXIT_OK)

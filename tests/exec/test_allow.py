@@ -87,6 +87,19 @@ def test_what_is_run_is_what_was_allowed(world, lent, folder):
     assert f'called {script}\n' in done.stdout and 'is stopped' in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize('option, sentence', [
+    ('--exec 2', 'Only root can stop at a later exec'),
+    ('--at getgrouplist', 'executed another program before it came to the stop point'),
+])
+def test_what_an_allowed_program_executes_is_not_lent(world, lent, folder, armed, option, sentence):
+    script = folder / 'executes-another'
+    script.write_text(f'#!/bin/sh\nexec {armed("glibc", "suid")}\n')
+    script.chmod(0o755)
+    done = private(world, lent, script,
+                   f'echo "tester $P" > $ALLOW; user $X run --timeout 1 {option} -- $P || echo ends $?')
+    assert sentence in done.stdout and 'is stopped' not in done.stdout and 'ends 1' in done.stdout, done.stdout
+
+
 def test_run_of_another_program_lends_nothing(world, lent, armed):
     script = 'echo "tester /bin/true" > $ALLOW; user $X run --timeout 1 -- $P || echo ends $?'
     done = private(world, lent, armed('glibc', 'suid'), script)
