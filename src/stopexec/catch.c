@@ -302,11 +302,11 @@ static void look_for_tracer(struct caught *caught, const struct guardian *g)
 }
 
 int catch_settle(struct caught *caught, const struct catch_rule *rule, const struct guardian *g,
-		 int64_t deadline, struct err *e)
+		 int64_t deadline, const sigset_t *end, struct err *e)
 {
 	pid_t pid = caught->stop.pid;
 	int pidfd cleanup(fd_close_at) = pidfd_open(pid, 0);
-	int result = pidfd < 0 ? -errno : trace_wait_stopped(pid, pidfd, deadline);
+	int result = pidfd < 0 ? -errno : trace_wait_stopped(pid, pidfd, deadline, end);
 
 	if (result == 0)
 		result = judge(caught, rule, e);
@@ -314,6 +314,8 @@ int catch_settle(struct caught *caught, const struct catch_rule *rule, const str
 		err_set(e, result, "Process %d ended before it was stopped", pid);
 	else if (result == -ETIME)
 		err_set(e, result, "Process %d was not stopped in time", pid);
+	else if (result == -EINTR)
+		err_set(e, result, "stopexec was ended before process %d was stopped", pid);
 	else
 		err_sys(e, result, "Process %d can't be looked at", pid);
 	if (result == 0)

@@ -7,6 +7,7 @@
 #ifndef STOPEXEC_CATCH_H
 #define STOPEXEC_CATCH_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -79,10 +80,11 @@ int catch_stop(struct catcher *catcher);
 
 /*
  * Waits until the caught process is stopped in its new image, and looks who traces it. 0; -ESRCH:
- * it ended; -ENOEXEC: the exec failed; -EAGAIN: a loader that runs another program; -ETIME. Where
- * it fails, the process has been told to go on.
+ * it ended; -ENOEXEC: the exec failed; -EAGAIN: a loader that runs another program; -ETIME;
+ * -EINTR: one of end is pending, which may be NULL. Where it fails, the process has been told to go
+ * on.
  */
 int catch_settle(struct caught *caught, const struct catch_rule *rule, const struct guardian *g,
-		 int64_t deadline, struct err *e);
+		 int64_t deadline, const sigset_t *end, struct err *e);
 
 #endif

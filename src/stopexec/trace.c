@@ -203,23 +203,33 @@ int trace_leave_stopped(struct trace *t, struct err *e)
 	return 0;
 }
 
+static bool is_pending(const sigset_t *signals)
+{
+	sigset_t pending;
+
+	return signals != NULL && sigpending(&pending) == 0 &&
+	       sigandset(&pending, &pending, signals) == 0 && sigisemptyset(&pending) == 0;
+}
+
 /* Its state alone does not tell that it ended: where a thread executes, the leader is a zombie for
  * a moment, and the pidfd is not readable. */
-int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline)
+int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline, const sigset_t *end)
 {
-	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
 	struct timespec nap = {.tv_nsec = 100000};
 	struct proc_status status;
 
 	for (;;) {
 		int result = proc_status(pid, &status);
 
-		if (result < 0 || poll(&end, 1, 0) > 0)
+		if (result < 0 || poll(&ended, 1, 0) > 0)
 			return result < 0 ? result : -ESRCH;
 		if (status.state == 'T' || status.state == 't')
 			return 0;
 		if (now_ms() >= deadline)
 			return -ETIME;
+		if (is_pending(end))
+			return -EINTR;
 		nanosleep(&nap, NULL);
 		if (nap.tv_nsec < 10000000)
 			nap.tv_nsec += nap.tv_nsec / 4;

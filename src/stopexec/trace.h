@@ -59,7 +59,7 @@ int trace_listen(struct trace *t);
 int trace_leave_stopped(struct trace *t, struct err *e);
 
 /* Waits until a stop signal holds the process, whosever it is. pidfd: its own. -ESRCH: it ended;
- * -ETIME, -errno. */
-int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline);
+ * -ETIME; -EINTR: one of end is pending, which may be NULL; -errno. */
+int trace_wait_stopped(pid_t pid, int pidfd, int64_t deadline, const sigset_t *end);
 
 #endif

@@ -228,7 +228,7 @@ static int go_to_point(struct waiting *w, struct caught *caught, struct err *e)
 		return result;
 	}
 	guardian_traces(&w->session.guardian, &caught->stop, false);
-	return catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, e);
+	return catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, t.end, e);
 }
 
 /* A process of the catcher's turned out to be a start, or to be none; the loaders that it finds are
@@ -251,7 +251,8 @@ static void handle(struct waiting *w, struct caught *caught)
 	int result;
 
 	if (now_ms() < caught->deadline) /* else the guardians have let it go */
-		result = catch_settle(caught, &w->rule, &s->guardian, caught->deadline, &e);
+		result =
+			catch_settle(caught, &w->rule, &s->guardian, caught->deadline, &s->end, &e);
 	else
 		result = err_set(&e, -ETIME, "Process %d went on unseen: its time was up",
 				 caught->stop.pid);

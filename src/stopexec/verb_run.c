@@ -209,7 +209,7 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 	if (result < 0)
 		return result;
 	guardian_traces(&s->guardian, stop, false);
-	result = trace_wait_stopped(t->pid, pidfd, t->deadline);
+	result = trace_wait_stopped(t->pid, pidfd, t->deadline, NULL);
 	if (result == -ETIME)
 		return err_set(e, -ETIME, "Process %d was not stopped in time", t->pid);
 	if (result < 0 && result != -ESRCH) /* that it ended is seen when it is presented */

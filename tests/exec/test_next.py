@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """stopexec next and watch: programs that others start."""
+import ctypes
 import json
 import os
 import pathlib
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -515,6 +517,32 @@ def test_few_descriptors_forbid_no_exec(world, build):
     world.call('cont', tool.stopped().pid)
     assert {one.wait(10) for one in started} == {7}
     assert tool.wait() == 0
+
+
+def hangs(program):
+    """A descriptor: as long as it is open, whoever executes the program hangs, as with a slow file system; it is
+    readable once somebody does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.fanotify_init(0x5, os.O_RDONLY | os.O_CLOEXEC) # FAN_CLASS_CONTENT | FAN_CLOEXEC
+    assert fd >= 0 and libc.fanotify_mark(fd, 1, ctypes.c_ulong(0x40000), -1, os.fsencode(program)) == 0
+    return fd
+
+
+def test_it_can_be_ended_while_an_exec_hangs(world, build, folder):
+    """Which it has permitted: the script's interpreter is what hangs."""
+    interpreter, script = folder / 'slow-interpreter', folder / 'slow-script'
+    shutil.copy(build('glibc-static'), interpreter)
+    script.write_text(f'#!{interpreter}\n')
+    script.chmod(0o755)
+    tool, slow = world.next(script), hangs(interpreter)
+    try:
+        started = world.start(script)
+        assert select.select([slow], [], [], 10)[0]
+        tool.popen.send_signal(signal.SIGINT)
+        assert tool.wait() == 128 + signal.SIGINT
+    finally:
+        os.close(slow)
+    assert started.wait(10) == 7
 
 
 @pytest.fixture

@@ -112,11 +112,11 @@ static void test_one_that_does_not_stop(void **state)
 	if (pid == 0)
 		_exit(sigwait(&set, &signal) == 0 && signal == SIGCONT ? 7 : 1);
 	caught.stop.pid = pid;
-	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, &e), -ETIME);
+	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, NULL, &e), -ETIME);
 	assert_non_null(strstr(e.text, "was not stopped in time"));
 	assert_int_equal(waitpid(pid, &signal, 0), pid);
 	assert_int_equal(WEXITSTATUS(signal), 7);
-	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, &e), -ESRCH);
+	assert_int_equal(catch_settle(&caught, &rule, &nobody, 0, NULL, &e), -ESRCH);
 }
 
 static void await_state(pid_t pid, char state)
@@ -165,7 +165,7 @@ static void test_one_that_the_loader_runs(void **state)
 		int result;
 
 		kill(pid, SIGSTOP);
-		result = catch_settle(&caught, &rule, &nobody, now_ms() + LONG, &e);
+		result = catch_settle(&caught, &rule, &nobody, now_ms() + LONG, NULL, &e);
 		if (call_refused() == NULL) {
 			assert_int_equal(result, 0);
 			await_state(pid, 'T');
