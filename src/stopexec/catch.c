@@ -279,6 +279,14 @@ static bool loader_runs_it(const struct caught *caught, const struct catch_rule 
 	return false;
 }
 
+bool catch_is_other(const struct catch_loop *l, const struct caught *caught)
+{
+	struct proc_status status;
+
+	return caught->loader && !loader_runs_it(caught, l->rule) &&
+	       proc_status(caught->stop.pid, &status) == 0 && status.tracer == 0;
+}
+
 static int judge(const struct caught *caught, const struct catch_rule *rule, struct err *e)
 {
 	if (caught->loader)

@@ -142,6 +142,14 @@ static struct catch_filter filter_of(const struct catch_loop *l, long count)
 	};
 }
 
+/* The program tells first, and stops then. */
+static void way_let_go(struct catch_loop *l, pid_t pid)
+{
+	(void)l;
+	catch_maps_wait();
+	kill(pid, SIGCONT);
+}
+
 /* Returns what ring_buffer__consume() wants: 0. */
 static int tell(void *data, void *bytes, size_t len)
 {
@@ -154,7 +162,9 @@ static int tell(void *data, void *bytes, size_t len)
 	caught.loader = event->name == CATCH_LOADER;
 	caught.program = caught.loader ? 0 : event->name;
 	caught.stop.tracer = TRACER_UNKNOWN;
-	if (catch_hold(l, &caught))
+	if (catch_is_other(l, &caught)) /* now: stopexec may be busy for long */
+		way_let_go(l, caught.stop.pid);
+	else if (catch_hold(l, &caught))
 		catch_tell(l, &caught);
 	else
 		catch_let_go(l, &caught);
@@ -240,14 +250,6 @@ static void way_pass(struct catch_loop *l, pid_t helper)
 	const struct by_bpf *b = l->data;
 
 	__atomic_store_n(&b->control->helper, (uint64_t)helper, __ATOMIC_SEQ_CST);
-}
-
-/* The program tells first, and stops then. */
-static void way_let_go(struct catch_loop *l, pid_t pid)
-{
-	(void)l;
-	catch_maps_wait();
-	kill(pid, SIGCONT);
 }
 
 static void way_end(struct catch_loop *l)

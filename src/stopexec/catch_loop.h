@@ -58,6 +58,10 @@ void catch_tell(struct catch_loop *l, const struct caught *caught);
 /* It was stopped, and counted, for nobody: it goes on, and another one may be. */
 void catch_let_go(struct catch_loop *l, const struct caught *caught);
 
+/* A dynamic loader, stopped or about to be, that runs nothing that is wanted. (Where somebody
+ * traces it, stopexec looks: a tracer may hand the stop on behind a SIGCONT.) */
+bool catch_is_other(const struct catch_loop *l, const struct caught *caught);
+
 /* True for stopexec and those who started it. */
 bool catch_spares(const struct catch_loop *l, pid_t pid);
 

@@ -364,6 +364,15 @@ def group():
     pytest.skip('no control groups of version 2 are mounted')
 
 
+@pytest.fixture
+def busy(world, folder):
+    """A command that keeps a watch busy until somebody writes to the fifo."""
+    fifo = folder / f'busy-{os.getpid()}'
+    os.mkfifo(fifo)
+    yield fifo, f'read line < {fifo}'
+    fifo.unlink()
+
+
 @pytest.fixture(scope='session')
 def suid_busybox(folder):
     busybox = shutil.which('busybox')

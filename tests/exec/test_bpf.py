@@ -155,6 +155,16 @@ def test_through_the_dynamic_loader(world, armed, kind, options):
     assert 'is stopped at' not in blind.said
 
 
+def test_loaders_of_other_programs_go_on_while_it_is_busy(world, build, program, busy):
+    other = build('glibc')
+    tool = world.next('--by', 'bpf', '--exec', busy[1], program.name, verb='watch')
+    started = world.start(program)
+    until(lambda: Process(started.pid).state == 'T', what='the stop')
+    assert world.run(loader_of(other), other)[1] == 7
+    tool.end()
+    assert started.wait(10) == 7
+
+
 def test_other_points_are_not_reached_through_the_loader(world, program):
     tool = world.next('--by', 'bpf', '--at', 'main', program.name)
     started = world.start(loader_of(program), program)

@@ -545,15 +545,6 @@ def test_it_can_be_ended_while_an_exec_hangs(world, build, folder):
     assert started.wait(10) == 7
 
 
-@pytest.fixture
-def busy(world, folder):
-    """A command that keeps a watch busy until somebody writes to the fifo."""
-    fifo = folder / f'busy-{os.getpid()}'
-    os.mkfifo(fifo)
-    yield fifo, f'read line < {fifo}'
-    fifo.unlink()
-
-
 @pytest.mark.parametrize('way', ['fanotify', 'bpf'])
 def test_no_start_is_missed_while_it_is_busy(world, build, busy, way):
     program, many = build('glibc-static'), 400
