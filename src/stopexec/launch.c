@@ -142,6 +142,8 @@ static _Noreturn void child(const struct launch *l, int socket)
 	signal(SIGQUIT, SIG_DFL);
 	if (read(socket, &go, 1) != 1)
 		_exit(127); /* stopexec is gone */
+	if (l->own_session)
+		(void)setsid(); /* just forked, it leads no group yet */
 	if (l->heritage != NULL)
 		inherit(l->heritage, socket);
 	if (user != NULL) {

@@ -41,6 +41,9 @@ struct launch {
 	const struct heritage *heritage; /* NULL: ours */
 	/* Which exec is waited for: 1 is the program's own; then those of all that it starts. */
 	unsigned exec;
+	/* It is to outlive us: where its process group loses its last link to a shell with us, the
+	 * kernel ends what is stopped in there (SIGHUP). */
+	bool own_session;
 };
 
 /*

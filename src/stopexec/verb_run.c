@@ -416,7 +416,8 @@ int verb_run(const struct cli_call *call)
 				    .env = env.list,
 				    .user = change ? &user : NULL,
 				    .heritage = caller.seen ? &caller.heritage : NULL,
-				    .exec = (unsigned)exec};
+				    .exec = (unsigned)exec,
+				    .own_session = s.after == AFTER_LEAVE};
 		result = start(&s, call, &l);
 	}
 	environment_free(&env);

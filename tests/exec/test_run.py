@@ -283,6 +283,19 @@ def test_enter_lets_it_go_on(world, armed):
     assert terminal.end() == 5
 
 
+def test_what_is_left_outlives_the_shells_job(world, armed):
+    """With which the kernel would end what is stopped."""
+    terminal = Terminal(world, 'run', '-u', USER, '--leave', armed('glibc', 'suid'), before='set -m; ',
+                        behind='; echo left $?; read line')
+    terminal.shows('left 0')
+    process = Process(int(re.search(r'Process (\d+) is stopped', terminal.shown)[1]))
+    assert process.state == 'T'
+    assert world.call('cont', process.pid).returncode == 0
+    terminal.shows(f'uid {USER} 0 0')
+    terminal.type('\n')
+    assert terminal.end() == 0
+
+
 def test_in_the_background_it_waits_at_its_leisure(world):
     """What is typed there is for whatever is in the foreground, and may lie there for long."""
     terminal = Terminal(world, 'run', 'sleep', '60', before='set -m;', behind='& exec sleep 60')
