@@ -21,6 +21,8 @@ struct tc_qdisc {
 	uint32_t handle; /* major:0; 0 for a qdisc that the kernel made itself */
 	uint32_t parent; /* TC_H_ROOT, TC_H_INGRESS, or a class */
 	char kind[TC_KIND];
+	/* Linux 4.16: the block of filters that the hook shares with other devices; 0: its own */
+	uint32_t ingress_block, egress_block;
 };
 
 struct tc_action {
@@ -80,6 +82,7 @@ int tc_qdiscs(struct nl *nl, struct tc_qdiscs *qdiscs, struct err *e);
  * shows of the other hook's tables (the two share them) is left out by its table's parent. A
  * device or qdisc that is gone by now: nothing appended, 0. Default hash-table rows of u32 and
  * bare rows that show a (pref, kind) without a filter (handle 0) are appended too, with handle 0.
+ * Those of a block that devices share are told as filters of each of them.
  */
 int tc_filters(struct nl *nl, int ifindex, uint32_t parent, struct tc_filters *filters,
 	       struct err *e);

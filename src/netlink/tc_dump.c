@@ -174,6 +174,16 @@ static int u32_sort_out(struct nl *nl, struct tc_filters *filters, size_t from, 
 	return 0;
 }
 
+/* The kernel tells the block in place of device and parent where several devices may share it
+ * (tcf_fill_node(), net/sched/cls_api.c). */
+static void put_in_place(struct tc_filters *filters, size_t from, int ifindex, uint32_t parent)
+{
+	for (size_t i = from; i < filters->count; i++) {
+		filters->items[i].ifindex = ifindex;
+		filters->items[i].parent = parent;
+	}
+}
+
 int tc_filters(struct nl *nl, int ifindex, uint32_t parent, struct tc_filters *filters,
 	       struct err *e)
 {
@@ -194,6 +204,7 @@ int tc_filters(struct nl *nl, int ifindex, uint32_t parent, struct tc_filters *f
 		err_where(e, "listing the filters of device %d at %x:%x", ifindex,
 			  TC_H_MAJ(parent) >> 16, TC_H_MIN(parent));
 	}
+	put_in_place(filters, before, ifindex, parent);
 	return rc;
 }
 

@@ -15,9 +15,9 @@
 #include <string.h>
 
 static const uint8_t tc_wanted[] = {
-	[TCA_KIND] = AT_LEAST(2),
-	[TCA_OPTIONS] = AT_LEAST(0),
-	[TCA_CHAIN] = AT_LEAST(4),
+	[TCA_KIND] = AT_LEAST(2),	  [TCA_OPTIONS] = AT_LEAST(0),
+	[TCA_CHAIN] = AT_LEAST(4),	  [TCA_INGRESS_BLOCK] = AT_LEAST(4),
+	[TCA_EGRESS_BLOCK] = AT_LEAST(4),
 };
 
 /* Checks the message's type, which is made or its opposite, gone, and sorts its attributes. */
@@ -41,6 +41,8 @@ int tc_qdisc_read(const struct nlmsghdr *message, struct tc_qdisc *qdisc)
 
 	if (tc_attrs(message, RTM_NEWQDISC, RTM_DELQDISC, at, read.kind) < 0)
 		return -EBADMSG;
+	attr_u32(at[TCA_INGRESS_BLOCK], &read.ingress_block);
+	attr_u32(at[TCA_EGRESS_BLOCK], &read.egress_block);
 	read.ifindex = body->tcm_ifindex;
 	read.handle = body->tcm_handle;
 	read.parent = body->tcm_parent;

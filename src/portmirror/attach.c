@@ -104,6 +104,23 @@ static struct hooks decide_classic(const struct port_qdiscs *have, enum directio
 	return h;
 }
 
+/* What shares its filters takes none for one device alone (tcf_block_find(), net/sched/cls_api.c).
+ */
+static void spare_blocks(struct hooks *h, const struct tc_qdisc *ingress)
+{
+	bool sent = h->sent && ingress && ingress->ingress_block;
+	bool received = h->received == CLSACT_RECEIVED && ingress && ingress->egress_block;
+
+	if (sent)
+		h->sent = 0;
+	if (received)
+		h->received = 0;
+	if (sent || received)
+		h->why_not = "has a qdisc that shares its filters with other devices (a block), "
+			     "and takes none for it alone; the engine bpf needs no qdisc where the "
+			     "kernel has tcx (Linux 6.6)";
+}
+
 struct hooks attach_decide(const struct port_qdiscs *have, enum attach how, enum direction wanted,
 			   bool prio)
 {
@@ -119,5 +136,6 @@ struct hooks attach_decide(const struct port_qdiscs *have, enum attach how, enum
 		h.sent = 0;
 	if (!(wanted & DIRECTION_RECEIVED))
 		h.received = 0;
+	spare_blocks(&h, have->ingress);
 	return h;
 }

@@ -47,14 +47,14 @@ static const struct tc_qdisc *qdisc_at(const struct port *p, uint32_t parent)
 	return NULL;
 }
 
-/* That we made it. (A handle of another's choice at the root tells that it isn't the one we noted.)
- */
+/* That we made it. (A handle of another's choice at the root tells that it isn't the one we noted,
+ * and so does a block.) */
 static const struct note *note_of(const struct port *p, const struct tc_qdisc *q)
 {
 	const struct note *n =
 		q ? notes_qdisc(p->w->in->notes, p->ifindex, q->parent, q->kind) : NULL;
 
-	return n && n->handle == q->handle ? n : NULL;
+	return n && n->handle == q->handle && !q->ingress_block && !q->egress_block ? n : NULL;
 }
 
 struct port port_look(struct work *w, const struct nl_link *link)

@@ -154,6 +154,8 @@ def test_classic_is_the_posts_recipe(lab, pm):
      'not ours to replace'),
     (['qdisc add dev vnet1 root handle 7: pfifo limit 9'], ['--attach', 'classic'],
      'not ours to replace'),
+    (['qdisc add dev vnet1 ingress_block 7 clsact'], [], 'shares its filters'),
+    (['qdisc add dev vnet1 egress_block 7 clsact'], [], 'shares its filters'),
 ])
 def test_what_cannot_be_attached_is_refused_whole(lab, pm, setup, options, words):
     lab.host.tc(*setup)
@@ -161,6 +163,29 @@ def test_what_cannot_be_attached_is_refused_whole(lab, pm, setup, options, words
     result = pm('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0', *options, status=1)
     assert words in result.stderr and 'vnet1' in result.stderr and result.stderr.count('\n') == 1
     assert pm.json('list') == [] and lab.host.back_to(before)
+
+
+def test_a_block_that_devices_share_harms_no_other_mirror(lab, pm, other):
+    add(pm)
+    mirrored = lab.host.state()
+    for device in ('other0', 'other1'):
+        lab.host.tc(f'qdisc add dev {device} ingress_block 7 egress_block 8 clsact')
+    for pref in range(1, 9):
+        lab.host.tc(*[f'filter add block {block} protocol ip pref {pref} u32 match u32 0 0 flowid 1:1'
+                      for block in (7, 8)])
+    assert pm.json('list')[0]['state'] == 'whole'
+    pm('add', 'two', '--from', 'port:other0', '--to', 'port:ids0', status=1)
+    assert 'nothing to do' in pm('apply').stdout
+    lab.host.tc('qdisc del dev other0 clsact', 'qdisc del dev other1 clsact')
+    assert lab.host.state() == mirrored
+    exchange(lab)
+
+
+def test_a_block_where_our_qdisc_was_stays(lab, pm):
+    add(pm)
+    lab.host.tc('qdisc del dev vnet1 clsact', 'qdisc add dev vnet1 ingress_block 7 clsact')
+    pm('rm', 'ids')
+    assert 'ingress_block 7' in lab.host.tc('qdisc show dev vnet1').stdout
 
 
 def test_a_foreign_leaf_root_stays_where_clsact_can_be_added(lab, pm):

@@ -666,6 +666,27 @@ static void test_u32_of_others(void **state)
 	assert_int_equal(rules, 2);
 }
 
+/* The kernel tells neither device nor parent of a block's filters. */
+static void test_block(void **state)
+{
+	struct tc_filters filters cleanup(tc_filters_free) = {0};
+
+	(void)state;
+	NEEDS_ALL();
+	run("for d in port other; do tc qdisc add dev $d ingress_block 7 egress_block 8 clsact; "
+	    "done"
+	    " && tc filter add block 7 protocol ip pref 5 u32 match u32 0 0 flowid 1:1"
+	    " && tc filter add block 8 protocol ip pref 6 u32 match u32 0 0 flowid 1:1");
+	assert_int_equal(tc_filters(nl, port, EGRESS, &filters, NULL), 0);
+	assert_int_equal(tc_filters(nl, other, INGRESS, &filters, NULL), 0);
+	assert_int_equal(filters.count, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(filters.items[i].ifindex, i < 3 ? port : other);
+		assert_int_equal(filters.items[i].parent, i < 3 ? EGRESS : INGRESS);
+		assert_int_equal(filters.items[i].pref, i < 3 ? 6 : 5);
+	}
+}
+
 static void test_matchall(void **state)
 {
 	struct tc_rule rule = rule_of(INGRESS, 9, 1);
@@ -712,7 +733,8 @@ int main(void)
 		TEST(test_qdiscs),	  TEST(test_prio),     TEST(test_action),
 		TEST(test_many_actions),  TEST(test_bytecode), TEST(test_no_action_to_bind),
 		TEST(test_copies),	  TEST(test_program),  TEST(test_u32_at_both_hooks),
-		TEST(test_u32_of_others), TEST(test_matchall), TEST(test_nothing_there),
+		TEST(test_u32_of_others), TEST(test_block),    TEST(test_matchall),
+		TEST(test_nothing_there),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -49,6 +49,12 @@ static void test_qdisc(void **state)
 	assert_int_equal(q.parent, TC_H_CLSACT);
 	assert_int_equal(q.handle, 0xffff0000);
 	assert_string_equal(q.kind, "clsact");
+	assert_int_equal(q.ingress_block, 0);
+	mnl_attr_put_u32(first(&b), TCA_INGRESS_BLOCK, 7);
+	mnl_attr_put_u32(first(&b), TCA_EGRESS_BLOCK, 8);
+	assert_int_equal(tc_qdisc_read(first(&b), &q), 0);
+	assert_int_equal(q.ingress_block, 7);
+	assert_int_equal(q.egress_block, 8);
 }
 
 static struct tc_filter filter_back(const struct tc_rule *rule, bool replace, uint16_t flags)

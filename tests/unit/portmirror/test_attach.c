@@ -20,6 +20,12 @@
 static const struct tc_qdisc clsact = {.kind = "clsact", .parent = TC_H_CLSACT, .handle = INGRESS};
 static const struct tc_qdisc ingress = {
 	.kind = "ingress", .parent = TC_H_INGRESS, .handle = INGRESS};
+static const struct tc_qdisc sent_block = {
+	.kind = "clsact", .parent = TC_H_CLSACT, .handle = INGRESS, .ingress_block = 7};
+static const struct tc_qdisc received_block = {
+	.kind = "clsact", .parent = TC_H_CLSACT, .handle = INGRESS, .egress_block = 8};
+static const struct tc_qdisc ingress_block = {
+	.kind = "ingress", .parent = TC_H_INGRESS, .handle = INGRESS, .ingress_block = 7};
 static const struct tc_qdisc noqueue = {.kind = "noqueue", .parent = TC_H_ROOT};
 static const struct tc_qdisc htb = {.kind = "htb", .parent = TC_H_ROOT, .handle = HTB};
 static const struct tc_qdisc fq_codel = {.kind = "fq_codel", .parent = TC_H_ROOT, .handle = HTB};
@@ -38,6 +44,50 @@ static const struct {
 	{"not even a root", {0}, ATTACH_AUTO, 3, SENT, RECEIVED, "clsact", "", 0, 0, 0},
 	{"their clsact", {.ingress = &clsact}, ATTACH_AUTO, 3, SENT, RECEIVED, "", "", 0, 0, 0},
 	{"one direction", {0}, ATTACH_AUTO, DIRECTION_SENT, SENT, 0, "clsact", "", 0, 0, 0},
+	{"a block for what is sent",
+	 {.ingress = &sent_block},
+	 ATTACH_AUTO,
+	 3,
+	 0,
+	 RECEIVED,
+	 "",
+	 "",
+	 0,
+	 1,
+	 0},
+	{"a block for what is received",
+	 {.ingress = &received_block},
+	 ATTACH_CLSACT,
+	 3,
+	 SENT,
+	 0,
+	 "",
+	 "",
+	 0,
+	 1,
+	 0},
+	{"a block for the other direction",
+	 {.ingress = &sent_block},
+	 ATTACH_AUTO,
+	 DIRECTION_RECEIVED,
+	 0,
+	 RECEIVED,
+	 "",
+	 "",
+	 0,
+	 0,
+	 0},
+	{"an ingress with a block beside an htb",
+	 {.ingress = &ingress_block, .root = &htb},
+	 ATTACH_AUTO,
+	 3,
+	 0,
+	 HTB,
+	 "",
+	 "",
+	 0,
+	 1,
+	 0},
 	{"libvirt's bandwidth",
 	 {.ingress = &ingress, .root = &htb},
 	 ATTACH_AUTO,
