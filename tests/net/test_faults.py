@@ -271,8 +271,11 @@ class Reading:
             result = self.run(self.faults.failing(self.command, kind, number), leaks=kind == ALLOCATION)
             told = result.stderr.splitlines()
             failed = result.returncode == 1 and len(told) == 1 and told[0].startswith('portmirror: ')
-            # (Of a session of which a part couldn't be read, that is told.)
-            shown = result.returncode == 0 and not told and re.search(r'memory|\bfailed\b|\bpartial\b', result.stdout)
+            # (Of a session of which a part couldn't be read, that is told; and what doctor finds wrong it exits with.)
+            shown = not told and (
+                result.returncode == 0 and re.search(r'memory|\bfailed\b|\bpartial\b', result.stdout) or
+                result.returncode == 1 and 'doctor' in self.command and
+                re.search(r'\b[1-9]\d* (error|warning)|"(error|warning)"', result.stdout))
             if not (failed or shown or self.is_whole(result)):
                 wrong.append(f'{kind} {number}: {result.returncode} {result.stderr}{result.stdout}')
         assert not wrong, '\n'.join(wrong)
