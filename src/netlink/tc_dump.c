@@ -125,16 +125,18 @@ static int u32_root(struct nl *nl, const struct tc_filter *row, uint32_t *root, 
 	return rc;
 }
 
-/* True where the root table of another filter is shown at row's place. */
-static bool u32_is_mixed(const struct tc_filters *filters, size_t from, const struct tc_filter *row)
+/* True where row is the first of its place that is in a root table, and that of another filter is
+ * shown there, too. (The kernel lists place by place.) */
+static bool u32_is_mixed(const struct tc_filters *filters, size_t from, size_t row)
 {
-	for (size_t i = from; i < filters->count; i++) {
-		const struct tc_filter *other = &filters->items[i];
+	const struct tc_filter *first = &filters->items[row];
 
-		if (u32_in_root(other) && same_place(row, other) &&
-		    TC_U32_HTID(other->handle) != TC_U32_HTID(row->handle))
+	if (row > from && u32_in_root(first - 1) && same_place(first - 1, first))
+		return false;
+	for (size_t i = row; i < filters->count && same_place(&filters->items[i], first); i++)
+		if (u32_in_root(&filters->items[i]) &&
+		    TC_U32_HTID(filters->items[i].handle) != TC_U32_HTID(first->handle))
 			return true;
-	}
 	return false;
 }
 
@@ -159,7 +161,7 @@ static int u32_sort_out(struct nl *nl, struct tc_filters *filters, size_t from, 
 		uint32_t root;
 		int rc;
 
-		if (!u32_in_root(&row) || !u32_is_mixed(filters, from, &row)) {
+		if (!u32_in_root(&row) || !u32_is_mixed(filters, from, i)) {
 			i++;
 			continue;
 		}
