@@ -48,6 +48,17 @@ void pin_path(const char *house, const char *session, const char *name, char pat
 	snprintf(path, PIN_PATH, "%s/%s%s", house, folder, name);
 }
 
+/* The BPF file system's own folder is everybody's by the kernel's default, as /tmp is: who made
+ * ours could lead us to where others' programs are pinned. */
+static bool is_somebodys(const char *folder)
+{
+	struct stat st;
+
+	return lstat(folder, &st) == 0 &&
+	       (!S_ISDIR(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
+		st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 int pin_check(struct err *e)
 {
 	struct statfs fs;
@@ -55,12 +66,16 @@ int pin_check(struct err *e)
 	if (statfs(PIN_FS, &fs) < 0)
 		return err_sys(e, errno == ENOENT ? -ENODEV : -errno,
 			       "%s, where the BPF file system belongs", PIN_FS);
-	if ((unsigned long)fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	return err_set(e, -ENODEV,
-		       "no BPF file system is mounted at %s, where the engine's programs must be "
-		       "kept: mount -t bpf bpf %s",
-		       PIN_FS, PIN_FS);
+	if ((unsigned long)fs.f_type != BPF_FS_MAGIC)
+		return err_set(e, -ENODEV,
+			       "no BPF file system is mounted at %s, where the engine's programs "
+			       "must be kept: mount -t bpf -o mode=700 bpf %s",
+			       PIN_FS, PIN_FS);
+	if (is_somebodys(PIN_ROOT))
+		return err_set(e, -ENODEV,
+			       "%s is another user's, or others may write there: remove it",
+			       PIN_ROOT);
+	return 0;
 }
 
 static int make_folders(const char *path, struct err *e)
@@ -79,6 +94,8 @@ int pin_put(int fd, const char *path, struct err *e)
 
 	if (r == 0)
 		r = make_folders(path, e);
+	if (r == 0)
+		r = pin_check(e); /* somebody may have been quicker to make ours */
 	if (r < 0)
 		return r;
 	snprintf(making, sizeof(making), "%s%s", path, BEING_MADE);

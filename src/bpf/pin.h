@@ -33,7 +33,8 @@ int pin_house(uint32_t house, char path[PIN_PATH], struct err *e);
  * kernel/bpf/inode.c): in session they become '+', which no session's name has. */
 void pin_path(const char *house, const char *session, const char *name, char path[PIN_PATH]);
 
-/* -ENODEV, and a sentence that says what to do, where there is no BPF file system at PIN_FS. */
+/* -ENODEV, and a sentence that says what to do, where there is no BPF file system at PIN_FS, or
+ * what is pinned there isn't safe from others. */
 int pin_check(struct err *e);
 
 /*

@@ -443,7 +443,7 @@ def hindered(pm, how, *arguments):
                             env={**os.environ, **pm.env})
 
 
-@pytest.mark.parametrize('how, words', [('no bpffs', 'mount -t bpf bpf /sys/fs/bpf'),
+@pytest.mark.parametrize('how, words', [('no bpffs', 'mount -t bpf -o mode=700 bpf /sys/fs/bpf'),
                                         ('locked down', 'BPF is locked down')])
 def test_where_it_cannot_be_had(lab, pm, how, words):
     """Asked for by name it fails with a sentence; otherwise tc does it, with a note."""

@@ -168,10 +168,39 @@ static void without_a_bpf_file_system_it_says_what_to_do(void **state)
 	assert_int_equal(umount(PIN_FS), 0);
 	pin_path(l.house, "", "once", path);
 	assert_int_equal(pin_put(l.maps[COPY_MAP_ONCE], path, &e), -ENODEV);
-	assert_non_null(strstr(e.text, "mount -t bpf bpf /sys/fs/bpf"));
+	assert_non_null(strstr(e.text, "mount -t bpf -o mode=700 bpf /sys/fs/bpf"));
 	assert_int_equal(pins_look(l.house, &pins, &e), 0);
 	assert_int_equal(pins.count, 0);
 	assert_int_equal(mount("bpf", PIN_FS, "bpf", 0, NULL), 0);
+	close_all(&l);
+}
+
+/* The BPF file system's own folder may be everybody's: nobody is to lead us to others' pins. */
+static void a_folder_of_another_user_is_not_used(void **state)
+{
+	struct pins pins = {0};
+	struct err e = {0};
+	struct loaded l;
+	char path[PIN_PATH];
+
+	(void)state;
+	load_all(&l);
+	pin_path(l.house, "", "once", path);
+	for (int kind = 0; kind < 3; kind++) {
+		if (kind < 2)
+			assert_int_equal(mkdir(PIN_ROOT, 0700), 0);
+		else
+			assert_int_equal(symlink(PIN_FS, PIN_ROOT), 0);
+		if (kind == 0)
+			assert_int_equal(chown(PIN_ROOT, 65534, 0), 0);
+		if (kind == 1)
+			assert_int_equal(chmod(PIN_ROOT, 0777), 0);
+		assert_int_equal(pin_put(l.maps[COPY_MAP_ONCE], path, &e), -ENODEV);
+		assert_non_null(strstr(e.text, "remove it"));
+		assert_int_equal(pins_look(PIN_ROOT, &pins, &e), 0);
+		assert_int_equal(pins.count, 0);
+		assert_int_equal(remove(PIN_ROOT), 0);
+	}
 	close_all(&l);
 }
 
@@ -390,6 +419,7 @@ int main(void)
 		cmocka_unit_test(an_empty_folder_is_seen_and_goes),
 		cmocka_unit_test(a_program_is_exchanged_in_one_step),
 		cmocka_unit_test(without_a_bpf_file_system_it_says_what_to_do),
+		cmocka_unit_test(a_folder_of_another_user_is_not_used),
 		cmocka_unit_test(strange_things_are_told),
 		cmocka_unit_test(strange_objects_are_told),
 		cmocka_unit_test(without_descriptors_nothing_is_left_open),
