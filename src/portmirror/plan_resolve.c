@@ -131,6 +131,8 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 
 		if (r == -ENOMEM)
 			w->failed = true;
+		else if (r < 0 && s->mode == MODE_MIRROR && s->nfrom > 1)
+			plan_stuck(w, state, "from: %s", why.text); /* the others are mirrored */
 		else if (r < 0)
 			fail_source(w, state, why.text);
 		else if (found.count == 0)

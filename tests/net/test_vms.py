@@ -126,6 +126,24 @@ def test_two_machines_of_one_name_are_ambiguous(lab, pm, vm):
     assert lab.host.state() == before
 
 
+def test_a_source_that_becomes_ambiguous_is_left_out_alone(pm, vm):
+    """Whoever may run a machine may call it as he likes: no other machine's mirror is to end by that."""
+    vm('web1', 'tap0')
+    vm('db1', 'tap1', number=2)
+    pm('add', 'ids', '--from', 'vm:web1', '--from', 'vm:db1', '--to', 'port:ids0')
+    other = vm('web1', 'tap2', number=3)
+    pm('apply', status=1)
+    shown = pm.json('show', 'ids')
+    assert (shown['state'], shown['ports']) == ('partial', ['tap1'])
+    assert 'two machines are called "web1"' in shown['reasons'][0]
+    assert 'nothing to do' in pm('apply', status=1).stdout
+    pm('add', 'two', '--from', 'vm:web1', '--from', 'vm:db1', '--to', 'port:ids0', status=1)
+    other.stop()
+    pm('apply')
+    shown = pm.json('show', 'ids')
+    assert (shown['state'], shown['ports']) == ('whole', ['tap0', 'tap1'])
+
+
 def test_a_destination_with_two_cards_is_refused(pm, vm):
     vm('ids', 'tap0', 'tap1')
     result = pm('add', 'mirror', '--from', 'port:vnet1', '--to', 'vm:ids', status=1)
