@@ -28,7 +28,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct copy_config);
-} config SEC(".maps");
+} config2 SEC(".maps");
 
 /* When the budget will have been earned that has been used: the one value is a time in ns. */
 struct {
@@ -97,7 +97,7 @@ static __always_inline int load_head(struct __sk_buff *skb, __u64 *words, __u32 
 
 /* What tells this frame from others: its first bytes, its length, and where it entered the host. 0:
  * it can't be told. (Global functions are verified once, wherever they are called from.) */
-__noinline __u64 identify(struct __sk_buff *skb)
+__noinline __u64 identify(struct __sk_buff *skb, __u64 key)
 {
 	__u64 words[HEAD_LEN / 8];
 	__u32 len;
@@ -108,7 +108,7 @@ __noinline __u64 identify(struct __sk_buff *skb)
 	len = measure(skb, (const __u8 *)words);
 	if (len != skb->len && len < HEAD_LEN && load_head(skb, words, len) < 0)
 		return 0;
-	hash = (__u64)skb->ingress_ifindex << 32 ^ len;
+	hash = (__u64)skb->ingress_ifindex << 32 ^ len ^ key;
 	for (int i = 0; i < HEAD_LEN / 8; i++) {
 		hash = (hash ^ words[i]) * HASH_MULTIPLIER;
 		hash ^= hash >> 32;
@@ -186,7 +186,7 @@ __noinline __u32 balanced(struct __sk_buff *skb)
 {
 	__u64 flow = flow_number(skb), best = 0;
 	__u32 chosen = 0, zero = 0;
-	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
+	const struct copy_config *c = bpf_map_lookup_elem(&config2, &zero);
 
 	if (!c)
 		return 0;
@@ -207,7 +207,7 @@ __noinline __u32 balanced(struct __sk_buff *skb)
 __noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 {
 	__u32 zero = 0, bytes = skb->len + (skb->vlan_present ? VLAN_TAG : 0);
-	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
+	const struct copy_config *c = bpf_map_lookup_elem(&config2, &zero);
 	struct copy_cut *cutting = NULL, outer = {};
 	int done;
 
@@ -270,14 +270,14 @@ static __always_inline void send_all(struct __sk_buff *skb, const struct copy_co
 static __always_inline int copy(struct __sk_buff *skb, __u32 received)
 {
 	__u32 zero = 0, only;
-	const struct copy_config *c = bpf_map_lookup_elem(&config, &zero);
+	const struct copy_config *c = bpf_map_lookup_elem(&config2, &zero);
 	struct copy_count *count;
 	__u64 frame = 0, place = 0;
 
 	if (!c)
 		return TCX_NEXT;
 	if (c->flags & COPY_ONCE) {
-		frame = identify(skb);
+		frame = identify(skb, c->key);
 		place = (__u64)c->session << 32 | skb->ifindex << 1 | received;
 	}
 	if (frame && (c->flags & COPY_ALONE)) {

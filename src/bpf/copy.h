@@ -11,7 +11,7 @@
 #define COPY_TO_MAX    16
 #define COPY_PORTS_MAX 4096 /* ports whose frames are counted, each direction by itself */
 
-/* What a session wants of its copies: the one value of its map "config". Written by us, read by
+/* What a session wants of its copies: the one value of its map "config2". Written by us, read by
  * the programs while they run: a frame that passes in between may see old and new fields mixed. */
 struct copy_config {
 	__u32 to_count;
@@ -24,6 +24,7 @@ struct copy_config {
 		__u32 ifindex; /* 0: not there now */
 		__u32 seed;    /* a destination's own, whatever its index: for COPY_BALANCE */
 	} to[COPY_TO_MAX];
+	__u64 key; /* of what identifies a frame */
 };
 
 enum copy_flag {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bpf/copy_load.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -10,14 +11,18 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "bpf/copy.h"
 #include "bpf/load.h"
 #include <copy.skel.h>
 #include <cut.skel.h>
 
 static const char *const names[] = {
-	[COPY_MAP_CONFIG] = "config", [COPY_MAP_BUDGET] = "budget", [COPY_MAP_PORTS] = "ports",
-	[COPY_MAP_ONCE] = "once",     [COPY_MAP_CUT] = "cut",
+	[COPY_MAP_CONFIG] = "config2", [COPY_MAP_BUDGET] = "budget", [COPY_MAP_PORTS] = "ports",
+	[COPY_MAP_ONCE] = "once",      [COPY_MAP_CUT] = "cut",
 };
+
+/* What an older portmirror has pinned is found by name: another layout has another one. */
+static_assert(sizeof(struct copy_config) == 160, "a map of another layout needs another name");
 
 static void copy_free_at(struct copy_bpf **copy)
 {

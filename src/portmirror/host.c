@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "portmirror/once_hold.h"
 
@@ -102,11 +104,24 @@ int host_read_programs(struct once_hold *hold, struct host *host, const struct t
 	return 0;
 }
 
+static int read_key(uint64_t *key, struct err *e)
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+	int r = file_read("/proc/sys/kernel/random/boot_id", 64, &text, &len, e);
+
+	if (r == 0)
+		*key = hash_bytes(HASH_START, text, len);
+	return r;
+}
+
 static int read_all(struct nl *nl, struct once_hold *hold, const char *house, bool with_vms,
 		    struct host *host, struct err *e)
 {
-	int r = nl_links(nl, &host->links, e);
+	int r = read_key(&host->key, e);
 
+	if (r == 0)
+		r = nl_links(nl, &host->links, e);
 	if (r == 0)
 		r = tc_qdiscs(nl, &host->qdiscs, e);
 	if (r == 0)

@@ -45,6 +45,7 @@ struct host {
 	struct vms vms;		       /* empty unless asked for */
 	struct host_program *programs; /* by id; maybe more than filters refer to now */
 	size_t nprograms, programs_room;
+	uint64_t key;		/* the same until this host boots, and unknown elsewhere */
 	bool tcx;		/* the kernel has it */
 	char no_pins[200];	/* why nothing can be pinned; "": it can */
 	struct pins pins;	/* of this house */

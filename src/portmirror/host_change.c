@@ -370,6 +370,7 @@ int host_copy(const struct host *host, struct host *copy, struct err *e)
 			    .nprograms = host->nprograms,
 			    .programs_room = host->nprograms,
 			    .tcx = host->tcx,
+			    .key = host->key,
 			    .pins.count = host->pins.count,
 			    .pins.room = host->pins.count,
 			    .ncopiers = host->ncopiers,

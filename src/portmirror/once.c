@@ -265,7 +265,7 @@ static void measure(struct insns *p)
 }
 
 /* R8 = the frame's identity. Goes to COPY where it can't be told. */
-static void identify(struct insns *p)
+static void identify(struct insns *p, uint64_t key)
 {
 	measure(p);
 	insn_copy(p, BPF_REG_7, BPF_REG_9);
@@ -279,6 +279,8 @@ static void identify(struct insns *p)
 	insn_load(p, BPF_W, BPF_REG_8, CTX, CTX_AT(ingress_ifindex));
 	insn_alu64(p, BPF_LSH, BPF_REG_8, 32);
 	insn_alu64_by(p, BPF_XOR, BPF_REG_8, BPF_REG_9);
+	insn_wide(p, BPF_REG_1, 0, key);
+	insn_alu64_by(p, BPF_XOR, BPF_REG_8, BPF_REG_1);
 	insn_wide(p, BPF_REG_2, 0, HASH_MULTIPLIER);
 	for (int at = HEAD; at < HEAD + HEAD_LEN; at += 8) {
 		insn_load(p, BPF_DW, BPF_REG_1, BPF_REG_10, (int16_t)at);
@@ -310,12 +312,12 @@ static size_t find_cell(struct insns *p, uint32_t hook)
 }
 
 /* Copy, unless another hook copied this frame a moment ago. */
-static size_t once_half(struct insns *p, uint32_t hook)
+static size_t once_half(struct insns *p, uint32_t hook, uint64_t key)
 {
 	size_t map_load;
 
 	insn_label(p, LABEL_ACCEPT);
-	identify(p);
+	identify(p, key);
 	map_load = find_cell(p, hook);
 	insn_load(p, BPF_DW, BPF_REG_1, BPF_REG_0, CELL_AT(frame));
 	insn_jump_by(p, BPF_JMP | BPF_JNE | BPF_X, BPF_REG_1, BPF_REG_8, LABEL_RECORD);
@@ -341,10 +343,11 @@ static size_t once_half(struct insns *p, uint32_t hook)
 }
 
 /* A tail call comes back only where it fails: then, as for a frame that is not taken, go on. */
-static size_t front_half(struct insns *p, uint32_t received)
+static size_t front_half(struct insns *p, uint32_t received, uint64_t key)
 {
 	size_t map_load;
 
+	(void)key;
 	insn_label(p, LABEL_ACCEPT);
 	insn_copy(p, BPF_REG_1, CTX);
 	map_load = p->count;
@@ -358,8 +361,9 @@ static size_t front_half(struct insns *p, uint32_t received)
 }
 
 /* skb->cb[0] = the verdict; what comes next finds its context where a program begins with it. */
-static size_t verdict_half(struct insns *p, uint32_t all)
+static size_t verdict_half(struct insns *p, uint32_t all, uint64_t key)
 {
+	(void)key;
 	insn_label(p, LABEL_ACCEPT);
 	insn_move32(p, BPF_REG_0, 1);
 	if (!all) { /* else the verifier would find it unreachable */
@@ -374,8 +378,9 @@ static size_t verdict_half(struct insns *p, uint32_t all)
 }
 
 /* The filter, then what half appends to it. */
-static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, uint32_t data),
-		 uint32_t data, struct once_program *out, struct err *e)
+static int build(const struct bytecode *filter,
+		 size_t (*half)(struct insns *p, uint32_t data, uint64_t key), uint32_t data,
+		 uint64_t key, struct once_program *out, struct err *e)
 {
 	struct insns p = {0};
 	size_t map_load;
@@ -387,7 +392,7 @@ static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, 
 			       "the filter asks for something that a classifier can't see "
 			       "(only a packet socket can)");
 	}
-	map_load = half(&p, data);
+	map_load = half(&p, data, key);
 	r = insns_link(&p);
 	if (r < 0) {
 		insns_free(&p);
@@ -397,12 +402,12 @@ static int build(const struct bytecode *filter, size_t (*half)(struct insns *p, 
 	return 0;
 }
 
-int once_build(const struct bytecode *filter, uint32_t action, bool received,
+int once_build(const struct bytecode *filter, uint32_t action, bool received, uint64_t key,
 	       struct once_program *out, struct err *e)
 {
 	struct once_program p = {0};
 	uint64_t hash;
-	int r = build(filter, once_half, action << 1 | received, &p, e);
+	int r = build(filter, once_half, action << 1 | received, key, &p, e);
 
 	if (r < 0)
 		return r;
@@ -417,7 +422,7 @@ int once_build(const struct bytecode *filter, uint32_t action, bool received,
 int once_build_front(const struct bytecode *filter, bool received, struct once_program *out,
 		     struct err *e)
 {
-	int r = build(filter, front_half, received, out, e);
+	int r = build(filter, front_half, received, 0, out, e);
 
 	if (r < 0)
 		return r;
@@ -428,7 +433,7 @@ int once_build_front(const struct bytecode *filter, bool received, struct once_p
 
 int once_build_verdict(const struct bytecode *filter, struct once_program *out, struct err *e)
 {
-	return build(filter, verdict_half, filter->count == 1, out, e);
+	return build(filter, verdict_half, filter->count == 1, 0, out, e);
 }
 
 void once_free(struct once_program *program)

@@ -10,7 +10,8 @@
  * "The same frame" is: its first 64 bytes, its length (without an IP packet's padding) and the
  * device by which it entered the host are the same. The last makes it safe: a machine can't hide a
  * frame behind one that another machine sent. Its own frames are always copied where they enter,
- * for no other hook sees a frame earlier.
+ * for no other hook sees a frame earlier. Where it isn't mirrored itself it could make two frames,
+ * to two machines, of one hash: so the hash has a key that nobody outside of this host knows.
  */
 #ifndef PORTMIRROR_ONCE_H
 #define PORTMIRROR_ONCE_H
@@ -40,10 +41,11 @@ struct once_program {
 
 /*
  * Builds the program for one session and one direction: filter's frames (classic BPF, as
- * filter_compile() makes it), each once. action is the session's mirred index, part of the place.
+ * filter_compile() makes it), each once. action is the session's mirred index, part of the place;
+ * key, of the hash (host.h): all programs of a destination have the same.
  * -ENOTSUP where the filter reads what only a packet socket has.
  */
-int once_build(const struct bytecode *filter, uint32_t action, bool received,
+int once_build(const struct bytecode *filter, uint32_t action, bool received, uint64_t key,
 	       struct once_program *out, struct err *e);
 /* A filter alone, in front of other programs: frames that it takes go on to number received of the
  * program array that is its map; for others it returns TC_ACT_UNSPEC, which is TCX_NEXT. */

@@ -138,6 +138,7 @@ static void make_config(const struct copies *c, int state, struct copy_config *c
 		.sample = s->sample ? UINT32_MAX / s->sample + 1 : 0,
 		.rate = s->rate,
 		.session = copier_number(s->name),
+		.key = c->w->in->host->key,
 	};
 	for (size_t i = 0; i < c->nwants; i++)
 		if (c->wants[i].state == state && c->wants[i].once)

@@ -181,7 +181,8 @@ static int add_program(struct work *w, int state, bool received)
 	struct plan_program p = {.to_ifindex = st->to_ifindex};
 	struct err why = {0};
 
-	if (once_build(&w->in->filters[state], st->action, received, &p.program, &why) < 0) {
+	if (once_build(&w->in->filters[state], st->action, received, w->in->host->key, &p.program,
+		       &why) < 0) {
 		plan_no_program(w, state, &why);
 		return -1;
 	}

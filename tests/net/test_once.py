@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A frame reaches a destination once, whatever overlaps."""
+import os
+import struct
+
 import pytest
 
 from lab import BROADCAST, ethernet, ipv4
@@ -203,3 +206,34 @@ def test_what_is_behind_a_destination_is_no_loop_by_itself(lab, pm, devices, sou
     lab.host.ip(*devices)
     pm('add', 'ids', '--from', source, '--to', to, *options)
     assert pm.json('show', 'ids')['state'] == 'whole'
+
+
+def of_one_hash(lab):
+    """A frame to each of the second and third machine, whose hashes would be the same without a key."""
+    entry = lab.host.json('ip', '-j', 'link', 'show', 'vnet1')[0]['ifindex']
+    first, second = (ethernet(to.mac, lab.machines[0].mac, 0x88b5, text * 86)
+                     for to, text in zip(lab.machines[1:], (b'a', b'b')))
+    states = []
+    for frame in (first, second):
+        state = entry << 32 ^ len(frame)
+        for word in struct.unpack('<7Q', frame[:56]):
+            state = (state ^ word) * 0x9e3779b97f4a7c15 & (1 << 64) - 1
+            state ^= state >> 32
+        states.append(state)
+    last, = struct.unpack('<Q', first[56:64])
+    return [first, second[:56] + struct.pack('<Q', states[0] ^ states[1] ^ last) + second[64:]]
+
+
+@pytest.mark.lab(machines=3)
+def test_no_frame_hides_behind_another(lab, pm):
+    """Whoever sends them isn't mirrored, and knows how frames are told apart."""
+    pm('add', 'ids', '--from', 'port:vnet2', '--from', 'port:vnet3', '--to', 'port:ids0')
+    frames, processors = of_one_hash(lab), os.sched_getaffinity(0)
+    lab.ping()
+    os.sched_setaffinity(0, {min(processors)})
+    try:
+        with lab.sensor.capture() as capture:
+            lab.machines[0].send(frames)
+            assert capture.counts(2) == dict.fromkeys(frames, 1)
+    finally:
+        os.sched_setaffinity(0, processors)

@@ -72,8 +72,8 @@ static void pins_are_seen_and_go(void **state)
 	load_all(&l);
 	assert_int_equal(pins_look(l.house, &pins, &e), 0);
 	assert_int_equal(pins.count, 0);
-	pin_path(l.house, "a.b", "config", path);
-	assert_non_null(strstr(path, "/a+b/config"));
+	pin_path(l.house, "a.b", "config2", path);
+	assert_non_null(strstr(path, "/a+b/config2"));
 	assert_int_equal(pin_put(l.maps[COPY_MAP_CONFIG], path, &e), 0);
 	assert_int_equal(pin_put(l.maps[COPY_MAP_CONFIG], path, &e), 0); /* again: in its place */
 	pin_path(l.house, "a.b", "sent", path);
@@ -93,13 +93,13 @@ static void pins_are_seen_and_go(void **state)
 	assert_int_equal(pin->program, pins_find(&pins, "a.b", "sent")->id);
 	assert_int_equal(tcx_programs(LOOPBACK, true, ids, 4), 1);
 	assert_int_equal(ids[0], pin->program);
-	assert_null(pins_find(&pins, "", "config"));
+	assert_null(pins_find(&pins, "", "config2"));
 
 	assert_int_equal(pin_drop_link(link_path, &e), 0);
 	assert_int_equal(tcx_programs(LOOPBACK, true, ids, 4), 0);
 	pin_path(l.house, "a.b", "sent", path);
 	assert_int_equal(pin_drop(path, &e), 0);
-	pin_path(l.house, "a.b", "config", path);
+	pin_path(l.house, "a.b", "config2", path);
 	assert_int_equal(pin_drop(path, &e), 0);
 	assert_int_equal(pin_drop(path, &e), 0);
 	assert_int_equal(access(PIN_ROOT, F_OK), -1);
@@ -116,7 +116,7 @@ static void an_empty_folder_is_seen_and_goes(void **state)
 
 	(void)state;
 	load_all(&l);
-	pin_path(l.house, "a.b", "config", path);
+	pin_path(l.house, "a.b", "config2", path);
 	assert_int_equal(pin_put(l.maps[COPY_MAP_CONFIG], path, &e), 0);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(scarce(pins_look(l.house, &pins, &e)), 0);

@@ -262,7 +262,7 @@ static void tcx_programs(void **state)
 static void tcx_programs_behind_ours(void **state)
 {
 	struct pin pins[] = {
-		{.session = "ids", .name = "config"},
+		{.session = "ids", .name = "config2"},
 		{.session = "ids", .name = "in-5", .kind = PIN_LINK, .ifindex = IDS0},
 		{.session = "web", .name = "in-3", .kind = PIN_LINK, .ifindex = VNET1},
 		{.session = "ids", .name = "in-3", .kind = PIN_LINK, .ifindex = VNET1},

@@ -159,6 +159,18 @@ static void links_that_are_gone_are_told(void **state)
 	assert_int_equal(lost.items[0], 3);
 }
 
+/* By it programs are told apart: a plan for a copy is to find those that there are. */
+static void a_copy_has_the_same_key(void **state)
+{
+	const struct host host = {.key = 7};
+	struct host copy;
+
+	(void)state;
+	assert_int_equal(scarce(host_copy(&host, &copy, NULL)), 0);
+	assert_int_equal(copy.key, 7);
+	host_free(&copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +181,7 @@ int main(void)
 		cmocka_unit_test(a_qdisc_is_taken_in_once),
 		cmocka_unit_test(filters_are_read_again),
 		cmocka_unit_test(links_that_are_gone_are_told),
+		cmocka_unit_test(a_copy_has_the_same_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

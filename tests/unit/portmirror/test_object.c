@@ -55,7 +55,7 @@ static int make(void **state)
 		struct bytecode code cleanup(bytecode_free) = {0};
 
 		if (filter_compile("tcp port 80", &code, NULL) < 0 ||
-		    once_build(&code, 9001, i == 1, &made.programs[i].program, NULL) < 0)
+		    once_build(&code, 9001, i == 1, 0, &made.programs[i].program, NULL) < 0)
 			return -1;
 	}
 	if (scarce(build_anew(&made)) < 0)

@@ -37,7 +37,7 @@ static int load_code(const struct bytecode *code, uint32_t action, bool received
 	struct err e = {0};
 	int fd;
 
-	if (scarce(once_build(code, action, received, &program, &e)) < 0)
+	if (scarce(once_build(code, action, received, 0, &program, &e)) < 0)
 		fail_msg("%s", e.text);
 	fd = once_load(&program, map, &e);
 	if (fd < 0)
@@ -369,7 +369,7 @@ static void what_only_a_socket_has_is_refused(void **state)
 		struct once_program program = {.count = 7};
 		struct err e = {0};
 
-		assert_int_equal(scarce(once_build(&filter, 1, false, &program, &e)), -ENOTSUP);
+		assert_int_equal(scarce(once_build(&filter, 1, false, 0, &program, &e)), -ENOTSUP);
 		assert_int_equal(program.count, 7);
 	}
 }
@@ -382,7 +382,7 @@ static void a_jump_beyond_the_end_is_refused(void **state)
 	struct err e = {0};
 
 	(void)state;
-	assert_int_equal(scarce(once_build(&filter, 1, false, &program, &e)), -E2BIG);
+	assert_int_equal(scarce(once_build(&filter, 1, false, 0, &program, &e)), -E2BIG);
 	assert_int_equal(program.count, 7);
 }
 
@@ -395,7 +395,7 @@ static void what_the_kernel_says_is_told(void **state)
 
 	(void)state;
 	assert_int_equal(filter_compile(NULL, &all, NULL), 0);
-	assert_int_equal(once_build(&all, 9001, false, &program, NULL), 0);
+	assert_int_equal(once_build(&all, 9001, false, 0, &program, NULL), 0);
 	program.code[program.count - 1].code = BPF_ALU; /* no exit */
 	assert_int_equal(once_load(&program, map, &e), -EINVAL);
 	assert_string_equal(e.text,
@@ -438,10 +438,10 @@ static void names_tell_contents_apart(void **state)
 	(void)state;
 	assert_int_equal(filter_compile(NULL, &all, NULL), 0);
 	assert_int_equal(filter_compile("arp", &arp, NULL), 0);
-	assert_int_equal(scarce(once_build(&all, 9001, false, &p[0], NULL)), 0);
-	assert_int_equal(scarce(once_build(&all, 9001, true, &p[1], NULL)), 0);
-	assert_int_equal(scarce(once_build(&all, 9002, false, &p[2], NULL)), 0);
-	assert_int_equal(scarce(once_build(&arp, 9001, false, &p[3], NULL)), 0);
+	assert_int_equal(scarce(once_build(&all, 9001, false, 0, &p[0], NULL)), 0);
+	assert_int_equal(scarce(once_build(&all, 9001, true, 0, &p[1], NULL)), 0);
+	assert_int_equal(scarce(once_build(&all, 9002, false, 0, &p[2], NULL)), 0);
+	assert_int_equal(scarce(once_build(&arp, 9001, false, 0, &p[3], NULL)), 0);
 	for (int i = 0; i < 4; i++)
 		for (int j = 0; j < i; j++)
 			assert_string_not_equal(p[i].name, p[j].name);

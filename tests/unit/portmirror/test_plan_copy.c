@@ -514,7 +514,7 @@ static void what_a_crash_left_is_completed_or_removed(void **state)
 	}
 	world_settle(w);
 	world_forget(w, "one");
-	world_drop_pin(w, world_pin(w, "one", "config"));
+	world_drop_pin(w, world_pin(w, "one", "config2"));
 	w->host.ncopiers = 0;
 	/* Who waits for a destination keeps what he has, not what others have left. */
 	world_want(w, "name: waiting\nfrom: port:v1\nto: port:x0\n");
