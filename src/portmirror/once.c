@@ -33,10 +33,9 @@ enum {
 	IPV6_HEAD = 40,
 };
 
-#define SAME_FRAME_NS	50000000 /* a bridge floods in microseconds; a virtual CPU may be held up */
-#define HASH_MULTIPLIER UINT64_C(0x9e3779b97f4a7c15)
-#define CTX_AT(field)	((int16_t)offsetof(struct __sk_buff, field))
-#define CELL_AT(field)	((int16_t)offsetof(struct once_cell, field))
+#define SAME_FRAME_NS  50000000 /* a bridge floods in microseconds; a virtual CPU may be held up */
+#define CTX_AT(field)  ((int16_t)offsetof(struct __sk_buff, field))
+#define CELL_AT(field) ((int16_t)offsetof(struct once_cell, field))
 
 /* What the filter asks of the frame's surroundings, where the context has it. */
 static int ancillary(struct insns *p, uint32_t k)
@@ -279,9 +278,9 @@ static void identify(struct insns *p, uint64_t key)
 	insn_load(p, BPF_W, BPF_REG_8, CTX, CTX_AT(ingress_ifindex));
 	insn_alu64(p, BPF_LSH, BPF_REG_8, 32);
 	insn_alu64_by(p, BPF_XOR, BPF_REG_8, BPF_REG_9);
-	insn_wide(p, BPF_REG_1, 0, key);
-	insn_alu64_by(p, BPF_XOR, BPF_REG_8, BPF_REG_1);
-	insn_wide(p, BPF_REG_2, 0, HASH_MULTIPLIER);
+	/* Odd: each value of a word leads to another. What nobody knows is what a difference
+	 * between two frames becomes, so that none can be made up for by the next word. */
+	insn_wide(p, BPF_REG_2, 0, key | 1);
 	for (int at = HEAD; at < HEAD + HEAD_LEN; at += 8) {
 		insn_load(p, BPF_DW, BPF_REG_1, BPF_REG_10, (int16_t)at);
 		insn_alu64_by(p, BPF_XOR, BPF_REG_8, BPF_REG_1);
