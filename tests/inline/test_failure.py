@@ -73,14 +73,14 @@ def test_it_fails(lab, pm, inline, appliance, daemon, wait_until, failure, how):
     assert any(words in reason for reason in shown['reasons'])
     assert words in events(pm, 'appliance-failed')[0]['text']
     found = [finding for finding in pm.json('doctor', status=1) if finding['session'] == 'ips']
-    assert any(finding['name'] == 'appliance-failed' and words in finding['text']
+    assert any(finding['name'] == 'appliance-failed' and words in finding['sentence']
                for finding in found)
     if failure == 'open':
         assert shown['appliance_state']['counts']['straight']['frames'] > 0
 
 
 def doctor_says(pm, words):
-    return any(words in finding['text'] for finding in pm.json('doctor', status=1)
+    return any(words in finding['sentence'] for finding in pm.json('doctor', status=1)
                if finding['name'] == 'appliance-failed' and finding['session'] == 'ips')
 
 
@@ -445,7 +445,7 @@ def test_it_can_not_be_carried_out_any_more(lab, pm, appliance, daemon, wait_unt
     assert shown['state'] == 'failed' and any(MEANWHILE[failure] in reason for reason in shown['reasons'])
     assert arrives(a, c, b'uninspected') == ((1, 1) if failure == 'open' else (0, 0))
     found = [finding for finding in pm.json('doctor', status=None) if finding['session'] == 'ips']
-    assert any(words in finding['text'] for finding in found)
+    assert any(words in finding['sentence'] for finding in found)
     assert all(finding['cure'] == 'mend that, then: portmirror apply' for finding in found)
     assert 'ips is not carried out: through: ' in pm('check', 'ips', status=1).stderr
     count = 'straight' if failure == 'open' else 'stopped'

@@ -45,7 +45,7 @@ def test_doctor_finds_a_port_of_the_appliance_that_is_down(lab, pm, appliance):
                                            (lab.host, INSIDE, 'down', f'ip link set {INSIDE} up')):
         namespace.ip(f'link set {device} down')
         finding, = [found for found in pm.json('doctor', status=None) if found['name'] == 'appliance-down']
-        assert f'{INSIDE}, a port of the appliance, is {state}' in finding['text'] and cure in finding['cure']
+        assert f'{INSIDE}, a port of the appliance, is {state}' in finding['sentence'] and cure in finding['cure']
 
 
 @pytest.mark.engine('bpf')
@@ -354,7 +354,7 @@ def test_a_filter_in_front_lets_frames_past_the_appliance(lab, pm, appliance, ho
     assert passes(a, b, b'past it') == 1
     found, = earlier(pm)
     assert (found['session'], found['subject'], found['severity']) == ('ips', 'vnet1', 'warning')
-    assert words in found['text'] and "don't go through the appliance" in found['text']
+    assert words in found['sentence'] and "don't go through the appliance" in found['sentence']
     above = int(found['cure'].split('a preference above ')[1].split(',')[0])
     lab.host.tc(f'filter del dev vnet1 {hook} pref 1',
                 f'filter add dev vnet1 {hook} pref {above + 1} {PAST}')
@@ -370,7 +370,7 @@ def test_a_filter_in_front_keeps_back_what_the_appliance_lets_through(lab, pm, a
     lab.host.tc(f'filter add dev {INSIDE} ingress pref 1 {PAST}')
     assert passes(b, a, b'no longer') == 0
     found, = earlier(pm)
-    assert found['subject'] == INSIDE and 'go no further' in found['text']
+    assert found['subject'] == INSIDE and 'go no further' in found['sentence']
 
 
 @pytest.mark.engine('tc')

@@ -30,7 +30,7 @@ def only(pm, name, severity, text, subject=None):
     found = findings(pm)
     assert [n for n, f in found.items() if f['severity'] != 'hint' or n == name] == [name]
     finding = found[name]
-    assert finding['severity'] == severity and text in finding['text']
+    assert finding['severity'] == severity and text in finding['sentence']
     if subject:
         assert finding['subject'] == subject
     return finding
@@ -217,7 +217,7 @@ def test_our_own_tcx_programs_hide_nothing(lab, pm, needs_tcx):
     assert 'tcx-program' not in findings(pm)  # it stands behind
     attach_tcx(lab, 'vnet1', 'ingress', BPF_F_BEFORE)
     finding = findings(pm)['tcx-program']
-    assert finding['text'].startswith('the tcx program greedy (id ') and 'vnet1 sends first' in finding['text']
+    assert finding['sentence'].startswith('the tcx program greedy (id ') and 'vnet1 sends first' in finding['sentence']
 
 
 @pytest.mark.engine('bpf')
@@ -226,7 +226,7 @@ def test_what_is_left_of_the_engine_bpf(lab, pm):
     for path in pm.sessions.iterdir():
         path.unlink()
     finding = findings(pm)['leftovers']
-    assert finding['cure'] == 'portmirror apply' and 'no longer saved have left' in finding['text']
+    assert finding['cure'] == 'portmirror apply' and 'no longer saved have left' in finding['sentence']
     pm('apply')
     assert 'leftovers' not in findings(pm) and not pm.pins('*')
 

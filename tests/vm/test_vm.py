@@ -210,7 +210,7 @@ def test_a_machine_as_proxmox_starts_it(lab, pm, qemu):
     wait(lambda: lab.host.ip('link set tap100i0 master fwbr100i0 up', check=False).returncode == 0, 'no tap100i0')
     machine.wait_until_up()
     shown, = pm.json('vms')
-    assert (shown['name'], shown['id'], shown['uuid']) == ('web1', '100', '7b3ab1a5-8f7c-4a6e-b1f4-0c3a5f3a0d11')
+    assert (shown['name'], shown['vmid'], shown['uuid']) == ('web1', '100', '7b3ab1a5-8f7c-4a6e-b1f4-0c3a5f3a0d11')
     assert shown['nics'] == [{'port': 'tap100i0', 'mac': machine.mac}]
     for selector in ('vm:web1', 'vm:100', 'vm:web1/0', f'mac:{machine.mac}'):
         pm('add', 'mirror', '--from', selector, '--to', 'port:ids0')

@@ -23,7 +23,7 @@ static int print_json(const struct cli_call *call, const struct findings *findin
 				      json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s}", "severity",
 						severity_name(f->severity), "name", f->name,
 						"session", f->session, "subject", f->subject,
-						"text", f->sentence, "cure", f->cure));
+						"sentence", f->sentence, "cure", f->cure));
 	}
 	return app_print_json(call, list);
 }

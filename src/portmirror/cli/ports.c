@@ -100,7 +100,7 @@ static json_t *vm_object(const struct vm *vm)
 						vm->nics[i].has_mac ? show_mac(mac, vm->nics[i].mac)
 								    : NULL));
 	return json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:o}", "name", vm->name, "pid", (int)vm->pid,
-			 "monitor", vm->monitor, "uuid", *vm->uuid ? vm->uuid : NULL, "id",
+			 "monitor", vm->monitor, "uuid", *vm->uuid ? vm->uuid : NULL, "vmid",
 			 *vm->id ? vm->id : NULL, "nics", nics);
 }
 
