@@ -82,6 +82,8 @@ int program_open(const char *real)
 			return -errno;
 	}
 	fd = syscall(SYS_openat2, at, real + root, &how, sizeof(how));
+	if (fd < 0 && errno == ENOSYS && root == 0) /* a sandbox, or qemu-user */
+		fd = open(real, (int)how.flags | O_NOFOLLOW);
 	return fd < 0 ? -errno : (int)fd;
 }
 
@@ -127,8 +129,11 @@ static int open_interpreter(const struct program *p, const char *interpreter)
 	char path[PATH_MAX];
 	size_t root = foreign_root(p->real);
 
-	if (root == 0)
-		return open(interpreter, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (root == 0) {
+		int fd = open(interpreter, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+		return fd < 0 ? -errno : fd;
+	}
 	snprintf(path, sizeof(path), "%.*s/%.255s", (int)root, p->real, interpreter);
 	return program_open(path);
 }
@@ -166,7 +171,7 @@ static int find_image(struct program *p, struct err *e)
 		close(fd);
 		fd = open_interpreter(p, interpreter);
 		if (fd < 0)
-			return err_sys(e, -errno, "The interpreter \"%s\" of %s can't be opened",
+			return err_sys(e, fd, "The interpreter \"%s\" of %s can't be opened",
 				       interpreter, name);
 		snprintf(name, sizeof(name), "%s", interpreter);
 	}

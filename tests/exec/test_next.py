@@ -562,8 +562,10 @@ def test_what_has_gone_on_meanwhile_is_left_alone(world, folder, busy):
     program = folder / 'sleeps'
     shutil.copy('/bin/sleep', program)
     tool = world.next('--timeout', 1, '--exec', busy[1], program, verb='watch')
-    started = [world.start(program, 60) for _ in range(2)]
-    until(lambda: all(Process(one.pid).state == 'T' for one in started), what='both stops')
+    started = [world.start(program, 60)]
+    until(lambda: f'Process {started[0].pid} is stopped' in tool.said, what='the first')
+    started.append(world.start(program, 60))
+    until(lambda: Process(started[1].pid).state == 'T', what='the stop of the other')
     until(lambda: Process(started[1].pid).state == 'S', what='the end of its time')
     started[1].send_signal(signal.SIGSTOP)
     busy[0].write_text('\n')
@@ -578,7 +580,7 @@ def test_what_has_gone_on_meanwhile_is_left_alone(world, folder, busy):
 @pytest.mark.parametrize('words, sentence', [
     (['next', '/no/such/program'], 'There is no program'),
     (['next', '/proc/99999999/root/bin/sh'], 'There is no program'),
-    (['next', '/proc/1/root{0}/loop'], "loop can't be read"),
+    (['next', '/proc/1/root{0}/to-itself'], "to-itself can't be read"),
     (['next', '/etc'], 'is a folder'),
     (['next', '/lib64/ld-linux-x86-64.so.2'], 'dynamic loader'),
     (['next', '/bin/bash'], 'your own shell'),
@@ -599,12 +601,21 @@ def test_one_clear_sentence(world, words, sentence):
                        ('by-fifo', f'#!{world.folder}/no-end\n')):
         (world.folder / name).write_text(text)
         (world.folder / name).chmod(0o755)
-    if not (world.folder / 'loop').is_symlink():
-        (world.folder / 'loop').symlink_to('loop')
+    if not (world.folder / 'to-itself').is_symlink():
+        (world.folder / 'to-itself').symlink_to('to-itself')
         os.mkfifo(world.folder / 'no-end')
     done = world.call(*(word.format(world.folder) for word in words))
     assert done.returncode == 1 and sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('path, sentence', [('/etc', 'is a folder'), (f'/proc/{os.getpid()}/root/etc', 'Function not implemented')],
+                         ids=['of the host', 'of a container'])
+def test_without_openat2(world, path, sentence):
+    """As in a sandbox. What is within a container can't be named then."""
+    done = subprocess.run(['strace', '-qq', '-o', '/dev/null', '-e', 'inject=openat2:error=ENOSYS', world.program,
+                           'next', path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and sentence in done.stderr
 
 
 def test_gives_up_waiting(world):
