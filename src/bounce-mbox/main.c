@@ -200,6 +200,13 @@ static int open_journal(const struct cli_call *call, struct run *run, bool dry, 
 	return journal_write(run->journal, e); /* on the disk with the first intents */
 }
 
+static void count_known(struct tally *tally, enum journal_state state)
+{
+	tally->already += state == JOURNAL_SENT;
+	tally->doubt += state == JOURNAL_DOUBT;
+	tally->failed += state == JOURNAL_DOUBT;
+}
+
 /* With a journal: what of the archive it knows. Without one reading the archive was all. */
 static int rehearse(struct run *run, struct err *e)
 {
@@ -210,19 +217,8 @@ static int rehearse(struct run *run, struct err *e)
 	for (size_t i = 0; i < run->store->count && run->journal && r == 0; i++) {
 		report_progress(run->report, &run->tally, NULL, now_us());
 		r = prepare(&p, run->store, store_item(run->store, i), &run->options->cleaning, e);
-		if (r < 0)
-			break;
-		switch (journal_meet(run->journal, &p)) {
-		case JOURNAL_SENT:
-			run->tally.already++;
-			break;
-		case JOURNAL_DOUBT:
-			run->tally.doubt++;
-			run->tally.failed++;
-			break;
-		case JOURNAL_NEW:
-			break;
-		}
+		if (r == 0)
+			count_known(&run->tally, journal_meet(run->journal, &p));
 	}
 	prepared_free(&p);
 	run->tally.skipped += run->store->count - run->tally.already - run->tally.failed;

@@ -361,6 +361,16 @@ def test_a_process_ends_while_it_is_listed(folder, programs, number):
     trial.world.close()
 
 
+def test_a_process_that_cannot_be_looked_at(folder, programs):
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 openat 3 {errno.EMFILE}')
+    process = trial.left()
+    trial.stopexec('list')
+    assert not trial.judge() and f"Process {process.pid} can't be looked at" in trial.tool.said
+    trial.go_on(process)
+    trial.world.close()
+
+
 def test_somebody_undoes_the_stop(folder, programs):
     """So that the program runs, where nobody could look at its start: it is not left to itself."""
     program = programs.get()

@@ -107,19 +107,21 @@ class Sending(Trial):
     """An archive that is sent: these messages, but for some that are set aside, as the server takes none so large."""
 
     known = b''  # what the journal holds at first: of the archive, message 0
+    known_rejects = b''
 
     def __init__(self, server, folder, archive, messages, aside=(), stdin=None):
         self.server, self.archive = server, archive
         self.expected = collections.Counter(crlf(text) for text in messages)
         self.aside = list(aside)
         self.journal, self.rejects = folder / 'journal', folder / 'rejects'
-        self.restore_journal()
+        self.restore()
         super().__init__(folder, stdin)
 
-    def restore_journal(self):
-        self.journal.unlink(missing_ok=True)
-        if self.known:
-            self.journal.write_bytes(self.known)
+    def restore(self):
+        for path, text in (self.journal, self.known), (self.rejects, self.known_rejects):
+            path.unlink(missing_ok=True)
+            if text:
+                path.write_bytes(text)
 
     def command(self):
         return [PROGRAM, '--delay', '0', '--json', '--backoff', '0.002', '-j', self.journal, '--rejects', self.rejects,
@@ -133,8 +135,7 @@ class Sending(Trial):
 
     def forget(self):
         self.server.messages.clear()
-        self.restore_journal()
-        self.rejects.unlink(missing_ok=True)
+        self.restore()
 
     def got(self):
         return collections.Counter(self.server.messages)
@@ -212,8 +213,7 @@ class Imap(Sending):
         self.server.rests(self.user)
 
     def forget(self):
-        self.restore_journal()
-        self.rejects.unlink(missing_ok=True)
+        self.restore()
         shutil.rmtree(self.server.folder / 'home' / self.user, ignore_errors=True)
         self.number += 1
 
@@ -369,17 +369,15 @@ def thunderbird(folder):
 
 class AsideAgain(Sending):
     """An earlier run has set a message aside, and all lose a field."""
+    large = 'large\n' * 300
+    known_rejects = FROM + b'X-Bounce-Mbox-Refused: too large\n' + message(9, large.encode()) + b'\n'
 
     def command(self):
         return [*super().command(), '--remove', 'X-Odd']
 
-    def forget(self):
-        super().forget()
-        self.rejects.write_bytes(FROM + b'X-Bounce-Mbox-Refused: too large\n' + message(9, self.aside[0].encode()) + b'\n')
-
 
 def test_a_step_fails_where_one_is_set_aside_again(smtp, mbox, work):
-    large, server = 'large\n' * 300, smtp(extensions=(b'SIZE 1000', b'PIPELINING'))
+    large, server = AsideAgain.large, smtp(extensions=(b'SIZE 1000', b'PIPELINING'))
     path = mbox(*(b'X-Odd: 1\n' + text for text in (message(0), message(9, large.encode()), message(1))))
     AsideAgain(server, work, path, [message(0), message(1)], [large]).sweep()
 
