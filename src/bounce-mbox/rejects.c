@@ -153,20 +153,18 @@ static int put_message(struct rejects *r, struct stream *s, const struct prepare
 {
 	struct buf piece cleanup(buf_free) = {0};
 	bool last = false, start = true;
+	int code = 0;
 
 	if (p->text.len > 0) {
 		put_lines(r->file, p->text.data, p->text.len, &start);
 		return 0;
 	}
-	while (!last) {
-		int code = stream_next(s, &piece, &last, e);
-
-		if (code < 0)
-			return code;
+	while (!last && code == 0) {
+		code = stream_next(s, &piece, &last, e);
 		put_lines(r->file, buf_text(&piece), piece.len, &start);
 		buf_clear(&piece);
 	}
-	return 0;
+	return code;
 }
 
 static int add(struct rejects *r, struct store *store, const struct prepared *p,
@@ -186,11 +184,10 @@ static int add(struct rejects *r, struct store *store, const struct prepared *p,
 	code = put_message(r, &s, p, e);
 	stream_free(&s);
 	putc('\n', r->file);
-	if (code < 0)
-		return code;
-	if (fflush(r->file) != 0 || ferror(r->file) || fdatasync(fileno(r->file)) < 0)
-		return err_sys(e, errno ? -errno : -EIO, "cannot write %s", r->path);
-	return 0;
+	if (code == 0 &&
+	    (fflush(r->file) != 0 || ferror(r->file) || fdatasync(fileno(r->file)) < 0))
+		code = err_sys(e, errno ? -errno : -EIO, "cannot write %s", r->path);
+	return code;
 }
 
 int rejects_add(struct rejects *r, struct store *store, const struct prepared *p,

@@ -568,6 +568,7 @@ def test_what_has_gone_on_meanwhile_is_left_alone(world, folder, busy):
     until(lambda: Process(started[1].pid).state == 'T', what='the stop of the other')
     until(lambda: Process(started[1].pid).state == 'S', what='the end of its time')
     started[1].send_signal(signal.SIGSTOP)
+    until(lambda: Process(started[1].pid).state == 'T', what='the stop of somebody else')
     busy[0].write_text('\n')
     until(lambda: 'went on unseen' in tool.said, what='the next')
     assert f'Process {started[1].pid} is stopped' not in tool.said
