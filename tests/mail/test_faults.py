@@ -310,7 +310,7 @@ class Server(Dovecot):
             log = (self.folder / 'log').read_text()
             ends = re.findall(rf'imap\({user}\).*(?:Disconnected|closed|Logged out)', log)
             return log.count(f'Login: user=<{user}>') <= len(ends)
-        until(over, what='the end of the session')
+        until(over, 60, what='the end of the session')  # (dovecot has taken more than ten seconds)
 
     def login(self, user):
         client = imaplib.IMAP4('127.0.0.1', self.port)
