@@ -24,6 +24,14 @@ void *client_target(void *data, const char *target, struct MHD_Connection *conne
 	return client->target ? client : NULL;
 }
 
+/* Of a request that it has no memory to refuse libmicrohttpd 0.9.75 does not tell the end. */
+static void client_free(struct client *client)
+{
+	buf_free(&client->body);
+	free(client->target);
+	free(client);
+}
+
 /* The connection begins or ends. */
 void client_connection(void *data, struct MHD_Connection *connection, void **context,
 		       enum MHD_ConnectionNotificationCode what)
@@ -40,7 +48,7 @@ void client_connection(void *data, struct MHD_Connection *connection, void **con
 	}
 	client = *context;
 	client_leave(client);
-	free(client);
+	client_free(client);
 	server->counts.connections--;
 	if (server->paused)
 		listeners_pause(server, false);
