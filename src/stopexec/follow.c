@@ -126,16 +126,17 @@ static int release_others(struct trace *t, pid_t found, struct family *family, s
 {
 	struct trace other = *t;
 
-	part(family, found);
-	while (family->count > 0) {
+	for (;;) {
 		int result;
 
+		part(family, found); /* its parent may tell of its birth only now */
+		if (family->count == 0)
+			return 0;
 		other.pid = family->members[family->count - 1];
 		result = release(&other, family, f);
 		if (result < 0)
 			return result;
 	}
-	return 0;
 }
 
 int follow_execs(struct trace *t, unsigned exec, struct follow *f)

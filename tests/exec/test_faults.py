@@ -345,6 +345,17 @@ def test_the_program_is_killed_while_it_is_led_to_main(folder, armed, call):
     trial.world.close()
 
 
+def test_an_exec_is_told_before_the_birth_of_what_executes(folder, programs):
+    """Of two children's news the younger one's come first, where both wait."""
+    program = programs.get()
+    trial = Trial(folder, program, program.with_suffix('.log'), '0 waitpid 1+ -30')
+    trial.stopexec('run', '--exec', '3', 'sh', '-c', f'sh -c "{program}; exit 5"; exit 6')
+    assert trial.tool.stopped().program == str(program)
+    trial.go_on(trial.stopped)
+    assert trial.tool.wait() == 6
+    trial.world.close()
+
+
 @pytest.mark.parametrize('number', range(1, 6))
 def test_a_process_ends_while_it_is_listed(folder, programs, number):
     """Before it is looked at, or behind: it is there or not, and nothing is wrong."""
