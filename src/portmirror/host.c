@@ -72,19 +72,22 @@ static size_t place_of(const struct host *host, uint32_t id)
 	return low;
 }
 
-/* Looks the program's map up, once a program. One that can't be looked up has none for us. */
-static int add_program(struct once_hold *hold, struct host *host, uint32_t id)
+/* Looks the program's map up, once a program. One that is gone, or that we may not look up, has
+ * none for us. */
+static int add_program(struct once_hold *hold, struct host *host, uint32_t id, struct err *e)
 {
 	struct host_program program = {.id = id};
 	size_t at = place_of(host, id);
+	int r;
 
 	if (at < host->nprograms && host->programs[at].id == id)
 		return 0;
 	if (array_room(&host->programs, &host->programs_room, host->nprograms,
 		       sizeof(*host->programs)) < 0)
-		return -ENOMEM;
-	if (once_hold_map_of(hold, id, &program.map_id) < 0)
-		program.map_id = 0;
+		return err_set(e, -ENOMEM, "out of memory");
+	r = once_hold_map_of(hold, id, &program.map_id);
+	if (r < 0 && r != -ENOENT && r != -EPERM)
+		return err_sys(e, r, "can't look up the eBPF program %u", id);
 	memmove(&host->programs[at + 1], &host->programs[at],
 		(host->nprograms - at) * sizeof(*host->programs));
 	host->programs[at] = program;
@@ -92,16 +95,18 @@ static int add_program(struct once_hold *hold, struct host *host, uint32_t id)
 	return 0;
 }
 
-int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of)
+int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of,
+		       struct err *e)
 {
-	for (size_t i = 0; i < of->count; i++) {
+	int r = 0;
+
+	for (size_t i = 0; i < of->count && r == 0; i++) {
 		const struct tc_filter *f = &of->items[i];
 
-		if (f->bpf_id != 0 && strncmp(f->bpf_name, "pm_", 3) == 0 &&
-		    add_program(hold, host, f->bpf_id) < 0)
-			return -ENOMEM;
+		if (f->bpf_id != 0 && strncmp(f->bpf_name, "pm_", 3) == 0)
+			r = add_program(hold, host, f->bpf_id, e);
 	}
-	return 0;
+	return r;
 }
 
 static int read_key(uint64_t *key, struct err *e)
@@ -131,8 +136,8 @@ static int read_all(struct nl *nl, struct once_hold *hold, const char *house, bo
 		      by_ifindex);
 	for (size_t i = 0; r == 0 && i < host->qdiscs.count; i++)
 		r = host_read_hooks(nl, &host->qdiscs.items[i], &host->filters, e);
-	if (r == 0 && host_read_programs(hold, host, &host->filters) < 0)
-		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = host_read_programs(hold, host, &host->filters, e);
 	if (r == 0)
 		r = host_look_at_copiers(house, host, NULL, e);
 	if (r == 0 && with_vms)

@@ -109,7 +109,8 @@ int host_copy(const struct host *host, struct host *copy, struct err *e);
  * appended; and what programs these filters refer to. */
 int host_read_hooks(struct nl *nl, const struct tc_qdisc *q, struct tc_filters *filters,
 		    struct err *e);
-int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of);
+int host_read_programs(struct once_hold *hold, struct host *host, const struct tc_filters *of,
+		       struct err *e);
 void host_free_copiers(struct host *host);
 
 #endif

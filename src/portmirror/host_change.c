@@ -285,9 +285,9 @@ static int renew_filters(struct nl *nl, struct once_hold *hold, struct host *hos
 		return r;
 	drop_stale(host, stale);
 	r = merge_filters(&host->filters, &fresh);
-	if (r == 0)
-		r = host_read_programs(hold, host, &fresh);
-	return r < 0 ? err_set(e, r, "out of memory") : 0;
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	return host_read_programs(hold, host, &fresh, e);
 }
 
 static int renew_actions(struct nl *nl, struct host *host, struct err *e)
