@@ -66,6 +66,15 @@ static void take_number(struct family *family, pid_t pid)
 		part(family, former);
 }
 
+static void gone(const struct trace *t, struct family *family, struct follow *f)
+{
+	part(family, t->pid);
+	if (t->pid == f->child) {
+		f->ended = true;
+		f->status = t->ended;
+	}
+}
+
 static int go_on(struct trace *t, int event)
 {
 	int result = event == TRACE_HELD ? trace_listen(t) : trace_go(t);
@@ -81,11 +90,7 @@ static int step(struct trace *t, unsigned exec, struct family *family, struct fo
 	if (event < 0)
 		return event;
 	if (event == TRACE_GONE) {
-		part(family, t->pid);
-		if (t->pid == f->child) {
-			f->ended = true;
-			f->status = t->ended;
-		}
+		gone(t, family, f);
 		return family->count > 0 ? 0 : -ECHILD;
 	}
 	result = event == TRACE_FORK ? take_offspring(family, t->pid) : join(family, t->pid);
@@ -99,44 +104,56 @@ static int step(struct trace *t, unsigned exec, struct family *family, struct fo
 	return go_on(t, event);
 }
 
-/* Lets go of one: for that it must be stopped, and what is on its way to it must arrive. */
-static int release(struct trace *t, struct family *family, struct follow *f)
+/* Has one stop, so that it can be let go; or it is traced no longer. */
+static int interrupt(struct family *family, pid_t pid)
 {
-	int event;
-
-	if (ptrace(PTRACE_INTERRUPT, t->pid, 0, 0) < 0 && errno != ESRCH && errno != EIO)
+	if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0)
+		return 0;
+	if (errno != ESRCH && errno != EIO)
 		return -errno;
-	event = trace_wait(t);
-	if (event < 0 && event != -ECHILD)
-		return event;
-	if (event == TRACE_GONE && t->pid == f->child) {
-		f->ended = true;
-		f->status = t->ended;
-	}
-	part(family, t->pid);
-	if (event == TRACE_FORK)
-		(void)take_offspring(family, t->pid); /* there is room where it was */
-	if (event >= 0 && event != TRACE_GONE &&
-	    ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) < 0 && errno != ESRCH)
-		return -errno;
+	part(family, pid);
 	return 0;
 }
 
+/* Lets go of one that has news. */
+static int release(struct trace *t, int event, pid_t found, struct family *family, struct follow *f)
+{
+	pid_t born = 0;
+	int result = 0;
+
+	if (event == TRACE_GONE) {
+		gone(t, family, f);
+		return t->pid == found ? -ESRCH : 0;
+	}
+	part(family, t->pid);
+	if (event == TRACE_EXEC)
+		take_number(family, t->pid);
+	/* Told perhaps behind its child's own news, even the exec that was wanted. */
+	if (event == TRACE_FORK && message_of(t->pid, &born) == 0 && born != found) {
+		result = join(family, born);
+		if (result == 0)
+			result = interrupt(family, born);
+	}
+	if (result == 0 && ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) < 0 && errno != ESRCH)
+		result = -errno;
+	return result;
+}
+
+/* In the order of their news: who waits in vfork(2) stops only when its child has been let go. */
 static int release_others(struct trace *t, pid_t found, struct family *family, struct follow *f)
 {
 	struct trace other = *t;
+	int result = 0;
 
-	for (;;) {
-		int result;
+	part(family, found);
+	for (size_t i = family->count; i-- > 0 && result == 0;)
+		result = interrupt(family, family->members[i]);
+	while (result == 0 && family->count > 0) {
+		int event = trace_wait_any(&other);
 
-		part(family, found); /* its parent may tell of its birth only now */
-		if (family->count == 0)
-			return 0;
-		other.pid = family->members[family->count - 1];
-		result = release(&other, family, f);
-		if (result < 0)
-			return result;
+		result = event < 0 ? event : release(&other, event, found, family, f);
 	}
+	return result;
 }
 
 int follow_execs(struct trace *t, unsigned exec, struct follow *f)
