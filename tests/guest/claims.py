@@ -11,7 +11,7 @@ from _pytest.runner import runtestprotocol
 # Emulated, a command takes twenty times as long as on the machine, and the suite is to end in five minutes. On the
 # machine's own kernel these run anyway.
 LEFT_OUT = {
-    r'/test_faults\.py': 'thousands of single failures, most of them before the kernel is asked',
+    r'/exec/test_faults\.py': 'thousands of single failures, most of them before the kernel is asked',
     r'/exec/test_aarch64\.py': 'another processor, emulated by one that is emulated itself',
     r'/exec/.*::test_a_slow_tracer': 'a race against the time that others get',
     r'/exec/.*::test_(every_exec_of_itself|the_next_stop_of_a_process)':

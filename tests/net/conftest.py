@@ -2,12 +2,15 @@
 import json
 import os
 import pathlib
+import sys
 import tempfile
 import time
 
 import pytest
 
-from lab import TCX, Lab, own_bpf_file_system
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
+from faults import spread  # noqa: E402  pylint: disable=wrong-import-position
+from lab import TCX, Lab, own_bpf_file_system  # noqa: E402  pylint: disable=wrong-import-position
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
@@ -142,6 +145,10 @@ class Portmirror:
         count = int(counter.read_text()) if counter.exists() else 0
         counter.unlink(missing_ok=True)
         return count
+
+    def moments(self, count):
+        """Those of so many changes at which a test kills it, or has somebody else at work."""
+        return spread(range(1, count + 1))
 
     def kill_at(self, count, *arguments, when='after', **options):
         """Runs it until the count-th such message, where it dies: "before" or "after" sending it."""

@@ -222,7 +222,7 @@ def test_killed_while_copies_are_to_be_cut(lab, pm):
             a.send([frame])
             assert seen.counts(least, timeout=0.1) in ({frame[:96]: 1}, {})[:2 - least]
 
-    for at in range(1, count + 1):
+    for at in pm.moments(count):
         pm.kill_at(at, *add)
         copies(0)
         pm('apply')
@@ -496,7 +496,7 @@ def test_somebody_else_removes_the_pins(lab, pm, verb):
         pm(*own)
     count = pm.changes(*(add if verb == 'add' else ['rm', 'ids']))
     pm('rm', '--all')
-    for number in range(1, count + 1):
+    for number in pm.moments(count):
         if own:
             pm(*own)
         meanwhile = pm.preloaded(KILL_AT=str(number),

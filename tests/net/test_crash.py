@@ -44,7 +44,7 @@ def test_killed_while_it_adds(lab, pm, foreign, session, when):
     assert count >= 4 and lab.host.back_to(before)
     # bpf(2) has done all when it returns: to be killed before a call is to be killed after the last.
     last = 1 if pm.engine != 'tc' and when == 'before' else count
-    for at in range(1, last + 1):
+    for at in pm.moments(last):
         assert pm.kill_at(at, *arguments, when=when).returncode == -9
         assert theirs(lab) == their_filter
         pm('apply')
@@ -65,7 +65,7 @@ def test_killed_while_it_removes(lab, pm, session):
     assert count >= 2 and lab.host.back_to(before)
     # (An action that a deleted filter still holds is asked for again: the count is not always the
     # same.)
-    for at in range(1, count + 1):
+    for at in pm.moments(count):
         pm('add', 'ids', *SESSIONS[session])
         status = pm.kill_at(at, 'rm', 'ids').returncode
         assert status == -9 or (status == 0 and at > 2)
@@ -83,7 +83,7 @@ def test_killed_while_it_changes_a_session(lab, pm):
     pm('apply', '-', stdin=one)
     count = pm.changes('apply', '-', stdin=many)
     a = lab.machines[0]
-    for at in range(1, count + 1):
+    for at in pm.moments(count):
         pm('apply', '-', stdin=one)
         pm.kill_at(at, 'apply', '-', stdin=many)
         frame = ethernet(BROADCAST, a.mac, 0x88b5, b'%d' % at)
@@ -130,7 +130,7 @@ def test_no_frame_is_missing_while_sessions_come_and_go_beside(lab, pm):
     pm('rm', 'two')
     with lab.sensor.capture() as copies:
         with traffic(*lab.machines) as sent:
-            for at in range(1, count + 1):
+            for at in pm.moments(count):
                 pm.kill_at(at, *other)
                 pm('rm', 'two', status=None)
         assert copies.counts(len(sent)) == dict.fromkeys(sent, 1)

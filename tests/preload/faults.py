@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A program under test meets a failure at one step of its: a system call that strace lets fail, or an allocation
-that fail_alloc.c refuses. Steps are counted from 1; those before main() are left alone."""
+that fail_alloc.c refuses. Steps are counted from 1; those before main() are left alone.
+
+With $AT_MOST only so many of the steps of one test have their turn, from the first to the last, whatever places
+they are called from: to learn of those takes longer than all the rest.
+"""
 import collections
+import os
 import re
+
+AT_MOST = int(os.environ.get('AT_MOST', 0))
 
 # What each call is made to fail with: what a full disk, a table that is full or a lack of memory bring.
 ERRORS = {
@@ -18,6 +25,14 @@ ERRORS = {
     'unlink': 'EIO', 'unlinkat': 'EIO', 'write': 'ENOSPC',
 }
 ALLOCATION = 'allocation'
+
+
+def spread(steps):
+    """Those of the steps that have their turn."""
+    steps = list(steps)
+    if not AT_MOST or len(steps) <= AT_MOST:
+        return steps
+    return [steps[(len(steps) - 1) * i // (AT_MOST - 1)] for i in range(AT_MOST)]
 
 
 class Call:
@@ -86,7 +101,8 @@ class Faults:
     def watched(self, command):
         """The command, so that afterwards steps() can tell its steps."""
         names = ','.join(f'?{name}' for name in ['munmap', *ERRORS])
-        return self._strace(command, [*self.preload, f'PATHS_FILE={self.paths}'], '-k', '-e', f'trace={names}')
+        return self._strace(command, [*self.preload, f'PATHS_FILE={self.paths}'], *['-k'] * (not AT_MOST),
+                            '-e', f'trace={names}')
 
     def steps(self):
         """Of what was watched: by kind, the numbers of its steps and what each was. Where the same callers came to the
@@ -102,7 +118,7 @@ class Faults:
                 found[call.name].setdefault(count[call.thread, call.name], call)
         steps = {}
         for name, numbered in found.items():
-            chosen = _ends((call.path, number) for number, call in numbered.items())
+            chosen = numbered if AT_MOST else _ends((call.path, number) for number, call in numbered.items())
             steps[name] = {number: call.line for number, call in numbered.items() if number in chosen}
             for number in steps[name]:
                 self.places[name, number] = set(numbered[number].places())
@@ -115,11 +131,13 @@ class Faults:
 
     def all_of(self, kinds):
         """All steps of these kinds: (kind, number)."""
-        return [step for kind in kinds for step in self.places if step[0] == kind]
+        return spread(step for kind in kinds for step in self.places if step[0] == kind)
 
     def one_for_each_place(self, kinds, tried):
         """As few of the steps of these kinds as need to fail so that, of all places of the program that lead to such a
         step, each has led to one that fails. Those tried are left out, and get the new ones added."""
+        if AT_MOST:
+            return self.all_of(kinds)
         places = {step: its - tried for step, its in self.places.items() if step[0] in kinds}
         tried |= set().union(*places.values())
         return _cover(places)
