@@ -262,7 +262,7 @@ static int prepare(struct run *run, struct proof_result *result, struct err *e)
 	if (r < 0)
 		return r;
 	run->terms.snap = promise->snap;
-	run->terms.conversations = promise->balance || promise->whole_flows;
+	run->terms.flows = promise->balance || promise->whole_flows;
 	for (size_t i = 0; i < run->nrings; i++) {
 		bool destination = is_destination(request, i);
 

@@ -16,7 +16,7 @@
  * A session may promise less. Of copies that are cut so many bytes are compared; the tag counts
  * among them, so an untagged frame's last four stand for it in the comparison. Where only a part of
  * the frames is copied nobody can tell a frame that was left out from one that was lost; but no
- * copy may be doubled or altered. Where conversations are kept together each must be in one place.
+ * copy may be doubled or altered. Where flows are kept together each must be in one place.
  */
 #ifndef PORTMIRROR_PROOF_H
 #define PORTMIRROR_PROOF_H
@@ -39,10 +39,10 @@ struct proof_source {
 
 /* What is promised of the copies. All 0: every frame once at each destination, and whole. */
 struct proof_promise {
-	bool balance;	  /* each at one of the destinations, and each conversation at the same */
+	bool balance;	  /* each at one of the destinations, and each flow at the same */
 	bool partial;	  /* a part of the frames only */
 	bool same_part;	  /* partial: the same at each destination */
-	bool whole_flows; /* partial: of each conversation all frames, or none */
+	bool whole_flows; /* partial: of each flow all frames, or none */
 	unsigned snap;	  /* as many bytes of each; 0: all */
 };
 
@@ -57,9 +57,9 @@ struct proof_counts {
 	uint64_t other;	   /* frames out of the destination that no source showed */
 	uint64_t unseen;   /* frames that no ring had room for, or that could not be compared */
 	uint64_t cut;	   /* super-frames that were compared as the segments they stand for */
-	/* Where conversations are kept together: all that were seen, and those at several places.
+	/* Where flows are kept together: all that were seen, and those at several places.
 	 */
-	uint64_t conversations, split;
+	uint64_t flows, split;
 };
 
 struct proof_request {
@@ -91,7 +91,7 @@ struct proof_request {
 
 enum proof_verdict {
 	PROOF_WHOLE,
-	PROOF_BROKEN,  /* lost, doubled or altered frames or split conversations, more than the
+	PROOF_BROKEN,  /* lost, doubled or altered frames or split flows, more than the
 			  unseen frames explain; or frames that a destination dropped */
 	PROOF_BLIND,   /* nothing wrong that could be seen, but not all could be seen */
 	PROOF_NOTHING, /* a direction asked for showed no frame, or no frame was copied of those of
@@ -115,7 +115,7 @@ struct proof_destination_result {
 struct proof_result {
 	enum proof_verdict verdict;
 	struct proof_promise promise;
-	struct proof_counts counts; /* of all destinations added up, but for conversations */
+	struct proof_counts counts;	     /* of all destinations added up, but for flows */
 	struct proof_source_result *sources; /* in the request's order */
 	size_t nsources;
 	struct proof_destination_result *destinations; /* in the request's order */

@@ -21,7 +21,7 @@ enum {
 /* One cache line. */
 struct entry {
 	uint64_t key;			   /* 0: free */
-	uint64_t loose;			   /* where conversations are looked at: see name_of() */
+	uint64_t loose;			   /* where flows are looked at: see name_of() */
 	uint64_t source_tags, copied_tags; /* the sets of tags seen, one bit each */
 	uint32_t sent;			   /* at all sources together */
 	uint32_t received;		   /* at the source `first` */
@@ -43,7 +43,7 @@ struct book {
 	size_t hand; /* where the sweep goes on */
 	bool partial, whole_flows;
 	struct strays *strays;
-	struct flows *flows; /* NULL: conversations are not looked at */
+	struct flows *flows; /* NULL: flows are not looked at */
 	struct proof_counts counts;
 };
 
@@ -142,7 +142,7 @@ static void add_received(struct entry *e, uint16_t source, uint32_t tag)
 	}
 }
 
-/* What the entry keeps of a frame's names: its loose key, or its conversation (but for its last
+/* What the entry keeps of a frame's names: its loose key, or its flow (but for its last
  * bits) and a little of the loose key. */
 static uint64_t name_of(const struct book *book, const struct frame_mark *mark)
 {
@@ -233,8 +233,8 @@ static uint32_t altered_of(const struct entry *e, uint32_t matched)
 	return (e->copied_tags & e->source_tags) == 0 ? matched : 1;
 }
 
-static void settle_conversation(struct book *book, const struct entry *e, uint32_t matched,
-				uint32_t missing)
+static void settle_flow(struct book *book, const struct entry *e, uint32_t matched,
+			uint32_t missing)
 {
 	if (!book->flows || !(e->loose & FLOW_TOLD))
 		return;
@@ -261,7 +261,7 @@ static void settle(struct book *book, const struct entry *e)
 	}
 	if (expected > matched || extra > 0)
 		strays_add(book->strays, e->loose, expected - matched, extra);
-	settle_conversation(book, e, matched, expected - matched);
+	settle_flow(book, e, matched, expected - matched);
 }
 
 /* Frees the slot, and moves the entries behind it forward that it held off their place (Knuth,
@@ -334,7 +334,7 @@ void book_counts(const struct book *book, struct proof_counts *counts)
 	else
 		counts->lost += strays.missing;
 	if (book->flows) {
-		counts->conversations = flows_count(book->flows);
+		counts->flows = flows_count(book->flows);
 		counts->split = flows_split(book->flows);
 	}
 }

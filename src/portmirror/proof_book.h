@@ -27,8 +27,8 @@ struct book;
 enum book_kind {
 	BOOK_FULL = 0,	      /* every frame is to be copied */
 	BOOK_PARTIAL = 1,     /* some are; what is missing is left out, not lost */
-	BOOK_FLOWS = 2,	      /* each conversation to the same destination */
-	BOOK_WHOLE_FLOWS = 4, /* all of a conversation's frames are copied, or none */
+	BOOK_FLOWS = 2,	      /* each flow to the same destination */
+	BOOK_WHOLE_FLOWS = 4, /* all of a flow's frames are copied, or none */
 };
 
 /* kind: of enum book_kind, together. It grows up to limit entries (a power of two) of 64 bytes.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the frames of each conversation were copied to: all of them to the same place? Pure, of
+/* Where the frames of each flow were copied to: all of them to the same place? Pure, of
  * bounded size: what there is no room for is not looked at. */
 #ifndef PORTMIRROR_PROOF_FLOWS_H
 #define PORTMIRROR_PROOF_FLOWS_H

@@ -75,13 +75,13 @@ static uint64_t loose_key(const struct frame *f, const struct layout *l)
 	return XXH3_64bits(name, sizeof(name));
 }
 
-/* One end of a conversation. */
+/* One end of a flow. */
 struct end {
 	uint8_t address[16];
 	uint16_t port, zero;
 };
 
-/* The ends in an order of their own, so that both directions are one conversation. */
+/* The ends in an order of their own, so that both directions are one flow. */
 static uint64_t both(const struct end *a, const struct end *b, uint16_t type, unsigned what)
 {
 	struct {
@@ -120,7 +120,7 @@ static uint64_t ip_flow(const struct frame *f, const struct layout *l)
 }
 
 /*
- * What conversation it belongs to, never more loosely than who copies tells them apart
+ * What flow it belongs to, never more loosely than who copies tells them apart
  * (bpf/flow.bpf.h): fragments and tunnels by their addresses, what is no IP by Ethernet's. 0: it
  * can't be told, as the ports are not among the bytes.
  */
@@ -171,7 +171,7 @@ void frame_mark(const struct frame *frame, const struct frame_terms *terms, stru
 	if (terms->snap)
 		take_tail(&f, terms->snap, mark);
 	mark->loose = loose_key(&f, &l);
-	mark->flow = terms->conversations ? flow_of(&f, &l) : 0;
+	mark->flow = terms->flows ? flow_of(&f, &l) : 0;
 	mark->key = XXH3_64bits(f.bytes, f.len);
 }
 

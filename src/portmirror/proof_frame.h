@@ -19,7 +19,7 @@ struct frame {
 struct frame_mark {
 	uint64_t key;	/* of the whole content, but for checksums and the outermost tag */
 	uint64_t loose; /* of what names a frame (addresses, ports, sequence number) */
-	uint64_t flow;	/* of its conversation, in both directions; 0: not told */
+	uint64_t flow;	/* that it belongs to, the same for both directions; 0: not told */
 	uint32_t tag;	/* the outermost, wherever it stood; 0: none */
 };
 
@@ -32,7 +32,7 @@ enum frame_blur {
 /* What is compared of frames. */
 struct frame_terms {
 	enum frame_blur blur;
-	bool conversations; /* tell them */
+	bool flows;  /* tell them */
 	size_t snap; /* so many bytes (64 and more), the outermost tag among them; 0: all of them */
 };
 

@@ -101,7 +101,7 @@ static void say_fault(const struct proof_counts *c, struct proof_result *result)
 	if (c->split > 0)
 		snprintf(why + len, room - (size_t)len,
 			 ", and %" PRIu64 " of %" PRIu64 " flows were torn apart", c->split,
-			 c->conversations);
+			 c->flows);
 }
 
 static bool find_dropped(struct proof_result *result)

@@ -208,8 +208,8 @@ static void add_counts(struct proof_counts *sum, const struct proof_counts *c)
 	sum->doubled += c->doubled;
 	sum->altered += c->altered;
 	sum->other += c->other;
-	if (c->conversations > sum->conversations) /* each book has them all */
-		sum->conversations = c->conversations;
+	if (c->flows > sum->flows) /* each book has them all */
+		sum->flows = c->flows;
 	sum->split += c->split;
 }
 

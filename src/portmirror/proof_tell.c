@@ -134,13 +134,13 @@ void proof_check_advise(const struct proof_check *c, struct buf *b)
 	}
 }
 
-static void say_conversations(const struct proof_check *c, struct buf *b)
+static void say_flows(const struct proof_check *c, struct buf *b)
 {
 	char text[32];
 
 	if (c->result.promise.balance || c->result.promise.whole_flows)
 		buf_fmt(b, ", and none of %s flows was torn apart",
-			proof_grouped(text, c->result.counts.conversations));
+			proof_grouped(text, c->result.counts.flows));
 }
 
 /* How many frames there were: expected counts them once for each destination. */
@@ -163,7 +163,7 @@ static void say_all_copied(const struct proof_check *c, struct buf *b)
 		buf_fmt(b, " to %s of %zu destinations", promise->balance ? "one" : "each", c->nto);
 	if (promise->snap)
 		buf_fmt(b, ", its first %u bytes", promise->snap);
-	say_conversations(c, b);
+	say_flows(c, b);
 }
 
 /* What is left out nobody can prove to be rightly so. */
@@ -179,7 +179,7 @@ static void say_part_copied(const struct proof_check *c, struct buf *b)
 	if (c->result.promise.snap)
 		buf_fmt(b, " of the first %u bytes", c->result.promise.snap);
 	buf_str(b, " none was doubled or altered");
-	say_conversations(c, b);
+	say_flows(c, b);
 	buf_fmt(b, "; they are one in %.3g of the frames", (double)n->expected / (double)n->copied);
 	if (session->sample)
 		buf_fmt(b, " (asked for: one %s in %u)", session->sample_flows ? "flow" : "frame",
@@ -263,9 +263,8 @@ static json_t *add_promised(const struct proof_check *c, json_t *object)
 		object = show_put(object, "left_out_share", json_real(proof_check_left_out(c)));
 	if (r->promise.balance || r->promise.whole_flows)
 		object = show_put(object, "flows",
-				  json_pack("{s:I, s:I}", "seen",
-					    (json_int_t)r->counts.conversations, "split",
-					    (json_int_t)r->counts.split));
+				  json_pack("{s:I, s:I}", "seen", (json_int_t)r->counts.flows,
+					    "split", (json_int_t)r->counts.split));
 	if (c->nto > 1)
 		object = show_put(object, "destinations", destinations_array(c));
 	return object;

@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	const struct frame_terms terms = {
 		.blur = data[1] & 1 ? FRAME_TCP_ID : FRAME_EXACT,
-		.conversations = data[1] & 4,
+		.flows = data[1] & 4,
 		.snap = data[1] & 8 ? 64 + (data[1] >> 4) * 8 : 0,
 	};
 

@@ -271,7 +271,7 @@ static void abuse(const struct bytes *b, size_t len, uint8_t gso_type)
 	}
 	free(copy);
 	mark_of(b, len, 0, FRAME_TCP_ID);
-	mark_by(b, len, 0, &(struct frame_terms){.conversations = true, .snap = 64});
+	mark_by(b, len, 0, &(struct frame_terms){.flows = true, .snap = 64});
 	mark_by(b, len, 0x81000005, &(struct frame_terms){.snap = 71});
 }
 

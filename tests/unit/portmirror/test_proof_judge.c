@@ -121,7 +121,7 @@ static void test_balance(void **state)
 	result.promise.balance = true;
 	for (int i = 0; i < 3; i++)
 		at[i].counts = (struct proof_counts){0};
-	result.counts = (struct proof_counts){.expected = 100, .copied = 100, .conversations = 9};
+	result.counts = (struct proof_counts){.expected = 100, .copied = 100, .flows = 9};
 	judged(PROOF_WHOLE, "");
 	result.counts.split = 2;
 	judged(PROOF_BROKEN, "0 altered, and 2 of 9 flows were torn apart");

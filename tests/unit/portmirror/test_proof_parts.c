@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The book of sessions of which copies are a part, or shared out by conversation. */
+/* The book of sessions of which copies are a part, or shared out by flow. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -57,7 +57,7 @@ static void see(uint64_t key, enum book_side side, unsigned source)
 	assert_true(book_add(book, &mark, &view, 0));
 }
 
-/* Of a conversation (0: it can't be told), at a destination. */
+/* Of a flow (0: it can't be told), at a destination. */
 static void see_flow(uint64_t key, enum book_side side, unsigned destination, uint64_t flow)
 {
 	struct frame_mark mark = {.key = key, .loose = key, .flow = flow << 20 | flow};
@@ -104,7 +104,7 @@ static void test_partial(void **state)
 	assert_int_equal(c.doubled, 1);
 	assert_int_equal(c.altered, 1);
 	assert_int_equal(c.other, 1);
-	assert_int_equal(c.conversations, 0);
+	assert_int_equal(c.flows, 0);
 }
 
 /* So many are left out that what is known of the first is forgotten; one that is altered is found
@@ -171,11 +171,11 @@ static void test_flows_together(void **state)
 	see_flow(200, BOOK_SENT, 0, 99);  /* a lost one is at no other place */
 	see_flow(201, BOOK_COPIED, 3, 1); /* nor is one that no source has shown */
 	see_flow(202, BOOK_SENT, 0, 0);
-	see_flow(202, BOOK_COPIED, 1, 0); /* of no conversation */
+	see_flow(202, BOOK_COPIED, 1, 0); /* of no flow */
 	see_flow(203, BOOK_SENT, 0, 0);
 	see_flow(203, BOOK_COPIED, 2, 0);
 	c = closed();
-	assert_int_equal(c.conversations, 10);
+	assert_int_equal(c.flows, 10);
 	assert_int_equal(c.split, 0);
 	assert_int_equal(c.lost, 1);
 	assert_int_equal(c.copied, 102);
@@ -194,7 +194,7 @@ static void test_flows_split(void **state)
 	see_flow(300, BOOK_COPIED, 15, 7); /* the same frame at two */
 	see_flow(300, BOOK_COPIED, 0, 7);
 	c = closed();
-	assert_int_equal(c.conversations, 10);
+	assert_int_equal(c.flows, 10);
 	assert_int_equal(c.split, 2); /* 1, more than once, and 7 */
 	assert_int_equal(c.doubled, 1);
 	assert_int_equal(c.lost, 0);
@@ -233,7 +233,7 @@ static void test_whole_flows(void **state)
 			see_flow(i, BOOK_COPIED, 0, flow);
 	}
 	c = closed();
-	assert_int_equal(c.conversations, 10);
+	assert_int_equal(c.flows, 10);
 	assert_int_equal(c.split, 1);
 	assert_int_equal(c.copied, 29);
 	assert_int_equal(c.left_out, 71);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies that are cut, and what conversation a frame belongs to. */
+/* Copies that are cut, and what flow a frame belongs to. */
 #include <netinet/in.h>
 
 #include "proof_frames.h"
@@ -121,8 +121,7 @@ static void swap(struct bytes *b, size_t one, size_t other, size_t len)
 
 static uint64_t flow_of(const struct bytes *b, size_t snap)
 {
-	return mark_by(b, b->len, 0, &(struct frame_terms){.conversations = true, .snap = snap})
-		.flow;
+	return mark_by(b, b->len, 0, &(struct frame_terms){.flows = true, .snap = snap}).flow;
 }
 
 /* The answer, at all layers. */
