@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "portmirror/ours.h"
 
-#define FILE_MAX ((size_t)1 << 20)
-
 /* Why a session can't be carried out as things stand; NULL: it can. */
 static const char *objection(const struct session_state *st, const struct edit *edit)
 {
@@ -74,7 +72,7 @@ static int restore_file(const struct change *c, const char *path, struct err *e)
 {
 	char *now cleanup(free_at) = NULL;
 	size_t len = 0;
-	int r = file_read(path, FILE_MAX, &now, &len, NULL);
+	int r = store_read_file(path, &now, &len, NULL);
 
 	if (!c->file)
 		return r == -ENOENT ? 0 : file_remove(path, e);
@@ -180,7 +178,7 @@ static int enter(struct change *c, struct session *session, struct err *e)
 	if (!path)
 		r = err_set(e, -ENOMEM, "out of memory");
 	else
-		r = file_read(path, FILE_MAX, &c->file, &c->len, e);
+		r = store_read_file(path, &c->file, &c->len, e);
 	if (r < 0 && r != -ENOENT) {
 		session_free(session);
 		return r;

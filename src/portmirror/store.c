@@ -136,6 +136,16 @@ static int read_doc(const struct yaml_doc *doc, const char *path, const char *fa
 	return 0;
 }
 
+int store_read_file(const char *path, char **text, size_t *len, struct err *e)
+{
+	struct stat st;
+
+	/* A FIFO would keep us for ever. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "%s: is no regular file", path);
+	return file_read(path, FILE_MAX, text, len, e);
+}
+
 static int read_one(const char *path, const char *name, struct session *session, struct err *e)
 {
 	char *text cleanup(free_at) = NULL;
@@ -143,7 +153,7 @@ static int read_one(const char *path, const char *name, struct session *session,
 	size_t len;
 	int r;
 
-	r = file_read(path, FILE_MAX, &text, &len, e);
+	r = store_read_file(path, &text, &len, e);
 	if (r < 0)
 		return r;
 	r = yaml_read(text, len, path, &docs, e);

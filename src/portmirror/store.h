@@ -55,6 +55,9 @@ const char *store_called(const char *path); /* that, in a sentence */
 int store_save(const struct store *store, const struct session *session, struct err *e);
 int store_remove(const struct store *store, const struct session *session, struct err *e);
 
+/* The text of a session's file, to be freed; of a regular file alone. e may be NULL. */
+int store_read_file(const char *path, char **text, size_t *len, struct err *e);
+
 /* The file of a session, to be freed; NULL: out of memory. */
 char *store_path(const struct store *store, const struct session *session);
 

@@ -141,8 +141,11 @@ def test_a_file_that_cannot_be_read_leaves_its_session_alone(lab, pm):
         assert words in result.stderr and result.stderr.count('\n') == 1, text
         assert lab.host.state() == state, text
         assert pm.json('list')[0]['state'] == 'failed'
-    path.write_text(whole)
-    pm('apply')
+    path.unlink()
+    os.mkfifo(path)  # nobody writes to it
+    assert 'is no regular file' in pm('apply', status=1).stderr and lab.host.state() == state
+    pm('apply', '-', stdin=whole)
+    assert path.read_text() == whole
     there = frame(a, b)
     assert seen(lab, lambda: a.send([there]), 1) == {there: 1}
 
