@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ struct syncer {
 	int event; /* holds 1 + errno of the last sync */
 	sem_t wanted;
 	pthread_t thread;
-	bool end; /* written before wanted is posted */
+	atomic_bool end;
 };
 
 static void *work(void *data)
