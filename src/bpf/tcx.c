@@ -31,11 +31,13 @@ int tcx_programs(int ifindex, bool egress, uint32_t *ids, size_t room)
 	return r < 0 && r != -ENOSPC ? r : (int)opts.prog_cnt;
 }
 
-bool tcx_known(void)
+int tcx_known(struct err *e)
 {
 	int r = tcx_programs(LOOPBACK, false, NULL, 0);
 
-	return r >= 0 || r == -ENOMEM; /* a lack of memory says nothing about the kernel */
+	if (r == -ENOMEM) /* which says nothing about the kernel */
+		return err_sys(e, r, "can't learn whether the kernel has tcx");
+	return r >= 0;
 }
 
 int tcx_attach(int program_fd, int ifindex, bool egress, uint32_t behind, struct err *e)

@@ -17,8 +17,9 @@
 
 struct err;
 
-/* True where the kernel has it. False also where this process may not ask (CAP_NET_ADMIN). */
-bool tcx_known(void);
+/* 1: the kernel has it; 0: it hasn't, or this process may not ask (CAP_NET_ADMIN); -ENOMEM: that
+ * can't be told now. */
+int tcx_known(struct err *e);
 
 /* Attaches the program in front of all others at that hook; or just behind the one with the id
  * behind, if that isn't 0. Returns the link's descriptor, which is the caller's. -ENODEV: no such

@@ -152,12 +152,13 @@ int host_lost_links(const struct pins *before, const struct pins *now, const str
 int host_look_at_copiers(const char *house, struct host *host, struct ifindexes *lost,
 			 struct err *e)
 {
-	struct host found = {.tcx = tcx_known()};
+	struct host found = {0};
 	struct err why = {0};
-	int cpus = load_cpus(e);
+	int cpus = load_cpus(e), tcx = cpus < 0 ? cpus : tcx_known(e);
 	char state[PIN_NAME];
-	int r = cpus < 0 ? cpus : 0;
+	int r = tcx < 0 ? tcx : 0;
 
+	found.tcx = tcx > 0;
 	if (pin_check(&why) < 0)
 		memcpy(found.no_pins, why.text, strnlen(why.text, sizeof(found.no_pins) - 1));
 	if (r == 0)

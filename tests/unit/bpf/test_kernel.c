@@ -433,7 +433,7 @@ int main(void)
 		perror("namespaces of its own with a BPF file system");
 		return 77;
 	}
-	if (!tcx_known()) {
+	if (tcx_known(NULL) <= 0) {
 		puts("this kernel has no tcx");
 		return 77;
 	}
