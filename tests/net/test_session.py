@@ -200,6 +200,25 @@ def test_a_host_without_machines(lab, pm):
 
 
 @pytest.mark.engine('tc')
+def test_who_writes_slowly_keeps_nobody_waiting(lab, pm):
+    """Nor who reads slowly what was done."""
+    apply = lab.host.popen(*pm.command('apply', '-'), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           env={**os.environ, **pm.env})
+    apply.stdin.write('name: ids\nfrom: port:vnet1\n')
+    apply.stdin.flush()
+    pm('add', 'two', '--from', 'port:vnet2', '--to', 'port:ids0', timeout=10)
+    fcntl.fcntl(apply.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    apply.stdin.write('to: port:ids0\n---\n' + '---\n'.join(
+        f'name: many{i}\nfrom: port:vnet2\nto: port:ids0\n' for i in range(60)))
+    apply.stdin.close()
+    while 'many59' not in pm('list').stdout:
+        time.sleep(0.01)
+    pm('rm', 'two', timeout=20)
+    assert apply.poll() is None, 'it still waits for its reader'
+    assert 'many59' in apply.stdout.read() and apply.wait() == 0
+
+
+@pytest.mark.engine('tc')
 def test_export_tells_of_what_it_cannot_read(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--runtime')
     pm('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0')

@@ -116,7 +116,7 @@ static int read_options(const struct cli_call *call, struct session *session)
 }
 
 static int add(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
-	       struct session *session)
+	       struct session *session, int *lock)
 {
 	struct edit edit = {.dry = cli_has(call, "dry-run"), .strict = cli_has(call, "strict")};
 	struct outcome outcome cleanup(outcome_free) = {0};
@@ -126,6 +126,7 @@ static int add(const struct cli_call *call, struct engine *engine, struct sessio
 
 	memcpy(name, session->name, sizeof(name));
 	r = edit_put(engine, sessions, session, false, &edit, &outcome, &e);
+	app_unlock(lock);
 	if (r == -EEXIST) {
 		cli_complain(call, "%s; remove it first: portmirror rm %s", e.text, name);
 		return EXIT_FAILED;
@@ -147,7 +148,7 @@ int app_add(const struct cli_call *call, struct session *session)
 	lock = app_lock(call, &engine);
 	if (lock < 0 || !app_load(call, &engine, &sessions))
 		return EXIT_FAILED;
-	return add(call, &engine, &sessions, session);
+	return add(call, &engine, &sessions, session, &lock);
 }
 
 int verb_add(const struct cli_call *call)

@@ -135,7 +135,7 @@ static void say_waiting(void *data)
 }
 
 /* From here on it is a matter of milliseconds, of seconds at most: Ctrl-C comes too late to leave
- * it half done. */
+ * it half done, and Ctrl-Z to keep others waiting. */
 static void finish_what_is_begun(void)
 {
 	sigset_t signals;
@@ -144,6 +144,7 @@ static void finish_what_is_begun(void)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGTSTP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
@@ -169,6 +170,12 @@ int app_lock(const struct cli_call *call, struct engine *engine)
 		finish_what_is_begun();
 	app_show_progress(engine);
 	return fd;
+}
+
+void app_unlock(int *lock)
+{
+	fd_close_at(lock);
+	*lock = -1;
 }
 
 bool app_load(const struct cli_call *call, const struct engine *engine, struct sessions *sessions)

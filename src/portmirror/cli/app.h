@@ -42,8 +42,10 @@ bool app_seconds(const struct cli_call *call, const char *option, double least, 
 bool app_open(const struct cli_call *call, struct engine *engine);
 
 /* The lock, for all that changes something; it says that it waits. Once it is held, Ctrl-C and the
- * like wait for the end. A descriptor, to be closed; negative: it said why not. */
+ * like wait for the end. A descriptor; negative: it said why not. */
 int app_lock(const struct cli_call *call, struct engine *engine);
+/* Before anything is printed: whoever reads that may be slow. */
+void app_unlock(int *lock);
 
 /* cli/progress.c: what is changed from now on tells how far it is, where stderr is a terminal and
  * it takes longer than a moment; and takes that away again, before anything else is said. */

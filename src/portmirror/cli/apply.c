@@ -9,27 +9,41 @@
 #include "data/yaml.h"
 #include "portmirror/cli/app.h"
 
-/* Takes the sessions of a file or folder over into the saved ones; with save, on disk too. */
-static bool take_over(const struct cli_call *call, const struct engine *engine,
-		      struct sessions *sessions, bool save)
+/* The sessions of a file or folder, if one is named. Without the lock: whoever writes them may be
+ * slow. */
+static bool read_given(const struct cli_call *call, struct sessions *given)
 {
-	struct sessions given cleanup(sessions_free) = {0};
 	struct err e = {0};
 
-	if (store_read_path(call->args[0], &given, &e) < 0) {
+	if (call->nargs == 0)
+		return true;
+	if (store_read_path(call->args[0], given, &e) < 0) {
 		app_fail(call, &e);
 		return false;
 	}
-	for (size_t i = 0; i < given.count; i++) {
-		struct session *s = &given.items[i].session;
+	for (size_t i = 0; i < given->count; i++) {
+		const struct session *s = &given->items[i].session;
 		struct bytecode code cleanup(bytecode_free) = {0};
-		const struct saved *old = sessions_find(sessions, s->name);
 
 		if (filter_compile(s->filter, &code, &e) < 0) {
 			cli_complain(call, "%s: %s: filter: %s", store_called(call->args[0]),
 				     s->name, e.text);
 			return false;
 		}
+	}
+	return true;
+}
+
+/* Takes them over into the saved ones; with save, on disk too. */
+static bool take_over(const struct cli_call *call, const struct engine *engine,
+		      struct sessions *given, struct sessions *sessions, bool save)
+{
+	struct err e = {0};
+
+	for (size_t i = 0; i < given->count; i++) {
+		const struct session *s = &given->items[i].session;
+		const struct saved *old = sessions_find(sessions, s->name);
+
 		if (old && old->session.runtime != s->runtime) {
 			cli_complain(call,
 				     "%s: a session of that name is saved %s; remove it first",
@@ -38,8 +52,8 @@ static bool take_over(const struct cli_call *call, const struct engine *engine,
 			return false;
 		}
 	}
-	for (size_t i = 0; i < given.count; i++) {
-		struct session *s = &given.items[i].session;
+	for (size_t i = 0; i < given->count; i++) {
+		struct session *s = &given->items[i].session;
 
 		if (save && store_save(&engine->store, s, &e) < 0) {
 			app_fail(call, &e);
@@ -85,12 +99,15 @@ static int report(const struct cli_call *call, const struct outcome *outcome)
 	return bad ? EXIT_FAILED : EXIT_OK;
 }
 
-static int dry_run(const struct cli_call *call, struct engine *engine, struct sessions *sessions)
+static int dry_run(const struct cli_call *call, struct engine *engine, struct sessions *sessions,
+		   int *lock)
 {
 	struct view view cleanup(view_free) = {0};
 	struct err e = {0};
+	int r = engine_look(engine, sessions, NULL, &view, &e);
 
-	if (engine_look(engine, sessions, NULL, &view, &e) < 0)
+	app_unlock(lock);
+	if (r < 0)
 		return app_fail(call, &e);
 	if (app_json(call))
 		return app_print_json(call,
@@ -106,22 +123,24 @@ static int dry_run(const struct cli_call *call, struct engine *engine, struct se
 int verb_apply(const struct cli_call *call)
 {
 	struct engine engine cleanup(engine_close) = {0};
-	struct sessions sessions cleanup(sessions_free) = {0};
+	struct sessions given cleanup(sessions_free) = {0}, sessions cleanup(sessions_free) = {0};
 	struct outcome outcome cleanup(outcome_free) = {0};
 	int lock cleanup(fd_close_at) = -1;
 	bool dry = cli_has(call, "dry-run");
 	struct err e = {0};
+	int r;
 
-	if (!app_open(call, &engine))
+	if (!app_open(call, &engine) || !read_given(call, &given))
 		return EXIT_FAILED;
 	lock = app_lock(call, &engine);
-	if (lock < 0 || !app_load(call, &engine, &sessions))
-		return EXIT_FAILED;
-	if (call->nargs > 0 && !take_over(call, &engine, &sessions, !dry))
+	if (lock < 0 || !app_load(call, &engine, &sessions) ||
+	    !take_over(call, &engine, &given, &sessions, !dry))
 		return EXIT_FAILED;
 	if (dry)
-		return dry_run(call, &engine, &sessions);
-	if (engine_apply(&engine, &sessions, NULL, NULL, &outcome, &e) < 0)
+		return dry_run(call, &engine, &sessions, &lock);
+	r = engine_apply(&engine, &sessions, NULL, NULL, &outcome, &e);
+	app_unlock(&lock);
+	if (r < 0)
 		return app_fail(call, &e);
 	return report(call, &outcome);
 }

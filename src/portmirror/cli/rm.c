@@ -32,6 +32,7 @@ int verb_rm(const struct cli_call *call)
 	int lock cleanup(fd_close_at) = -1;
 	size_t removed = 0;
 	struct err e = {0};
+	int r;
 
 	if (cli_has(call, "all") != (call->nargs == 0))
 		return cli_misused(call, cli_has(call, "all")
@@ -42,8 +43,9 @@ int verb_rm(const struct cli_call *call)
 	lock = app_lock(call, &engine);
 	if (lock < 0 || !app_load(call, &engine, &sessions))
 		return EXIT_FAILED;
-	if (edit_remove(&engine, &sessions, call->args, call->nargs, &edit, &removed, &outcome,
-			&e) < 0)
+	r = edit_remove(&engine, &sessions, call->args, call->nargs, &edit, &removed, &outcome, &e);
+	app_unlock(&lock);
+	if (r < 0)
 		return app_fail(call, &e);
 	return edit.dry ? app_print_plan(call, &outcome.view.plan)
 			: report(call, &outcome, removed);

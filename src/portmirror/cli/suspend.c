@@ -12,13 +12,16 @@ static int suspend(const struct cli_call *call, bool suspended)
 	struct edit edit = {.dry = cli_has(call, "dry-run")};
 	int lock cleanup(fd_close_at) = -1;
 	struct err e = {0};
+	int r;
 
 	if (!app_open(call, &engine))
 		return EXIT_FAILED;
 	lock = app_lock(call, &engine);
 	if (lock < 0 || !app_load(call, &engine, &sessions))
 		return EXIT_FAILED;
-	if (edit_suspend(&engine, &sessions, call->args[0], suspended, &edit, &outcome, &e) < 0)
+	r = edit_suspend(&engine, &sessions, call->args[0], suspended, &edit, &outcome, &e);
+	app_unlock(&lock);
+	if (r < 0)
 		return app_fail(call, &e);
 	return edit.dry ? app_print_plan(call, &outcome.view.plan)
 			: app_report(call, &outcome, call->args[0]);
