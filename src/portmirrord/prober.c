@@ -28,7 +28,8 @@ struct watch {
 	struct watch *next;
 	struct prober *prober;
 	char session[SESSION_NAME_MAX + 1];
-	int health, probes; /* maps */
+	int health, probes;	       /* maps, */
+	uint32_t health_id, probes_id; /* and what they are: others may have the same name later */
 	struct inline_state state;
 	struct inline_health now;
 	unsigned interval; /* ms */
@@ -37,8 +38,9 @@ struct watch {
 	bool ports_up;
 	uint64_t sent[RING]; /* when, number n at n % RING */
 	size_t nsent;
-	uint64_t answered[INLINE_LEARNING]; /* when the newest that came was sent */
-	uint64_t latency;		    /* ns, of the last that came; 0: none yet */
+	uint64_t answered[INLINE_LEARNING];  /* when the newest that came was sent */
+	uint64_t last_lost[INLINE_LEARNING]; /* and the last of LOST behind it; 0: fewer were */
+	uint64_t latency;		     /* ns, of the last that came; 0: none yet */
 	unsigned in_a_row;
 	struct loop_timer tick, verdict;
 };
@@ -111,25 +113,34 @@ static bool look(struct watch *w)
 		both &= seen.sent > w->answered[way];
 		if (seen.sent > w->answered[way] && seen.arrived > seen.sent)
 			w->latency = seen.arrived - seen.sent;
+		if (seen.sent != w->answered[way])
+			w->last_lost[way] = 0;
 		w->answered[way] = seen.sent;
 	}
 	return both;
 }
 
-/*
- * When the last of LOST probes in a row should have come, of which none has; 0: fewer are away. A
- * slow appliance is no failed one: each has as long as the last that came took.
- */
-static uint64_t deadline(const struct watch *w, uint32_t way)
+/* When the last of LOST probes in a row was sent of which none has come; 0: fewer are away. It is
+ * kept, as the ring may turn faster than an appliance answers. */
+static uint64_t last_lost(struct watch *w, uint32_t way)
 {
-	uint64_t usual = w->latency ? w->latency : (uint64_t)w->interval * 1000000 * LOST;
 	size_t first = w->nsent > RING ? w->nsent - RING : 0;
 	unsigned away = 0;
 
-	for (size_t n = first; n < w->nsent; n++)
+	for (size_t n = first; n < w->nsent && w->last_lost[way] == 0; n++)
 		if (w->sent[n % RING] > w->answered[way] && ++away == LOST)
-			return w->sent[n % RING] + usual + GRACE_NS;
-	return 0;
+			w->last_lost[way] = w->sent[n % RING];
+	return w->last_lost[way];
+}
+
+/* When that one should have come; 0: fewer are away. A slow appliance is no failed one: each has as
+ * long as the last that came took. */
+static uint64_t deadline(struct watch *w, uint32_t way)
+{
+	uint64_t usual = w->latency ? w->latency : (uint64_t)w->interval * 1000000 * LOST;
+	uint64_t lost = last_lost(w, way);
+
+	return lost ? lost + usual + GRACE_NS : 0;
 }
 
 static bool over(uint64_t deadline, uint64_t now)
@@ -245,6 +256,17 @@ static struct watch *find(const struct prober *p, const char *session)
 	return w;
 }
 
+/* As the last look has found it; 0: it was not there. */
+static uint32_t map_id(const struct view *view, const char *session, enum inline_map which)
+{
+	char name[PIN_NAME];
+	const struct pin *pin;
+
+	inliner_map_name(which, name);
+	pin = pins_find(&view->host.pins, session, name);
+	return pin ? pin->id : 0;
+}
+
 /* NULL: its maps can't be had (yet). */
 static struct watch *begin(struct prober *p, const char *session)
 {
@@ -256,6 +278,8 @@ static struct watch *begin(struct prober *p, const char *session)
 	snprintf(w->session, sizeof(w->session), "%s", session);
 	w->health = open_map(p, session, INLINE_MAP_HEALTH);
 	w->probes = open_map(p, session, INLINE_MAP_PROBES);
+	w->health_id = map_id(p->view, session, INLINE_MAP_HEALTH);
+	w->probes_id = map_id(p->view, session, INLINE_MAP_PROBES);
 	if (w->health < 0 || w->probes < 0) {
 		watch_free(w);
 		return NULL;
@@ -293,9 +317,10 @@ static void follow(struct prober *p, const struct session_state *st, const struc
 		   const struct view *view)
 {
 	struct watch *w = find(p, st->session->name);
-	bool new = !w;
+	bool new = !w || w->health_id != map_id(view, w->session, INLINE_MAP_HEALTH) ||
+		   w->probes_id != map_id(view, w->session, INLINE_MAP_PROBES);
 
-	if (new)
+	if (new) /* one of before, of maps that are gone, is dropped */
 		w = begin(p, st->session->name);
 	if (!w)
 		return;

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -191,6 +192,38 @@ def test_it_comes_back(lab, pm, inline, appliance, daemon, wait_until, how):
     assert after['failure'] is None and after['failures'] == 1
     assert after['counts']['back_out']['frames'] == before['counts']['back_out']['frames'] + 1
     assert after['counts']['back_in']['frames'] == before['counts']['back_in']['frames'] + 1
+
+
+def test_maps_that_were_made_anew_meanwhile(lab, pm, inline, appliance, daemon, wait_until):
+    """Somebody ends the session and begins it again before the daemon looks: what it asks are the new ones."""
+    wire = appliance()
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 20))
+    running = daemon()
+    wait_until(lambda: state(pm)['appliance_state']['watched'])
+    running.send_signal(signal.SIGSTOP)
+    pm('bypass', 'ips')
+    pm('restore', 'ips')
+    running.send_signal(signal.SIGCONT)
+    wait_until(lambda: state(pm)['appliance_state']['watched'])
+    with wire.capture('eth0') as probes:
+        assert len(probes.frames(20, quiet=0)) >= 20
+    assert state(pm)['appliance_state']['failures'] == 0
+    wire('drop')
+    wait_until(lambda: state(pm)['appliance_state']['failure'] == 'silent')
+    assert len(events(pm, 'appliance-failed')) == 1
+
+
+@pytest.mark.lab(machines=2)
+def test_one_that_is_slower_than_its_probes_can_be_counted(lab, pm, inline, appliance, daemon, wait_until):
+    """More are under way at once than are remembered."""
+    wire = appliance()
+    wire('delay 900')
+    inline('ips', 'vnet1', failure='open', more=('--probe-interval', 10))
+    daemon()
+    wait_until(lambda: events(pm, 'appliance-back'))  # how slow it is nobody knew at first
+    assert len(events(pm, 'appliance-failed')) == 1
+    wire('drop')
+    wait_until(lambda: len(events(pm, 'appliance-failed')) == 2, 5)
 
 
 def test_it_is_not_back_while_nobody_knows(lab, pm, inline, appliance, daemon, wait_until, tmp_path):
