@@ -21,7 +21,9 @@
 #include "portmirrord/tell.h"
 
 enum {
-	LOCK_AGAIN_MS = 20, /* somebody else changes something: it is a matter of milliseconds */
+	LOCK_AGAIN_MS = 20,  /* somebody else changes something: it is a matter of milliseconds */
+	LOCK_LONG_MS = 5000, /* or not, and is told: it may have been stopped */
+	LOCK_SELDOM_MS = 500,
 	LOCK_EDIT_MS = 250, /* how long an edit waits for them */
 	AGAIN_FIRST_MS = 2, /* what the kernel could not do yet is tried again, later each time */
 	AGAIN_LAST_MS = 60000,
@@ -81,12 +83,14 @@ void keeper_try_again(void *data)
 	keeper_look_again(data);
 }
 
+/* Sooner where news came meanwhile; but those may be of what we do ourselves, again and again. */
 static void try_later(struct keeper *k)
 {
 	k->pause = k->pause == 0 ? AGAIN_FIRST_MS : k->pause * 2;
 	if (k->pause > AGAIN_LAST_MS)
 		k->pause = AGAIN_LAST_MS;
-	loop_timer_set(k->config.loop, &k->again, k->pause, keeper_try_again, k);
+	loop_timer_set(k->config.loop, &k->again, k->plan_stale ? k->pause / 8 : k->pause,
+		       keeper_try_again, k);
 }
 
 void keeper_add_reason(struct keeper *k, int session, const char *sentence)
@@ -126,6 +130,8 @@ static bool between(size_t done, size_t total, void *data)
 	struct keeper *k = data;
 
 	prober_go_on(k->prober);
+	if (k->config.busy)
+		k->config.busy(k->config.data);
 	k->unfinished = k->begun != 0 && done < total && loop_now() - k->begun >= ACT_MS;
 	return !k->unfinished;
 }
@@ -223,15 +229,36 @@ static void appliance_told(const char *kind, const char *session, const char *se
 	loop_timer_set(k->config.loop, &k->again, 0, keeper_try_again, k);
 }
 
+static void wait_for_lock(struct keeper *k)
+{
+	int64_t now = loop_now();
+	struct err e;
+
+	if (k->locked_out == 0)
+		k->locked_out = now;
+	if (now - k->locked_out < LOCK_LONG_MS) {
+		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, keeper_try_again, k);
+		return;
+	}
+	err_set(&e, -EBUSY,
+		"another portmirror has held %s for seconds: nothing is set up or mended meanwhile",
+		k->engine.store.lock);
+	tell_failure(k, &e);
+	loop_timer_set(k->config.loop, &k->again, LOCK_SELDOM_MS, keeper_try_again, k);
+}
+
 static void settle(struct keeper *k, int r, const struct err *e)
 {
 	prober_update(k->prober, &k->view);
 	if (r == -EBUSY) {
-		loop_timer_set(k->config.loop, &k->again, LOCK_AGAIN_MS, keeper_try_again, k);
-		return; /* there is nothing to tell before it is done, one way or the other */
+		/* There is nothing else to tell before it is done, one way or the other. */
+		wait_for_lock(k);
+		return;
 	}
+	k->locked_out = 0;
 	if (r == 0 && k->unfinished) {
 		k->unfinished = false;
+		k->goes_on = true;
 		loop_timer_set(k->config.loop, &k->again, 0, keeper_try_again, k);
 		return; /* likewise */
 	}

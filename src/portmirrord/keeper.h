@@ -35,6 +35,8 @@ struct keeper_config {
 	const char *root;	    /* "": the system's own places */
 	enum engine_kind preferred; /* what a session's engine auto means on this host */
 	void (*changed)(unsigned changes, void *data);
+	/* Now and then amid what takes long; may be NULL. */
+	void (*busy)(void *data);
 	/* For the journal: what becomes an event, and errors. */
 	void (*log)(int priority, const char *sentence, void *data);
 	void *data;

@@ -155,7 +155,8 @@ static void set_timer(struct keeper *k, int64_t now)
 		loop_timer_set(k->config.loop, &k->peace, first - now, pass_in_peace, k);
 }
 
-/* Forgets devices that are gone, or at peace. */
+/* Forgets devices that are gone, or at peace. What goes on keeps its verdicts: a device whose turn
+ * has not come was not mended in vain. */
 static void forget(struct keeper *k, int64_t now)
 {
 	size_t kept = 0;
@@ -163,7 +164,8 @@ static void forget(struct keeper *k, int64_t now)
 	for (size_t i = 0; i < k->nfights; i++) {
 		struct device_fight *f = &k->fights[i];
 
-		f->decided = false;
+		f->decided = f->decided && k->goes_on;
+		f->told = f->told && k->goes_on;
 		if (nl_link_by_index(&k->view.host.links, f->ifindex) &&
 		    (now - f->fight.last < FIGHT_PEACE_MS || now - f->settled < FIGHT_PEACE_MS))
 			k->fights[kept++] = *f;
@@ -192,6 +194,7 @@ void keeper_hold_back(struct keeper *k)
 
 	k->nheld_back = 0;
 	forget(k, now);
+	k->goes_on = false;
 	for (size_t i = 0; i < plan->nops; i++) {
 		const struct op *op = &plan->ops[i];
 
@@ -222,17 +225,15 @@ void keeper_say_held_back(struct keeper *k)
 
 void keeper_tell_repairs(struct keeper *k, const struct outcome *outcome)
 {
-	struct ifindexes told cleanup(ifindexes_free) = {0};
-
 	for (size_t i = 0; i < outcome->ndone; i++) {
 		const struct op *op = &outcome->done[i];
-		const struct device_fight *fight = find_fight(k, op->ifindex);
+		struct device_fight *fight = find_fight(k, op->ifindex);
 		char sentence[160];
 
-		if (!puts_in_place(op) || op->session < 0 || ifindexes_have(&told, op->ifindex) ||
-		    !fight || !fight->decided)
+		if (!puts_in_place(op) || op->session < 0 || !fight || !fight->decided ||
+		    fight->told)
 			continue;
-		(void)ifindexes_add(&told, op->ifindex);
+		fight->told = true;
 		k->counts.repaired++;
 		snprintf(
 			sentence, sizeof(sentence),

@@ -12,7 +12,11 @@
 #include "portmirrord/keeper_private.h"
 #include "portmirrord/machines.h"
 
-enum { SOON_MS = 2 /* a device that is being made is on its bridge and up by then */ };
+enum {
+	SOON_MS = 2,	/* a device that is being made is on its bridge and up by then */
+	LONG_MS = 1000, /* a pause of this kind: something was refused again and again */
+	DOUBT_MS = 10000,
+};
 
 static void filters_free(struct bytecode *filters, size_t count)
 {
@@ -106,9 +110,22 @@ int keeper_look_at_copiers(struct keeper *k, struct err *e)
 	return r;
 }
 
+/* What is refused again and again may be so because our picture is wrong: a dump of qdiscs leaves
+ * out a device, and doesn't say so, where another is deleted meanwhile (tc_dump_qdisc(),
+ * net/sched/sch_api.c, goes on by position). */
+static bool in_doubt(struct keeper *k)
+{
+	int64_t now = loop_now();
+
+	if (k->pause < LONG_MS || now - k->doubted < DOUBT_MS)
+		return false;
+	k->doubted = now;
+	return true;
+}
+
 int keeper_look(struct keeper *k, struct err *e)
 {
-	int r = keeper_take_news(k, follow_take, e);
+	int r = keeper_take_news(k, in_doubt(k) ? follow_renew : follow_take, e);
 
 	/* A port of an appliance that went down can't wait for a plan. */
 	prober_update(k->prober, &k->view);

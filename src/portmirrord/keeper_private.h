@@ -14,6 +14,7 @@ struct device_fight {
 	int ifindex;
 	struct fight fight;
 	bool decided; /* in this round */
+	bool told;    /* that it was mended, likewise */
 	enum fight_verdict verdict;
 	int64_t settled; /* when others have finished with its qdiscs, we hope; 0: they have */
 	int64_t at_most; /* that is put off, as long as they go on */
@@ -35,13 +36,16 @@ struct keeper {
 	struct loop_timer again, soon, poll, peace;
 	int64_t begun; /* when what is being carried out was; 0: nothing, or in one go */
 	bool in_one_go;
-	bool unfinished; /* that was cut short, to go on soon */
-	int64_t pause;	 /* the last one before trying again; 0: nothing is left over */
+	bool unfinished;    /* that was cut short, to go on soon */
+	bool goes_on;	    /* what is carried out next is the rest of it */
+	int64_t locked_out; /* since when somebody else holds the lock; 0: nobody does */
+	int64_t pause;	    /* the last one before trying again; 0: nothing is left over */
 	bool started;
 	bool sessions_stale, plan_stale, plan_told;
 	unsigned changes; /* KEEPER_*, not told yet */
 	uint64_t generation;
 	int64_t refreshed;
+	int64_t doubted; /* when the picture of the host was last read anew for being refused */
 	struct keeper_counts counts;
 	char failure[sizeof(((struct err *)0)->text)]; /* the last one told */
 	struct device_fight *fights;

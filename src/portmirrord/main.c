@@ -120,6 +120,15 @@ static void feed_watchdog(void *data)
 	loop_timer_set(p->loop, &p->watchdog, p->watchdog_ms, feed_watchdog, p);
 }
 
+/* Amid an edit, which may be a long one. */
+static void busy(void *data)
+{
+	struct program *p = data;
+
+	if (p->watchdog.set && p->watchdog.at <= loop_now())
+		feed_watchdog(p);
+}
+
 static int meet_systemd(struct program *p, struct err *e)
 {
 	const char *socket = getenv("NOTIFY_SOCKET");
@@ -198,8 +207,12 @@ static int preferred(enum engine_kind *engine, struct err *e)
 /* All that takes privileges, before anything is changed. */
 static int open_all(struct program *p, const char *root, struct front_config *front, struct err *e)
 {
-	struct keeper_config config = {
-		.root = root, .changed = changed, .log = say, .data = p, .held = held};
+	struct keeper_config config = {.root = root,
+				       .changed = changed,
+				       .busy = busy,
+				       .log = say,
+				       .data = p,
+				       .held = held};
 	int r = preferred(&config.preferred, e);
 
 	if (r == 0)

@@ -2,6 +2,7 @@
 """portmirrord: whatever happens on the host, the kernel is soon as the sessions say."""
 import collections
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -311,6 +312,21 @@ def test_the_command_line_and_the_daemon_do_not_disturb_each_other(lab, pm, daem
     assert running.events('repaired', 'fight', 'error') == []
 
 
+@pytest.mark.engine('tc')
+def test_who_keeps_the_lock_is_told_of(lab, pm, daemon, wait_until):
+    """A portmirror that was stopped amid its work, for example."""
+    running = daemon()
+    pm('apply')  # makes its file
+    with open(pm.root / 'run/portmirror/lock', 'r+b') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (pm.sessions / 'ids.yaml').parent.mkdir(parents=True, exist_ok=True)
+        (pm.sessions / 'ids.yaml').write_text('from: port:vnet1\nto: port:ids0\n')
+        wait_until(lambda: running.events('error'))
+    assert 'nothing is set up or mended meanwhile' in running.events('error')[0]['text']
+    wait_until(lambda: is_copied(lab))
+    assert len(running.events('error')) == 1
+
+
 @pytest.mark.engine('tc', 'clsact')
 def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
@@ -379,6 +395,24 @@ def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wa
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: len(running.events('session-removed')) == 1)
     assert len(running.events('repaired')) == 2 and not running.events('fight', 'error')
+
+
+@pytest.mark.engine('bpf')
+def test_much_that_is_taken_away_at_once_is_no_fight(lab, pm, daemon, wait_until):
+    """More than is put back in one go: whose turn has not come was not put back in vain."""
+    lab.host.batch('ip', [f'link add many{i} type veth peer other{i}' for i in range(40)])
+    running = daemon()
+    pm('add', 'ids', '--from', 'port:many*', '--to', 'port:ids0')
+    wait_until(lambda: running.events('session-whole'))
+    links = pm.pins('ids/*-sent') + pm.pins('ids/*-received')
+    assert len(links) == 80
+    for pin in links:
+        os.unlink(pin)
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: len(running.events('repaired')) >= 40, 20)
+    assert len(running.events('repaired')) == 40 and not running.events('fight')
+    assert pm.pins('ids/*-sent') + pm.pins('ids/*-received') == links
+    assert whole(pm)
 
 
 @pytest.mark.engine('tc', 'clsact')
