@@ -150,7 +150,7 @@ static int read_one(const char *path, const char *name, struct session *session,
 {
 	char *text cleanup(free_at) = NULL;
 	struct yaml_docs docs cleanup(yaml_docs_free) = {0};
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	r = store_read_file(path, &text, &len, e);
