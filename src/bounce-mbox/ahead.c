@@ -60,7 +60,6 @@ void sender_free_job(struct sender *s, struct job *job)
 void sender_again(struct sender *s, struct job *job)
 {
 	job->state = JOB_NEW;
-	job->again = false;
 	push(&s->new, job);
 	s->waiting++;
 }

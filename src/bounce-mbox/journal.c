@@ -95,12 +95,13 @@ void journal_run(struct journal *j, uint64_t total, const char *target)
 
 void journal_intent(struct journal *j, struct prepared *p, bool again)
 {
-	add_line(j, again ? "again" : "intent", p->key, p->id);
+	add_line(j, again ? "retry" : "intent", p->key, p->id);
+	p->in_doubt = again;
 	if (p->placed && !p->owed)
 		p->owed = add_line(j, "owed", p->place, "");
 }
 
-void journal_go(struct journal *j, const struct prepared *p)
+void journal_go(struct journal *j, struct prepared *p)
 {
 	int64_t now = time(NULL);
 	char text[24];
@@ -110,7 +111,8 @@ void journal_go(struct journal *j, const struct prepared *p)
 		add_line(j, "at", NULL, text);
 		j->marked = now;
 	}
-	add_line(j, "go", p->key, "");
+	add_line(j, "go", p->key, p->in_doubt ? "again" : "");
+	p->in_doubt = true;
 }
 
 void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS])
@@ -148,9 +150,11 @@ void journal_done(struct journal *j, const struct prepared *p, const char *words
 		add_line(j, "done", p->key, words);
 }
 
-void journal_not(struct journal *j, const struct prepared *p, const char *words)
+void journal_not(struct journal *j, struct prepared *p, const char *words)
 {
-	add_line(j, "not", p->key, words);
+	/* of two copies that are under way one may have left */
+	add_line(j, p->in_doubt ? "not" : "back", p->key, words);
+	p->in_doubt = false;
 }
 
 int journal_write(struct journal *j, struct err *e)

@@ -5,10 +5,12 @@
  *	@SUM run BOOT TIME TOTAL TARGET		a run starts, to RECIPIENT at SERVER
  *	@SUM at TIME				what follows left then or later
  *	@SUM intent KEY ID			durable before any of the message's last bytes leave
- *	@SUM again KEY ID			the same, of one that was in doubt
+ *	@SUM retry KEY ID			the same, of one in doubt, which it stays
  *	@SUM go KEY				written (not waited for) before they do
+ *	@SUM go KEY again			the same, behind "retry"
  *	@SUM done KEY WORDS			the server has it
- *	@SUM not KEY WORDS			it has not: refused, or never left
+ *	@SUM not KEY WORDS			it has not: refused, or looked for in vain
+ *	@SUM back KEY WORDS			it never left, for these words
  *	@SUM owed PLACE				a mailbox is to get it, whatever others have
  *	@SUM paid PLACE				that mailbox has it: before its "done"
  *
@@ -16,6 +18,7 @@
  * --repair and --remove change, BOOT the kernel's boot id: where it is still the same, every line
  * that was written is there, and an intent without "go" is known never to have left. After a power
  * loss it is in doubt. PLACE is the SHA-256 of KEY and the mailbox's name (IMAP).
+ * Version 0.1.0 wrote "again" for "retry", which took the doubt away, and "not" for "back".
  * Any other line is a message-id that was sent, as the first bounce-mbox wrote them.
  */
 #ifndef BOUNCE_MBOX_JOURNAL_H
@@ -74,10 +77,10 @@ bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint3
  */
 void journal_run(struct journal *j, uint64_t total, const char *target);
 void journal_intent(struct journal *j, struct prepared *p, bool again);
-void journal_go(struct journal *j, const struct prepared *p);
+void journal_go(struct journal *j, struct prepared *p);
 void journal_done(struct journal *j, const struct prepared *p, const char *words);
-/* With words: the server's, or why it does not get it. */
-void journal_not(struct journal *j, const struct prepared *p, const char *words);
+/* The server has it not, by any attempt. With words: the server's, or why it does not get it. */
+void journal_not(struct journal *j, struct prepared *p, const char *words);
 int journal_write(struct journal *j, struct err *e);
 int journal_sync(struct journal *j, struct err *e);
 

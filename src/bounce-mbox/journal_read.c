@@ -78,9 +78,17 @@ static void apply(struct journal_entry *entry, const char *what, const char *wor
 			take_one(&entry->doubt, &entry->gone);
 		entry->intended++;
 		entry->refused = 0;
-	} else if (strcmp(what, "go") == 0) {
+	} else if (strcmp(what, "retry") == 0) {
+		/* as if it had gone in this run; its doubt may stand by the key of version 0.1.0 */
+		entry->gone += entry->doubt > 0 || entry->gone == 0;
+		take_one(&entry->doubt, NULL);
+		entry->refused = 0;
+	} else if (strcmp(what, "go") == 0 && !*words) {
 		take_one(&entry->intended, NULL);
 		entry->gone++;
+	} else if (strcmp(what, "back") == 0) {
+		take_one(&entry->intended, NULL);
+		entry->refused += *words != 0;
 	} else if (strcmp(what, "done") == 0) {
 		take_one(&entry->gone, &entry->intended);
 		entry->sent++;
@@ -139,7 +147,7 @@ static int read_line(struct journal *j, char *line, struct err *e)
 		return count_owed(j, key, *line == 'p', e);
 	words += (size_t)2 * KEY_BYTES;
 	words += *words == ' ';
-	entry = journal_table_make(&j->table, key, *line == 'i' || *line == 'a' ? words : "", e);
+	entry = journal_table_make(&j->table, key, strchr("iar", *line) ? words : "", e);
 	if (!entry)
 		return -ENOMEM;
 	if (strcmp(line, "done") == 0 && entry->id)

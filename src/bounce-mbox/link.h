@@ -26,7 +26,7 @@ struct job {
 	struct prepared p;
 	size_t index; /* in the archive: its place in the order */
 	unsigned tries;
-	bool again;		   /* was in doubt */
+	bool again;		   /* it is in doubt: an earlier attempt may have put it there */
 	bool raw;		   /* has bytes over 127, which the server did not offer to take */
 	bool bare;		   /* goes without its keywords */
 	struct buf resent;	   /* the Resent- block; empty: none */

@@ -89,6 +89,24 @@ static bool is_full(const struct smtp_told *told)
 	       (!told->command && strcasestr(told->reply.text, "[OVERQUOTA]"));
 }
 
+void sender_not(struct sender *s, struct job *job, bool absent, const char *words)
+{
+	if (job->again && !absent)
+		return;
+	job->again = false;
+	if (s->run->journal)
+		journal_not(s->run->journal, &job->p, words);
+}
+
+/* It was tried often enough. */
+static void give_up(struct sender *s, struct job *job, const char *words)
+{
+	if (job->again)
+		sender_doubt(s, job, words);
+	else
+		sender_set_aside(s, job, words);
+}
+
 static void job_later(struct sender *s, struct job *job, const struct smtp_told *told,
 		      const char *words)
 {
@@ -99,7 +117,7 @@ static void job_later(struct sender *s, struct job *job, const struct smtp_told 
 			    (long long)(pause / SECOND));
 	if ((!of_envelope(told) || of_size(told)) && !pace_is_quota(&told->reply) &&
 	    ++job->tries >= TRIES_MAX) {
-		sender_set_aside(s, job, words);
+		give_up(s, job, words);
 		return;
 	}
 	if (s->run->pace.setbacks > FAILURES_MAX && !pace_is_quota(&told->reply)) {
@@ -120,8 +138,7 @@ static bool can_go_bare(const struct sender *s, const struct job *job)
 static void job_refused(struct sender *s, struct job *job, const struct smtp_told *told,
 			const char *words)
 {
-	if (s->run->journal)
-		journal_not(s->run->journal, &job->p, words);
+	sender_not(s, job, told->absent, words);
 	if (told->reply.code < 500 || pace_is_quota(&told->reply)) {
 		job_later(s, job, told, words);
 		return;
@@ -143,12 +160,11 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 	}
 }
 
-static void job_unsent(struct sender *s, struct job *job, bool blame)
+static void job_unsent(struct sender *s, struct job *job, const struct smtp_told *told, bool blame)
 {
-	if (s->run->journal)
-		journal_not(s->run->journal, &job->p, "");
+	sender_not(s, job, told->absent, "");
 	if (blame && ++job->tries >= TRIES_MAX)
-		sender_set_aside(s, job, "the connection broke each time it was sent");
+		give_up(s, job, "the connection broke each time it was sent");
 	else
 		sender_again(s, job);
 }
@@ -170,8 +186,8 @@ static void job_doubt(struct sender *s, struct job *job)
 {
 	if (sender_can_ask(s, job) && !s->stopping && ++job->tries < TRIES_MAX) {
 		sender_let_settle(s);
-		sender_again(s, job);
 		job->again = true;
+		sender_again(s, job);
 		return;
 	}
 	sender_doubt(s, job, "it left, and the connection broke before the answer came");
@@ -192,7 +208,7 @@ void sender_done(struct link_owner *owner, struct job *job, const struct smtp_to
 		job_refused(s, job, told, words);
 		break;
 	case SMTP_UNSENT:
-		job_unsent(s, job, blame);
+		job_unsent(s, job, told, blame);
 		break;
 	case SMTP_DOUBT:
 		job_doubt(s, job);

@@ -227,7 +227,7 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	int r;
 
 	p->item = item;
-	p->placed = p->owed = false;
+	p->placed = p->owed = p->in_doubt = false;
 	stream_start(&s, store, item, cleaning);
 	s.about = p;
 	r = run(p, &s, e);

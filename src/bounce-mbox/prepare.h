@@ -38,7 +38,8 @@ struct prepared {
 	struct buf text;       /* the cleaned message, where it is small; else empty: stream it */
 	unsigned char place[KEY_BYTES]; /* of key and mailbox; only where placed */
 	bool placed;
-	bool owed; /* the journal says that its mailbox is to get it */
+	bool owed;     /* the journal says that its mailbox is to get it */
+	bool in_doubt; /* the journal says that the server may have it */
 };
 
 /* Zero-initialise p, or give one that prepared_free() or prepare() left: its memory is used again.

@@ -49,8 +49,7 @@ static bool too_large(struct sender *s, struct link *l, struct job *job)
 		return false;
 	snprintf(words, sizeof(words), "it has %llu bytes, and the server takes at most %llu",
 		 (unsigned long long)job->p.size, (unsigned long long)most);
-	if (s->run->journal)
-		journal_not(s->run->journal, &job->p, words);
+	sender_not(s, job, false, words);
 	sender_set_aside(s, job, words);
 	return true;
 }
@@ -309,8 +308,8 @@ static void put_back(struct sender *s)
 	for (size_t i = 0; i < JOBS; i++) {
 		if (s->jobs[i].state == JOB_FREE)
 			continue;
-		if (s->run->journal && s->jobs[i].state != JOB_NEW)
-			journal_not(s->run->journal, &s->jobs[i].p, "");
+		if (s->jobs[i].state != JOB_NEW)
+			sender_not(s, &s->jobs[i], false, "");
 		s->run->tally.read--;
 		sender_free_job(s, &s->jobs[i]);
 	}

@@ -67,6 +67,9 @@ void sender_done(struct link_owner *owner, struct job *job, const struct smtp_to
 		 bool blame);
 void sender_set_aside(struct sender *s, struct job *job, const char *words);
 void sender_doubt(struct sender *s, struct job *job, const char *words);
+/* The attempt came to nothing. absent: the server was asked what it has of earlier ones: nothing;
+ * else a message that was in doubt stays so. */
+void sender_not(struct sender *s, struct job *job, bool absent, const char *words);
 /* A pause before an IMAP server is asked what it has. */
 void sender_let_settle(struct sender *s);
 /* An IMAP server can be asked whether it has a message with a plain id; nobody else can (RFC

@@ -329,6 +329,13 @@ static bool is_without_dots(struct imap *i, const struct mail *m, const char *wo
 	return true;
 }
 
+static void miss(struct imap *i, struct mail *m)
+{
+	if (m)
+		m->absent = true;
+	i->step = STEP_MAKE;
+}
+
 int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const char *words,
 		    size_t len, struct err *e)
 {
@@ -337,7 +344,8 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	switch (q->asked) {
 	case ASKED_EXAMINE:
 		if (!ok) {
-			i->step = is_without_dots(i, m, words, len) ? STEP_ASK : STEP_MAKE;
+			if (!is_without_dots(i, m, words, len))
+				miss(i, m);
 			return 0;
 		}
 		imap_ask(i, ASKED_SEARCH);
@@ -351,7 +359,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 		if (m && ok && i->found)
 			decide(i, m, SMTP_SENT, "it is there", 11);
 		else
-			i->step = STEP_MAKE;
+			miss(i, m);
 		return 0;
 	case ASKED_CREATE: /* refused where it is there already; APPEND will tell */
 		if (!ok && is_without_dots(i, m, words, len))
@@ -400,8 +408,11 @@ bool imap_mail_tell(struct imap *i, struct smtp_told *told)
 		i->step = STEP_NONE;
 	memmove(&i->mails[0], &i->mails[1], (i->mail_count - 1) * sizeof(m));
 	i->mail_count--;
-	*told = (struct smtp_told){
-		.id = m.message.id, .result = m.result, .reply = m.reply, .command = NULL};
+	*told = (struct smtp_told){.id = m.message.id,
+				   .result = m.result,
+				   .reply = m.reply,
+				   .absent = m.absent,
+				   .command = NULL};
 	return true;
 }
 

@@ -43,6 +43,7 @@ struct mail {
 	bool whole;   /* its last byte is in the output */
 	uint64_t end; /* … and has left when so many bytes have */
 	bool told_body;
+	bool absent; /* the server was asked for it, and has it not */
 	enum smtp_result result;
 	bool decided;
 	struct smtp_reply reply;

@@ -238,6 +238,59 @@ static void test_journal(void **state)
 	unlink(path);
 }
 
+static void put_journal_line(int fd, const char *line)
+{
+	dprintf(fd, "@%08x %s\n", journal_line_sum(line, strlen(line)), line);
+}
+
+/* What is in doubt stays so, whatever becomes of the attempts, until the server has been asked or
+ * has it. Of two copies that are under way each has its own fate. */
+static void test_doubt_stays(void **state)
+{
+	static const struct {
+		const char *lines[6];
+		enum journal_state first, second; /* of two copies */
+	} cases[] = {
+		{{"intent", "go"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "go", "retry"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "go", "run", "retry"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "go", "run", "retry", "retry", "go again"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "go", "run", "retry", "not"}, JOURNAL_NEW, JOURNAL_NEW},
+		{{"intent", "go", "retry", "go again", "not"}, JOURNAL_NEW, JOURNAL_NEW},
+		{{"intent", "go", "run", "retry", "done"}, JOURNAL_SENT, JOURNAL_NEW},
+		{{"retry"}, JOURNAL_DOUBT, JOURNAL_NEW}, /* by the key of version 0.1.0 */
+		{{"intent", "intent", "go", "back"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "go", "intent", "go", "run", "retry"}, JOURNAL_DOUBT, JOURNAL_DOUBT},
+		/* as version 0.1.0 wrote them */
+		{{"intent", "go", "again", "go", "done"}, JOURNAL_SENT, JOURNAL_NEW},
+		{{"intent", "not"}, JOURNAL_NEW, JOURNAL_NEW},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char path[] = "/tmp/test-journal-XXXXXX", line[120], id[] = "<1@test>";
+		int fd = mkstemp(path);
+		struct prepared p = {.id = id};
+		struct journal *j = NULL;
+
+		put_journal_line(fd, "run boot 1 1 x");
+		for (size_t k = 0; k < COUNT(cases[i].lines) && cases[i].lines[k]; k++) {
+			const char *what = cases[i].lines[k];
+			size_t len = strcspn(what, " ");
+
+			snprintf(line, sizeof(line), "%.*s %064d%s", (int)len, what, 0, what + len);
+			put_journal_line(fd,
+					 *what == 'r' && what[1] == 'u' ? "run boot 1 1 x" : line);
+		}
+		close(fd);
+		assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+		assert_int_equal(journal_meet(j, &p), cases[i].first);
+		assert_int_equal(journal_meet(j, &p), cases[i].second);
+		journal_close(j);
+		unlink(path);
+	}
+}
+
 /* Where /proc is missing, two boots are never known to be one. */
 static void test_unknown_boots(void **state)
 {
@@ -256,11 +309,6 @@ static void test_unknown_boots(void **state)
 	journal_close(j);
 	assert_int_equal(meet(path, "unknown", &p), JOURNAL_DOUBT);
 	unlink(path);
-}
-
-static void put_journal_line(int fd, const char *line)
-{
-	dprintf(fd, "@%08x %s\n", journal_line_sum(line, strlen(line)), line);
 }
 
 /* Of what left, only what is less than a day old counts. */
@@ -796,6 +844,7 @@ int main(void)
 		cmocka_unit_test(test_tables_without_room),
 		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_coded_names),
+		cmocka_unit_test(test_doubt_stays),
 		cmocka_unit_test(test_unknown_boots),
 		cmocka_unit_test(test_copies_in_two_mailboxes),
 		cmocka_unit_test(test_odd_lines),

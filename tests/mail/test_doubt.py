@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What an IMAP server may have is asked for, and put there again only where it says that it is not there."""
+import contextlib
+import re
+import socket
+import threading
+
+import pytest
+from conftest import bounce, close_listener, crlf, message
+
+
+class Imap:
+    """A server with one mailbox that does as it is told: answer(session, command, server) may return what to say instead
+    of the usual (bytes; without a tag it gets the command's), or an exception to raise: EOFError closes the connection.
+    For APPEND it is asked when the message is there."""
+    capabilities = b'IMAP4rev1 UIDPLUS'
+
+    def __init__(self, password, answer):
+        self.password, self.answer = password, answer
+        self.messages, self.said, self.sessions = [], [], 0
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.url = f'imap://127.0.0.1:{self.listener.getsockname()[1]}'
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.sessions += 1
+            with connection, connection.makefile('rwb', buffering=0) as stream, contextlib.suppress(EOFError, OSError):
+                self.serve(stream, self.sessions)
+
+    def usual(self, command, line, stream):
+        """What there is to say before OK, and behind it."""
+        if command == 'CAPABILITY':
+            return b'* CAPABILITY %s\r\n' % self.capabilities, b''
+        if command == 'APPEND':
+            stream.write(b'+ go\r\n')
+            size, body = int(re.search(rb'\{(\d+)', line)[1]), b''
+            while len(body) < size:
+                body += stream.read(size - len(body))
+            stream.readline()
+            self.messages.append(body)
+            return b'', b'[APPENDUID 7 %d]' % len(self.messages) if b'UIDPLUS' in self.capabilities else b''
+        if command == 'EXAMINE':
+            return b'* %d EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n' % len(self.messages), b''
+        if command == 'UID':
+            wanted = re.search(rb'<.*>', line)[0]
+            return b'* SEARCH%s\r\n' % b''.join(b' %d' % n for n, m in enumerate(self.messages, 1) if wanted in m), b''
+        return b'', b''
+
+    def serve(self, stream, session):
+        greeting = self.answer(session, 'GREETING', self)
+        if isinstance(greeting, BaseException):
+            raise greeting
+        stream.write((greeting or b'* PREAUTH hi') + b'\r\n')
+        while line := stream.readline():
+            tag, command = line.split()[:2]
+            command = command.decode()
+            self.said.append(command)
+            before, behind = self.usual(command, line, stream)
+            reply = self.answer(session, command, self)
+            if isinstance(reply, BaseException):
+                raise reply
+            if reply is None:
+                reply = before + tag + b' OK ' + behind
+            elif not reply.startswith(b'*'):
+                reply = tag + b' ' + reply
+            stream.write(reply + b'\r\n')
+
+    def bounce(self, *args, **options):
+        return bounce('--tls', 'off', '--timeout', '5', '--password-file', self.password, *args, 'joe', self.url, **options)
+
+    def close(self):
+        close_listener(self.listener, self.acceptor)
+
+
+@pytest.fixture
+def imap(tmp_path):
+    servers = []
+    (tmp_path / 'password').write_text('never asked for\n')
+
+    def start(answer):
+        servers.append(Imap(tmp_path / 'password', answer))
+        return servers[-1]
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize('word', ['EXAMINE', 'UID'])
+@pytest.mark.parametrize('journal', [True, False])
+def test_breaks_again_while_it_asks(imap, mbox, tmp_path, word, journal):
+    """The doubt is still there on the third connection."""
+    server = imap(lambda session, command, _: EOFError() if (session, command) in ((1, 'APPEND'), (2, word)) else None)
+    done = server.bounce(*(('-j', tmp_path / 'j') if journal else ()), mbox(message(0)))
+    assert done.code == 0 and server.messages == [crlf(message(0))], done.err
+    assert server.sessions == 3 and server.said.count('APPEND') == 1
+
+
+def test_a_run_that_comes_to_nothing_in_between(imap, mbox, tmp_path):
+    """One that may ask, and gets no further than the greeting: what was in doubt before is so behind it."""
+    path, journal = mbox(message(0)), tmp_path / 'j'
+
+    def gives_up(session, command, _):
+        return EOFError() if session > 1 or command == 'APPEND' else None
+    server = imap(gives_up)
+    assert server.bounce('-j', journal, path).code == 1
+    assert 'in doubt 1' in bounce('--status', journal, fast=False).out
+    server.answer = lambda *_: b'* BYE not now'
+    done = server.bounce('-j', journal, path)
+    assert done.code == 1 and 'not now' in done.err and 'in doubt 1' in bounce('--status', journal, fast=False).out
+    server.answer = lambda *_: None
+    assert server.bounce('-j', journal, path).sums['sent'] == 1
+    assert server.messages == [crlf(message(0))]
+    assert 'sent 1, in doubt 0' in bounce('--status', journal, fast=False).out
+
+
+def test_asked_in_vain_each_time(imap, mbox, tmp_path):
+    """It is in doubt, not set aside: set aside means that it is not there."""
+    server = imap(lambda session, command, _: EOFError() if command in ('APPEND', 'EXAMINE') else None)
+    done = server.bounce('-j', tmp_path / 'j', '--rejects', tmp_path / 'rejects', mbox(message(0)))
+    assert done.sums['in_doubt'] == 1 and done.sums['set_aside'] == 0, done.err
+    assert 'in doubt 1' in bounce('--status', tmp_path / 'j', fast=False).out
+
+
+def test_smtp_resent_in_vain(smtp, mbox, tmp_path):
+    """A second attempt that is refused tells nothing of the first one."""
+    path, journal = mbox(message(0)), tmp_path / 'j'
+    server = smtp(answer=lambda verb, *_: EOFError() if verb == 'DOT' else None)
+    assert bounce('-j', journal, path, 'me@new.test', server.url).sums['in_doubt'] == 1
+    for verb in 'GREETING', 'RCPT', 'DOT':
+        server.answer = lambda said, *_, verb=verb: b'550 no\r\n' if said == verb else None
+        bounce('-j', journal, '--resend-doubtful', path, 'me@new.test', server.url)
+        assert 'in doubt 1' in bounce('--status', journal, fast=False).out, verb
+    server.answer = lambda *_: None
+    assert bounce('-j', journal, path, 'me@new.test', server.url).sums['in_doubt'] == 1 and not server.messages
+    assert bounce('-j', journal, '--resend-doubtful', path, 'me@new.test', server.url).sums['sent'] == 1
+    assert 'sent 1, in doubt 0' in bounce('--status', journal, fast=False).out
