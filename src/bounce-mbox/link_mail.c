@@ -73,6 +73,7 @@ static void put_place(const struct link *l, struct job *job, struct smtp_message
 	m->flags = buf_text(&job->flags) + (job->flags.len > 0);
 	m->date = mail_date_imap(&job->p.date, job->date);
 	m->message_id = job->again && prepared_is_searchable(&job->p) ? job->p.id : NULL;
+	m->anyway = run->options->resend_doubtful;
 	m->odd = !is_usual(job);
 }
 

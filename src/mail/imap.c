@@ -271,6 +271,7 @@ static int session_reply(struct imap *i, const struct question *q, bool ok, cons
 		imap_fetch_reply(i, q, ok);
 		return 0;
 	case ASKED_EXAMINE:
+	case ASKED_WHETHER:
 	case ASKED_SEARCH:
 	case ASKED_UNSELECT:
 	case ASKED_CREATE:
@@ -399,7 +400,7 @@ static int untagged(struct imap *i, const struct imap_line *line, struct err *e)
 		imap_fetch_untagged(i, line);
 	} else if (imap_word(line->words, line->len, "NAMESPACE", &rest)) {
 		read_namespace(i, line, rest);
-	} else if (imap_word(line->words, line->len, "LIST", &rest)) {
+	} else if (!i->ready && imap_word(line->words, line->len, "LIST", &rest)) {
 		if (i->prefix.len == 0)
 			read_delimiter(i, rest, end);
 	} else {

@@ -34,8 +34,9 @@ int imap_encrypted(struct imap *i);
 bool imap_may_send(const struct imap *i);
 /* The strings of the message stay borrowed until it is told. Its body must be exactly size bytes.
  * With ask, the mailbox is searched for the message's Message-ID first; where that is there, the
- * message counts as sent, unless each one is taken by another. The reply of a message that was sent
- * starts with "[APPENDUID VALIDITY UID]" where the server knows UIDPLUS (RFC 4315). */
+ * message counts as sent, unless each one is taken by another; where the server refuses to tell,
+ * the message is refused for now, unless it is to be put there anyway. The reply of a message that
+ * was sent starts with "[APPENDUID VALIDITY UID]" where the server knows UIDPLUS (RFC 4315). */
 int imap_send(struct imap *i, const struct smtp_message *message);
 /* Whether a piece of the body may be given now. */
 bool imap_takes_body(const struct imap *i);

@@ -301,6 +301,18 @@ static void read_found(struct imap *i, const char *at, const char *end)
 	}
 }
 
+/* What LIST tells (RFC 3501 7.2.2, RFC 5258 3): "(FLAGS) "/" NAME". */
+static bool holds_mail(const char *flags, const char *end)
+{
+	static const char *const without[] = {"\\Noselect", "\\NonExistent"};
+	char text[200] = "";
+
+	memcpy(text, flags,
+	       end - flags < (int)sizeof(text) ? (size_t)(end - flags) : sizeof(text) - 1);
+	text[strcspn(text, ")")] = 0;
+	return !strcasestr(text, without[0]) && !strcasestr(text, without[1]);
+}
+
 void imap_mail_untagged(struct imap *i, const struct imap_line *line)
 {
 	static const char code[] = "[UIDVALIDITY ";
@@ -310,6 +322,8 @@ void imap_mail_untagged(struct imap *i, const struct imap_line *line)
 		return;
 	if (imap_word(line->words, line->len, "SEARCH", &rest)) {
 		read_found(i, rest, end);
+	} else if (imap_word(line->words, line->len, "LIST", &rest)) {
+		i->exists = i->exists || holds_mail(rest, end);
 	} else if (imap_word(line->words, line->len, "OK", &rest) &&
 		   (size_t)(end - rest) > sizeof(code) &&
 		   strncasecmp(rest, code, sizeof(code) - 1) == 0) {
@@ -336,6 +350,38 @@ static void miss(struct imap *i, struct mail *m)
 	i->step = STEP_MAKE;
 }
 
+/* The server can't or won't tell now: nothing is known by that. */
+static void untold(struct imap *i, struct mail *m, const char *words, size_t len)
+{
+	if (!m || m->message.anyway) {
+		i->step = STEP_MAKE;
+		return;
+	}
+	decide(i, m, SMTP_REFUSED, words, len);
+	m->reply.code = 451;
+}
+
+/* A mailbox that is not there holds nothing. That EXAMINE is refused may have other reasons; only
+ * RFC 5530 has a word for this one, so servers without it are asked for the name. */
+static void examine_refused(struct imap *i, struct mail *m, const char *words, size_t len)
+{
+	if (is_without_dots(i, m, words, len))
+		return;
+	if (!m || memmem(words, len, "[NONEXISTENT]", 13) ||
+	    memmem(words, len, "[TRYCREATE]", 11)) {
+		miss(i, m);
+	} else if (imap_for_now(words, len)) {
+		untold(i, m, words, len);
+	} else {
+		imap_set_reply(&i->unseen, 451, words, len);
+		i->exists = false;
+		imap_ask(i, ASKED_WHETHER);
+		buf_str(&i->out, "LIST \"\" ");
+		put_mailbox(i, m->message.mailbox);
+		buf_str(&i->out, "\r\n");
+	}
+}
+
 int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const char *words,
 		    size_t len, struct err *e)
 {
@@ -344,8 +390,7 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	switch (q->asked) {
 	case ASKED_EXAMINE:
 		if (!ok) {
-			if (!is_without_dots(i, m, words, len))
-				miss(i, m);
+			examine_refused(i, m, words, len);
 			return 0;
 		}
 		imap_ask(i, ASKED_SEARCH);
@@ -353,10 +398,18 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 		imap_quoted(&i->out, m ? m->message.message_id : "");
 		buf_str(&i->out, "\r\n");
 		return 0;
+	case ASKED_WHETHER:
+		if (ok && !i->exists)
+			miss(i, m);
+		else
+			untold(i, m, i->unseen.text, strlen(i->unseen.text));
+		return 0;
 	case ASKED_SEARCH:
 		/* CLOSE of a mailbox that was opened to be read only removes nothing */
 		imap_say(i, ASKED_UNSELECT, "CLOSE");
-		if (m && ok && i->found)
+		if (!ok)
+			untold(i, m, words, len);
+		else if (m && i->found)
 			decide(i, m, SMTP_SENT, "it is there", 11);
 		else
 			miss(i, m);

@@ -24,6 +24,7 @@ enum asked {
 	ASKED_NAMESPACE,
 	ASKED_LIST,
 	ASKED_EXAMINE,
+	ASKED_WHETHER, /* LIST of the mailbox that EXAMINE was refused for */
 	ASKED_SEARCH,
 	ASKED_UNSELECT,
 	ASKED_CREATE,
@@ -93,6 +94,8 @@ struct imap {
 	enum step step;		  /* of the youngest */
 	uint32_t validity;	  /* of the mailbox that is searched */
 	bool found;		  /* the search found something */
+	struct smtp_reply unseen; /* why the mailbox could not be looked into */
+	bool exists;		  /* … though LIST has told it */
 	struct buf known;	  /* mailboxes that are there: "\nINBOX\nWork\n" */
 	unsigned lost;		  /* mailboxes that were there, and then not */
 	struct smtp_reply unmade; /* why the one that was to be made last was not; "": it was */

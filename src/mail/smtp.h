@@ -71,6 +71,7 @@ struct smtp_message {
 	const char *flags;	/* "\\Seen \\Flagged work" */
 	const char *date;	/* mail_date_imap() */
 	const char *message_id; /* to be asked for first; NULL: do not ask */
+	bool anyway;		/* … and to be put there where the answer leaves a doubt */
 	bool odd; /* the server may not make sense of these: the body waits for its word */
 };
 

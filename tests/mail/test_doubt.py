@@ -11,7 +11,7 @@ from conftest import bounce, close_listener, crlf, message
 
 class Imap:
     """A server with one mailbox that does as it is told: answer(session, command, server) may return what to say instead
-    of the usual (bytes; without a tag it gets the command's), or an exception to raise: EOFError closes the connection.
+    of the usual (bytes; their last line gets the command's tag), or an exception to raise: EOFError closes the connection.
     For APPEND it is asked when the message is there."""
     capabilities = b'IMAP4rev1 UIDPLUS'
 
@@ -67,8 +67,9 @@ class Imap:
                 raise reply
             if reply is None:
                 reply = before + tag + b' OK ' + behind
-            elif not reply.startswith(b'*'):
-                reply = tag + b' ' + reply
+            else:
+                before, end, last = reply.rpartition(b'\r\n')
+                reply = before + end + tag + b' ' + last
             stream.write(reply + b'\r\n')
 
     def bounce(self, *args, **options):
@@ -140,3 +141,25 @@ def test_smtp_resent_in_vain(smtp, mbox, tmp_path):
     assert bounce('-j', journal, path, 'me@new.test', server.url).sums['in_doubt'] == 1 and not server.messages
     assert bounce('-j', journal, '--resend-doubtful', path, 'me@new.test', server.url).sums['sent'] == 1
     assert 'sent 1, in doubt 0' in bounce('--status', journal, fast=False).out
+
+
+@pytest.mark.parametrize('command', ['EXAMINE', 'UID'])
+@pytest.mark.parametrize('words', [b'NO [INUSE] busy', b'NO Server Unavailable. 15', b'BAD what'], ids=['inuse', 'bare', 'bad'])
+def test_the_server_does_not_tell(imap, mbox, tmp_path, command, words):
+    """That it refuses to look does not mean that the message is not there: it is in doubt until it tells."""
+    def answer(session, said, server):
+        if said == 'LIST' and server.said[-2:-1] == ['EXAMINE']:
+            return b'* LIST () "/" INBOX\r\nOK'
+        return EOFError() if (session, said) == (1, 'APPEND') else words if said == command else None
+    server, path = imap(answer), mbox(message(0), message(1))
+    done = server.bounce('-j', tmp_path / 'j', path)
+    assert (done.sums['in_doubt'], done.sums['sent'], done.sums['set_aside']) == (1, 1, 0), done.err
+    copy = (tmp_path / 'j').read_bytes()
+    server.answer = lambda *_: None
+    assert server.bounce('-j', tmp_path / 'j', path).sums['sent'] == 1
+    assert server.messages == [crlf(message(n)) for n in range(2)]
+    (tmp_path / 'j').write_bytes(copy)
+    server.answer = answer
+    server.sessions = 1
+    assert server.bounce('-j', tmp_path / 'j', '--resend-doubtful', path).sums['sent'] == 1
+    assert server.messages.count(crlf(message(0))) == 2

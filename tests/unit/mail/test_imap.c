@@ -32,6 +32,7 @@ struct talk {
 	struct err e;
 	int code;
 	char words[100]; /* of what was told last */
+	int reply_code;	 /* … and its code */
 	uint64_t next;
 	struct sasl *sasl;
 };
@@ -61,6 +62,7 @@ static bool pump_once(struct talk *t)
 	case SMTP_DONE:
 		buf_fmt(&t->events, "%s%d", results[told.result], (int)told.id);
 		snprintf(t->words, sizeof(t->words), "%.99s", told.reply.text);
+		t->reply_code = told.reply.code;
 		if (strncmp(told.reply.text, "[APPENDUID", 10) == 0)
 			buf_fmt(&t->events, "%.*s", (int)strcspn(told.reply.text, "]") + 1,
 				told.reply.text);
@@ -681,17 +683,69 @@ static void test_answers(void **state)
 	end(&t);
 }
 
-/* A mailbox that can't be looked into: it may have to be made. */
+/* Where a mailbox can't be looked into, it may have to be made, or the server won't tell for now:
+ * what is in doubt is put there again only in the first case. */
 static void test_doubt_about_no_mailbox(void **state)
 {
-	struct talk t = {0};
+	static const struct {
+		const char *examined, *listed; /* NULL: it is not asked */
+		const char *then, *events;
+	} cases[] = {
+		{"[NONEXISTENT] none", NULL, "A4 CREATE \"a\"\r\n", ""},
+		{"[TRYCREATE] none", NULL, "A4 CREATE \"a\"\r\n", ""},
+		{"there is none", "A4 OK none", "A5 CREATE \"a\"\r\n", ""},
+		{"no", "* LIST (\\HasChildren \\noselect) \"/\" a\r\nA4 OK done",
+		 "A5 CREATE \"a\"\r\n", ""},
+		{"no", "* LIST (\\NonExistent) \"/\" a\r\nA4 OK done", "A5 CREATE \"a\"\r\n", ""},
+		{"Server Unavailable. 15", "* LIST () NIL \"a\"\r\nA4 OK done", "", "refused0 "},
+		{"no", "A4 NO not that either", "", "refused0 "},
+		{"no", "A4 BAD what", "", "refused0 "},
+		{"[INUSE] busy", NULL, "", "refused0 "},
+	};
 
 	(void)state;
-	begin(&t, "LITERAL+");
-	give(&t, "a", "<1@x>");
-	flush(&t, "A3 EXAMINE \"a\"\r\n");
-	says(&t, "A3 NO there is none\r\n", "A4 CREATE \"a\"\r\n");
-	end(&t);
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct talk t = {0};
+		char line[100];
+
+		begin(&t, "LITERAL+");
+		give(&t, "a", "<1@x>");
+		flush(&t, "A3 EXAMINE \"a\"\r\n");
+		snprintf(line, sizeof(line), "A3 NO %s\r\n", cases[k].examined);
+		says(&t, line, cases[k].listed ? "A4 LIST \"\" \"a\"\r\n" : cases[k].then);
+		if (cases[k].listed) {
+			snprintf(line, sizeof(line), "%s\r\n", cases[k].listed);
+			says(&t, line, cases[k].then);
+		}
+		happened(&t, cases[k].events);
+		if (*cases[k].events) {
+			assert_non_null(strstr(t.words, cases[k].examined));
+			assert_int_equal(t.reply_code, 451);
+		}
+		end(&t);
+	}
+}
+
+/* A search that is refused has found nothing out. */
+static void test_doubt_is_not_told(void **state)
+{
+	static const char *const answers[] = {"A4 NO [SERVERBUG] oh", "A4 BAD no such key"};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(answers); k++) {
+		struct talk t = {0};
+		char line[100];
+
+		begin(&t, "LITERAL+");
+		give(&t, "INBOX", "<1@x>");
+		flush(&t, "A3 EXAMINE \"INBOX\"\r\n");
+		says(&t, "A3 OK done\r\n", "A4 UID SEARCH HEADER Message-ID \"<1@x>\"\r\n");
+		snprintf(line, sizeof(line), "%s\r\n", answers[k]);
+		says(&t, line, "A5 CLOSE\r\n");
+		happened(&t, "refused0 ");
+		assert_int_equal(t.reply_code, 451);
+		end(&t);
+	}
 }
 
 /* "OK" to what has not left yet. */
@@ -950,6 +1004,7 @@ int main(void)
 		cmocka_unit_test(test_login_without_memory),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_doubt_about_no_mailbox),
+		cmocka_unit_test(test_doubt_is_not_told),
 		cmocka_unit_test(test_answer_before_the_body),
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_no_imap),
