@@ -17,10 +17,6 @@
 #include "base/mem.h"
 #include "bounce-mbox/journal_private.h"
 #include "bounce-mbox/syncer.h"
-#include "mail/imap_line.h"
-
-/* Message-IDs are cut at 1,000 bytes. */
-#define ID_TEXT_MAX 1100
 
 uint32_t journal_line_sum(const char *line, size_t len)
 {
@@ -90,6 +86,7 @@ void journal_run(struct journal *j, uint64_t total, const char *target)
 
 	snprintf(words, sizeof(words), "%s %lld %" PRIu64 " %s", j->boot, (long long)time(NULL),
 		 total, target);
+	j->imap = journal_is_imap(target);
 	add_line(j, "run", NULL, words);
 }
 
@@ -120,30 +117,23 @@ void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS])
 	memcpy(parts, j->recent, sizeof(j->recent));
 }
 
-int journal_add_uid(struct journal *j, const char *id, const char *words, struct err *e)
+bool journal_is_imap(const char *target)
 {
-	char text[ID_TEXT_MAX];
-	uint32_t validity, uid;
+	const char *server = strrchr(target, ' '); /* version 0.1.0 noted it alone */
 
-	if (!*id || !imap_append_uid(words, strlen(words), 0, &validity, &uid))
-		return 0;
-	snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 "\n%s", validity, uid, id);
-	return journal_ids_add(&j->uids, text, strlen(text), e);
+	return strncmp(server ? server + 1 : target, "imap", 4) == 0;
 }
 
-bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid)
+enum imap_whose journal_whose(struct journal *j, const char *id, uint32_t validity, uint32_t uid)
 {
-	char text[ID_TEXT_MAX];
-
-	snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu32 "\n%s", validity, uid, id);
-	return journal_ids_have(&j->uids, text);
+	return taken_whose(&j->taken, id, validity, uid);
 }
 
 void journal_done(struct journal *j, const struct prepared *p, const char *words)
 {
 	struct err e;
 
-	if (journal_add_uid(j, p->id, words, &e) < 0)
+	if (j->imap && taken_add(&j->taken, p->id, words, &e) < 0)
 		lack(j, &e);
 	/* without "paid" it is in doubt, and not sent once more */
 	if (!p->owed || add_line(j, "paid", p->place, ""))
@@ -306,7 +296,8 @@ static int use_folder(struct journal *j, struct err *e)
 
 	j->folder = slash ? strndup(j->path, slash == j->path ? 1 : (size_t)(slash - j->path))
 			  : strdup(".");
-	j->table.folder = j->owed.folder = j->old.folder = j->uids.folder = j->folder;
+	j->table.folder = j->owed.folder = j->old.folder = j->folder;
+	j->taken.uids.folder = j->taken.ids.folder = j->folder;
 	return j->folder ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
@@ -377,6 +368,6 @@ void journal_close(struct journal *j)
 	journal_table_free(&j->table);
 	journal_table_free(&j->owed);
 	journal_ids_free(&j->old);
-	journal_ids_free(&j->uids);
+	taken_free(&j->taken);
 	free(j);
 }

@@ -30,6 +30,7 @@
 
 #include "bounce-mbox/pace.h"
 #include "bounce-mbox/prepare.h"
+#include "mail/imap.h"
 
 struct err;
 struct journal;
@@ -68,9 +69,9 @@ enum journal_state journal_meet(struct journal *j, struct prepared *p);
  */
 void journal_recent(const struct journal *j, uint32_t parts[DAY_PARTS]);
 
-/* Whether "done" was said of a message of that Message-ID with "[APPENDUID VALIDITY UID]", in this
- * run or an earlier one. */
-bool journal_has_uid(struct journal *j, const char *id, uint32_t validity, uint32_t uid);
+/* Of a message of that Message-ID in an IMAP account, by what "done" was said in this run and
+ * earlier ones. */
+enum imap_whose journal_whose(struct journal *j, const char *id, uint32_t validity, uint32_t uid);
 
 /* Lines are gathered; journal_write() hands them to the kernel, journal_sync() to the disk. Where
  * something was lacking for one of them (memory, or room), it still writes the others, then fails.

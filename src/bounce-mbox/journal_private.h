@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "bounce-mbox/journal.h"
 #include "bounce-mbox/journal_table.h"
+#include "bounce-mbox/taken.h"
 
 struct syncer;
 
@@ -25,7 +26,8 @@ struct journal {
 	struct journal_table table;
 	struct journal_table owed; /* by place; "sent": copies that it lacks */
 	struct journal_ids old;
-	struct journal_ids uids; /* "VALIDITY UID\nID" of what IMAP servers took */
+	struct taken taken; /* of what IMAP servers took */
+	bool imap;	    /* the run that is read, or goes on, is of mail to one */
 	struct journal_sums sums;
 	int64_t opened, marked; /* seconds since 1970: when it was, when a line last said */
 	uint32_t recent[DAY_PARTS];
@@ -34,8 +36,8 @@ struct journal {
 
 /* Of a line without its own checksum and without the newline. */
 uint32_t journal_line_sum(const char *line, size_t len);
-/* Notes the UID that a server gave. */
-int journal_add_uid(struct journal *j, const char *id, const char *words, struct err *e);
+/* Whether a run's target is an IMAP account: others are never asked. */
+bool journal_is_imap(const char *target);
 /* Reads the file; *good: how far it makes sense. */
 int journal_read(struct journal *j, off_t *good, struct err *e);
 

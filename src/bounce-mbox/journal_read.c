@@ -41,6 +41,7 @@ static void start_run(struct journal *j, const char *words)
 	j->marked = strtoll(rest, &end, 10);
 	j->sums.total = strtoull(end, &end, 10);
 	snprintf(j->sums.target, sizeof(j->sums.target), "%s", *end == ' ' ? end + 1 : end);
+	j->imap = journal_is_imap(j->sums.target);
 }
 
 static int digit_of(char c)
@@ -150,8 +151,8 @@ static int read_line(struct journal *j, char *line, struct err *e)
 	entry = journal_table_make(&j->table, key, strchr("iar", *line) ? words : "", e);
 	if (!entry)
 		return -ENOMEM;
-	if (strcmp(line, "done") == 0 && entry->id)
-		r = journal_add_uid(j, entry->id, words, e);
+	if (strcmp(line, "done") == 0 && entry->id && j->imap)
+		r = taken_add(&j->taken, entry->id, words, e);
 	if (r < 0)
 		return r;
 	if (strcmp(line, "go") == 0)

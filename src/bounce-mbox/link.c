@@ -79,12 +79,13 @@ static int prepare_login(struct link *l, struct err *e)
 	return sasl_new(&l->sasl, &l->login, e);
 }
 
-/* What the journal knows of the UIDs that the server gave. */
-static bool is_taken(void *data, const char *message_id, uint32_t validity, uint32_t uid)
+/* What the journal, or else this run, knows of the UIDs that the server gave. */
+static enum imap_whose whose(void *data, const char *message_id, uint32_t validity, uint32_t uid)
 {
-	const struct run *run = data;
+	struct run *run = data;
 
-	return run->journal && journal_has_uid(run->journal, message_id, validity, uid);
+	return run->journal ? journal_whose(run->journal, message_id, validity, uid)
+			    : taken_whose(&run->taken, message_id, validity, uid);
 }
 
 static int open_all(struct link *l, struct err *e)
@@ -105,7 +106,7 @@ static int open_all(struct link *l, struct err *e)
 	enum smtp_tls tls = *o->target.path	 ? SMTP_TLS_OFF
 			    : l->owner->tls_seen ? SMTP_TLS_REQUIRED
 						 : o->tls;
-	struct imap_setup imap = {tls, o->target.encrypted, l->sasl, is_taken, l->owner->run};
+	struct imap_setup imap = {tls, o->target.encrypted, l->sasl, whose, l->owner->run};
 	struct smtp_setup smtp = {
 		.lmtp = o->target.kind == TARGET_LMTP,
 		.hello = *l->literal ? l->literal : o->hello,

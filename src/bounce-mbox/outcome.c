@@ -49,9 +49,13 @@ static void reply_words(const struct smtp_told *told, char *words, size_t size)
 static void job_sent(struct sender *s, struct job *job, const char *words)
 {
 	struct run *run = s->run;
+	struct err e;
 
 	if (run->journal)
 		journal_done(run->journal, &job->p, words);
+	else if (run->options->target.kind == TARGET_IMAP &&
+		 taken_add(&run->taken, job->p.id, words, &e) < 0)
+		sender_fail(s, &e);
 	run->tally.sent++;
 	run->tally.sent_bytes += job->p.size;
 	run->tally.repaired += job->p.facts.repaired > 0;
@@ -182,15 +186,20 @@ bool sender_can_ask(const struct sender *s, const struct job *job)
 	return s->run->options->target.kind == TARGET_IMAP && prepared_is_searchable(&job->p);
 }
 
-static void job_doubt(struct sender *s, struct job *job)
+/* An IMAP server that was asked for it, and told what leaves it in doubt, has words. */
+static void job_doubt(struct sender *s, struct job *job, const struct smtp_told *told)
 {
-	if (sender_can_ask(s, job) && !s->stopping && ++job->tries < TRIES_MAX) {
+	bool ask = sender_can_ask(s, job), asked = ask && *told->reply.text;
+
+	if (ask && !asked && !s->stopping && ++job->tries < TRIES_MAX) {
 		sender_let_settle(s);
 		job->again = true;
 		sender_again(s, job);
 		return;
 	}
-	sender_doubt(s, job, "it left, and the connection broke before the answer came");
+	sender_doubt(s, job,
+		     asked ? told->reply.text
+			   : "it left, and the connection broke before the answer came");
 }
 
 void sender_done(struct link_owner *owner, struct job *job, const struct smtp_told *told,
@@ -211,7 +220,7 @@ void sender_done(struct link_owner *owner, struct job *job, const struct smtp_to
 		job_unsent(s, job, told, blame);
 		break;
 	case SMTP_DOUBT:
-		job_doubt(s, job);
+		job_doubt(s, job, told);
 		break;
 	}
 }

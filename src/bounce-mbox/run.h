@@ -9,6 +9,7 @@
 #include "bounce-mbox/pace.h"
 #include "bounce-mbox/prepare.h"
 #include "bounce-mbox/secret.h"
+#include "bounce-mbox/taken.h"
 #include "bounce-mbox/target.h"
 #include "mail/sasl.h"
 #include "mail/smtp.h"
@@ -55,6 +56,7 @@ struct run {
 	const struct options *options;
 	struct store *store;
 	struct journal *journal; /* NULL: none */
+	struct taken taken;	 /* in this run, without a journal */
 	struct rejects *rejects; /* NULL: none */
 	struct report *report;
 	struct pace pace;

@@ -345,6 +345,7 @@ int run_send(struct run *run, struct err *e)
 	if (!s)
 		return store_no_memory(e);
 	s->run = run;
+	run->taken.uids.folder = run->taken.ids.folder = run->store->temporary;
 	s->owner = (struct link_owner){
 		.run = run, .jobs = s->jobs, .done = sender_done, .now = sender_now()};
 	for (size_t i = JOBS; i > 0; i--)
@@ -381,6 +382,7 @@ int run_send(struct run *run, struct err *e)
 		buf_free(&s->jobs[i].flags);
 	}
 	secret_free(s->owner.secret);
+	taken_free(&run->taken);
 	free(s);
 	return r;
 }

@@ -14,12 +14,16 @@
 
 struct imap;
 
+/* Whose a message is that was found by a Message-ID, as far as is known of others that have it. */
+enum imap_whose { IMAP_NOBODYS, IMAP_ANYBODYS, IMAP_ANOTHERS };
+
 struct imap_setup {
 	enum smtp_tls tls;
 	bool encrypted;
 	struct sasl *sasl; /* NULL: the server knows us already (PREAUTH) */
-	/* Whether another message of that Message-ID is known to have got the UID; may be NULL. */
-	bool (*taken)(void *data, const char *message_id, uint32_t validity, uint32_t uid);
+	/* What is known of a UID; may be NULL. */
+	enum imap_whose (*whose)(void *data, const char *message_id, uint32_t validity,
+				 uint32_t uid);
 	void *data;
 };
 
@@ -33,10 +37,11 @@ int imap_next(struct imap *i, struct smtp_told *told, struct err *e);
 int imap_encrypted(struct imap *i);
 bool imap_may_send(const struct imap *i);
 /* The strings of the message stay borrowed until it is told. Its body must be exactly size bytes.
- * With ask, the mailbox is searched for the message's Message-ID first; where that is there, the
- * message counts as sent, unless each one is taken by another; where the server refuses to tell,
- * the message is refused for now, unless it is to be put there anyway. The reply of a message that
- * was sent starts with "[APPENDUID VALIDITY UID]" where the server knows UIDPLUS (RFC 4315). */
+ * With a message_id the mailbox is searched for that first; where it is there, and nobody else's,
+ * the message counts as sent. Where it may be another's it is in doubt, told with words of why;
+ * where the server refuses to tell it is refused for now; unless it is to be put there anyway. The
+ * reply of a message that was sent, or found, starts with "[APPENDUID VALIDITY UID]" where that is
+ * known (RFC 4315). */
 int imap_send(struct imap *i, const struct smtp_message *message);
 /* Whether a piece of the body may be given now. */
 bool imap_takes_body(const struct imap *i);

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -88,7 +89,8 @@ int imap_send(struct imap *i, const struct smtp_message *message)
 		imap_flush(i);
 	i->mails[i->mail_count++] = (struct mail){.message = *message};
 	i->step = STEP_ASK;
-	i->found = false;
+	i->found = 0;
+	i->unsure = false;
 	return 0;
 }
 
@@ -288,14 +290,21 @@ static int append_reply(struct imap *i, unsigned tag, bool ok, const char *words
 	return r;
 }
 
+/* What is nobody's counts for more than what may be another's. */
 static void read_found(struct imap *i, const char *at, const char *end)
 {
 	const struct mail *m = youngest(i);
 	uint32_t uid;
 
 	while (m && (uid = imap_number(&at, end)) > 0) {
-		i->found = i->found || !i->setup.taken ||
-			   !i->setup.taken(i->setup.data, m->message.message_id, i->validity, uid);
+		enum imap_whose whose =
+			i->setup.whose ? i->setup.whose(i->setup.data, m->message.message_id,
+							i->validity, uid)
+				       : IMAP_NOBODYS;
+
+		if (whose == IMAP_NOBODYS && i->found == 0)
+			i->found = uid;
+		i->unsure = i->unsure || whose == IMAP_ANYBODYS;
 		while (at < end && *at == ' ')
 			at++;
 	}
@@ -348,6 +357,26 @@ static void miss(struct imap *i, struct mail *m)
 	if (m)
 		m->absent = true;
 	i->step = STEP_MAKE;
+}
+
+static void searched(struct imap *i, struct mail *m)
+{
+	static const char unsure[] = "what the server has of its Message-ID may be another message";
+	char words[80];
+	int len;
+
+	if (m && i->found > 0) {
+		len = snprintf(words, sizeof(words),
+			       "[APPENDUID %" PRIu32 " %" PRIu32 "] it is there", i->validity,
+			       i->found);
+		decide(i, m, SMTP_SENT, words, (size_t)len);
+	} else if (!m || !i->unsure) {
+		miss(i, m);
+	} else if (m->message.anyway) {
+		i->step = STEP_MAKE;
+	} else {
+		decide(i, m, SMTP_DOUBT, unsure, sizeof(unsure) - 1);
+	}
 }
 
 /* The server can't or won't tell now: nothing is known by that. */
@@ -409,10 +438,8 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 		imap_say(i, ASKED_UNSELECT, "CLOSE");
 		if (!ok)
 			untold(i, m, words, len);
-		else if (m && i->found)
-			decide(i, m, SMTP_SENT, "it is there", 11);
 		else
-			miss(i, m);
+			searched(i, m);
 		return 0;
 	case ASKED_CREATE: /* refused where it is there already; APPEND will tell */
 		if (!ok && is_without_dots(i, m, words, len))

@@ -93,7 +93,8 @@ struct imap {
 	size_t mail_count;
 	enum step step;		  /* of the youngest */
 	uint32_t validity;	  /* of the mailbox that is searched */
-	bool found;		  /* the search found something */
+	uint32_t found;		  /* what the search found, by its UID; 0: nothing */
+	bool unsure;		  /* … whether it is this one */
 	struct smtp_reply unseen; /* why the mailbox could not be looked into */
 	bool exists;		  /* … though LIST has told it */
 	struct buf known;	  /* mailboxes that are there: "\nINBOX\nWork\n" */

@@ -163,3 +163,27 @@ def test_the_server_does_not_tell(imap, mbox, tmp_path, command, words):
     server.sessions = 1
     assert server.bounce('-j', tmp_path / 'j', '--resend-doubtful', path).sums['sent'] == 1
     assert server.messages.count(crlf(message(0))) == 2
+
+
+@pytest.mark.parametrize('found', [False, True], ids=['sent', 'found'])
+@pytest.mark.parametrize('journal', [True, False])
+@pytest.mark.parametrize('uids', [True, False])
+def test_a_shared_id(imap, mbox, tmp_path, journal, uids, found):
+    """A list's copy and a direct one: the first one, which was sent, or found, is not taken for the second, in doubt.
+    Where the server tells no UIDs it may be either."""
+    same = [message(0, b'one\n'), message(0, b'two\n')]
+
+    def answer(session, said, server):
+        if said != 'APPEND':
+            return None
+        if server.messages[-1] == crlf(same[1]) and session == 1 + found:
+            server.messages.pop()  # it never arrived
+            return EOFError()
+        return EOFError() if found and session == 1 else None
+    server = imap(answer)
+    server.capabilities = b'IMAP4rev1 UIDPLUS' if uids else b'IMAP4rev1'
+    done = server.bounce('--rate', '50/s', *(('-j', tmp_path / 'j') if journal else ()), mbox(*same))
+    known = uids or found  # a search tells UIDs, too
+    assert (done.sums['sent'], done.sums['in_doubt']) == ((2, 0) if known else (1, 1)), done.err
+    assert server.messages == [crlf(m) for m in (same if known else same[:1])]
+    assert known or 'may be another message' in done.out

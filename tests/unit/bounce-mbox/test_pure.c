@@ -193,7 +193,7 @@ static void test_journal(void **state)
 	close(fd);
 	assert_int_equal(meet(path, "boot", &p), JOURNAL_NEW);
 	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
-	journal_run(j, 1, "smtp://x");
+	journal_run(j, 1, "imap://x");
 	journal_intent(j, &p, false);
 	assert_int_equal(journal_sync(j, NULL), 0);
 	/* it never left, as far as this boot knows; after another boot nobody does */
@@ -203,7 +203,7 @@ static void test_journal(void **state)
 	assert_int_equal(meet(path, "another", &p), JOURNAL_DOUBT);
 
 	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
-	journal_run(j, 1, "smtp://x");
+	journal_run(j, 1, "imap://x");
 	journal_intent(j, &p, false);
 	journal_go(j, &p);
 	assert_int_equal(journal_write(j, NULL), 0);
@@ -211,7 +211,7 @@ static void test_journal(void **state)
 	assert_int_equal(meet(path, "boot", &p), JOURNAL_DOUBT);
 
 	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
-	journal_run(j, 1, "smtp://x");
+	journal_run(j, 1, "imap://x");
 	journal_intent(j, &p, true);
 	journal_go(j, &p);
 	journal_done(j, &p, "250 [APPENDUID 7 12] ok\r\nforged line");
@@ -226,11 +226,11 @@ static void test_journal(void **state)
 
 	journal_recent(j, parts); /* two have left, now and now */
 	assert_int_equal(parts[0], 2);
-	assert_true(journal_has_uid(j, id, 7, 12));
-	assert_false(journal_has_uid(j, id, 7, 1));
-	assert_false(journal_has_uid(j, "<2@test>", 7, 12));
+	assert_int_equal(journal_whose(j, id, 7, 12), IMAP_ANOTHERS);
+	assert_int_equal(journal_whose(j, id, 7, 1), IMAP_NOBODYS);
+	assert_int_equal(journal_whose(j, "<2@test>", 7, 12), IMAP_NOBODYS);
 	assert_int_equal(sums.doubt, 0);
-	assert_string_equal(sums.target, "smtp://x");
+	assert_string_equal(sums.target, "imap://x");
 	/* a second copy in the archive is another message */
 	assert_int_equal(journal_meet(j, &p), JOURNAL_SENT);
 	assert_int_equal(journal_meet(j, &p), JOURNAL_NEW);
@@ -286,6 +286,40 @@ static void test_doubt_stays(void **state)
 		assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
 		assert_int_equal(journal_meet(j, &p), cases[i].first);
 		assert_int_equal(journal_meet(j, &p), cases[i].second);
+		journal_close(j);
+		unlink(path);
+	}
+}
+
+/* Where an IMAP server told no UID, any may be that message's; what went by SMTP is in no account.
+ */
+static void test_whose(void **state)
+{
+	static const struct {
+		const char *run, *words;
+		enum imap_whose whose;
+	} cases[] = {
+		{"run boot 1 1 me at imap://x", "250 [APPENDUID 7 1] ok", IMAP_ANOTHERS},
+		{"run boot 1 1 me at imaps://x", "250 [APPENDUID 7 2] ok", IMAP_NOBODYS},
+		{"run boot 1 1 imap://x", "250 ok", IMAP_ANYBODYS},
+		{"run boot 1 1 me at smtp://x", "250 ok", IMAP_NOBODYS},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char path[] = "/tmp/test-journal-XXXXXX", line[150];
+		int fd = mkstemp(path);
+		struct journal *j = NULL;
+
+		put_journal_line(fd, cases[i].run);
+		snprintf(line, sizeof(line), "intent %064d <1@test>", 0);
+		put_journal_line(fd, line);
+		snprintf(line, sizeof(line), "done %064d %s", 0, cases[i].words);
+		put_journal_line(fd, line);
+		close(fd);
+		assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+		assert_int_equal(journal_whose(j, "<1@test>", 7, 1), cases[i].whose);
+		assert_int_equal(journal_whose(j, "<2@test>", 7, 1), IMAP_NOBODYS);
 		journal_close(j);
 		unlink(path);
 	}
@@ -505,7 +539,7 @@ static int run_once(const char *path, struct prepared *p, struct err *e)
 
 	if (r < 0)
 		return r;
-	journal_run(j, 1, "smtp://x");
+	journal_run(j, 1, "imap://x");
 	journal_intent(j, p, false);
 	journal_go(j, p);
 	r = journal_write(j, e);
@@ -571,9 +605,9 @@ static void test_no_room_for_a_uid(void **state)
 	(void)state;
 	close(fd);
 	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
-	j->uids.folder = "/proc/nowhere";
+	j->taken.uids.folder = "/proc/nowhere";
 	for (uint64_t i = 0; i < 1000000 && r == 0; i++)
-		r = journal_ids_add(&j->uids, (const char *)&i, sizeof(i), &e);
+		r = journal_ids_add(&j->taken.uids, (const char *)&i, sizeof(i), &e);
 	assert_int_equal(r, -ENOENT);
 	journal_run(j, 1, "imap://x");
 	journal_intent(j, &p, false);
@@ -845,6 +879,7 @@ int main(void)
 		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_coded_names),
 		cmocka_unit_test(test_doubt_stays),
+		cmocka_unit_test(test_whose),
 		cmocka_unit_test(test_unknown_boots),
 		cmocka_unit_test(test_copies_in_two_mailboxes),
 		cmocka_unit_test(test_odd_lines),

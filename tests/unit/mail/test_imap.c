@@ -126,16 +126,18 @@ static void happened(struct talk *t, const char *events)
 	buf_clear(&t->events);
 }
 
-/* UID 5 of mailbox 9 belongs to another message. */
-static bool is_taken(void *data, const char *message_id, uint32_t validity, uint32_t uid)
+/* UID 5 of mailbox 9 belongs to another message, 8 perhaps. */
+static enum imap_whose whose(void *data, const char *message_id, uint32_t validity, uint32_t uid)
 {
 	(void)data;
-	return strcmp(message_id, "<1@x>") == 0 && validity == 9 && uid == 5;
+	if (strcmp(message_id, "<1@x>") != 0 || validity != 9)
+		return IMAP_NOBODYS;
+	return uid == 5 ? IMAP_ANOTHERS : uid == 8 ? IMAP_ANYBODYS : IMAP_NOBODYS;
 }
 
 static void start(struct talk *t)
 {
-	struct imap_setup setup = {.sasl = t->sasl, .encrypted = true, .taken = is_taken};
+	struct imap_setup setup = {.sasl = t->sasl, .encrypted = true, .whose = whose};
 
 	assert_int_equal(imap_new(&t->i, &setup, &t->e), 0);
 }
@@ -448,10 +450,14 @@ static void test_doubt_is_asked(void **state)
 
 	(void)state;
 	ask(&t, " 4", "A6 CLOSE\r\n");
-	happened(&t, "sent0 sent1 ");
+	happened(&t, "sent0 sent1[APPENDUID 9 4] ");
 	end(&t);
-	ask(&t, " 5 6", "A6 CLOSE\r\n"); /* 6 is nobody else's */
-	happened(&t, "sent0 sent1 ");
+	ask(&t, " 5 8 6", "A6 CLOSE\r\n"); /* 6 is nobody else's */
+	happened(&t, "sent0 sent1[APPENDUID 9 6] ");
+	end(&t);
+	ask(&t, " 5 8", "A6 CLOSE\r\n");
+	happened(&t, "sent0 doubt1 ");
+	assert_non_null(strstr(t.words, "may be another message"));
 	end(&t);
 	ask(&t, " 5", APPENDED);
 	happened(&t, "sent0 ");
@@ -631,7 +637,7 @@ static int talk_without_memory(struct imap *i, bool fetch, char said[200])
 /* It says so: no mailbox is passed over, nor made elsewhere or again and again. */
 static void without_memory(bool fetch, const char *wanted)
 {
-	struct imap_setup setup = {.encrypted = true, .taken = is_taken};
+	struct imap_setup setup = {.encrypted = true, .whose = whose};
 	unsigned nth = 1;
 
 	while (memory_refuse(&nth)) {
