@@ -165,12 +165,20 @@ int journal_write(struct journal *j, struct err *e)
 	return r == 0 && j->lack.code < 0 ? err_set(e, j->lack.code, "%s", j->lack.text) : r;
 }
 
+static int sync_failed(struct journal *j, int code, struct err *e)
+{
+	add_line(j, "lost", NULL, "");
+	return err_sys(e, code, "cannot write the journal %s to the disk", j->path);
+}
+
 int journal_sync(struct journal *j, struct err *e)
 {
 	int r = journal_write(j, e);
 
-	if (r == 0 && fdatasync(j->fd) < 0)
-		r = err_sys(e, -errno, "cannot write the journal %s to the disk", j->path);
+	if (r == 0 && fdatasync(j->fd) < 0) {
+		r = sync_failed(j, -errno, e);
+		(void)journal_write(j, NULL);
+	}
 	return r;
 }
 
@@ -192,7 +200,7 @@ int journal_sync_done(struct journal *j, struct err *e)
 {
 	int r = syncer_done(j->syncer);
 
-	return r < 0 ? err_sys(e, r, "cannot write the journal %s to the disk", j->path) : r;
+	return r < 0 ? sync_failed(j, r, e) : r;
 }
 
 int journal_sync_fd(const struct journal *j)

@@ -11,13 +11,17 @@
  *	@SUM done KEY WORDS			the server has it
  *	@SUM not KEY WORDS			it has not: refused, or looked for in vain
  *	@SUM back KEY WORDS			it never left, for these words
+ *	@SUM lost				the disk failed: of the run's lines some may be
+ *missing
  *	@SUM owed PLACE				a mailbox is to get it, whatever others have
  *	@SUM paid PLACE				that mailbox has it: before its "done"
  *
  * SUM is a checksum of the rest of its line, KEY the SHA-256 of the message, cleaned but for what
  * --repair and --remove change, BOOT the kernel's boot id: where it is still the same, every line
  * that was written is there, and an intent without "go" is known never to have left. After a power
- * loss it is in doubt. PLACE is the SHA-256 of KEY and the mailbox's name (IMAP).
+ * loss it is in doubt, and where a sync failed, as the kernel forgets what it could not write. That
+ * line may go the same way: a disk that is pulled out and comes back takes lines with it unseen.
+ * PLACE is the SHA-256 of KEY and the mailbox's name (IMAP).
  * Version 0.1.0 wrote "again" for "retry", which took the doubt away, and "not" for "back".
  * Any other line is a message-id that was sent, as the first bounce-mbox wrote them.
  */

@@ -142,6 +142,10 @@ static int read_line(struct journal *j, char *line, struct err *e)
 		j->marked = strtoll(words, NULL, 10);
 		return 0;
 	}
+	if (strcmp(line, "lost") == 0) {
+		j->same_boot = false;
+		return 0;
+	}
 	if (!key_of(words, key))
 		return -EBADMSG;
 	if (strcmp(line, "owed") == 0 || strcmp(line, "paid") == 0)

@@ -261,6 +261,9 @@ static void test_doubt_stays(void **state)
 		{{"retry"}, JOURNAL_DOUBT, JOURNAL_NEW}, /* by the key of version 0.1.0 */
 		{{"intent", "intent", "go", "back"}, JOURNAL_DOUBT, JOURNAL_NEW},
 		{{"intent", "go", "intent", "go", "run", "retry"}, JOURNAL_DOUBT, JOURNAL_DOUBT},
+		{{"intent", "lost"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"intent", "intent", "lost", "back", "run"}, JOURNAL_DOUBT, JOURNAL_NEW},
+		{{"lost", "run", "intent"}, JOURNAL_NEW, JOURNAL_NEW},
 		/* as version 0.1.0 wrote them */
 		{{"intent", "go", "again", "go", "done"}, JOURNAL_SENT, JOURNAL_NEW},
 		{{"intent", "not"}, JOURNAL_NEW, JOURNAL_NEW},
@@ -377,7 +380,7 @@ static void test_old_lines(void **state)
 /* A torn end that can't be cut off, lines that can't be had on the disk. */
 static void test_what_the_kernel_refuses(void **state)
 {
-	char path[] = "/tmp/test-journal-XXXXXX", sealed[40];
+	char path[] = "/tmp/test-journal-XXXXXX", sealed[40], said[200] = "";
 	int fd = memfd_create("journal", MFD_CLOEXEC | MFD_ALLOW_SEALING), ends[2];
 	struct journal *j = NULL;
 	struct err e = {0};
@@ -398,6 +401,8 @@ static void test_what_the_kernel_refuses(void **state)
 	journal_run(j, 1, "smtp://x");
 	assert_int_equal(journal_sync(j, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "to the disk: Invalid argument"));
+	assert_true(read(ends[0], said, sizeof(said) - 1) > 0);
+	assert_non_null(strstr(said, " lost \n"));
 	journal_close(j);
 	close(ends[0]);
 	close(ends[1]);
