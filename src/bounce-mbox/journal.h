@@ -11,8 +11,7 @@
  *	@SUM done KEY WORDS			the server has it
  *	@SUM not KEY WORDS			it has not: refused, or looked for in vain
  *	@SUM back KEY WORDS			it never left, for these words
- *	@SUM lost				the disk failed: of the run's lines some may be
- *missing
+ *	@SUM lost				the disk failed: lines may be missing
  *	@SUM owed PLACE				a mailbox is to get it, whatever others have
  *	@SUM paid PLACE				that mailbox has it: before its "done"
  *
