@@ -208,11 +208,16 @@ static int name_server(struct net *n, struct err *e)
 	return good ? 0 : tls_trouble(n, "TLS", e);
 }
 
+/* SSL_get_error() looks at the errors that OpenSSL keeps for the whole thread. What another
+ * connection left there, as by SSL_shutdown() when it broke, is not to be taken for this one's:
+ * they are cleared before each step that is judged by it. */
 int net_encrypt(struct net *n, struct err *e)
 {
 	long long until = now_ms() + n->setup.seconds * 1000LL;
-	int r = make_context(n, e);
+	int r;
 
+	ERR_clear_error();
+	r = make_context(n, e);
 	if (r < 0)
 		return r;
 	n->tls = SSL_new(n->context);
@@ -262,6 +267,7 @@ ssize_t net_read(struct net *n, char *bytes, size_t len, struct err *e)
 		return got;
 	}
 	n->read_wants_out = false;
+	ERR_clear_error();
 	int got = SSL_read(n->tls, bytes, len > INT_MAX ? INT_MAX : (int)len);
 
 	if (got > 0) {
@@ -277,7 +283,6 @@ ssize_t net_read(struct net *n, char *bytes, size_t len, struct err *e)
 	case SSL_ERROR_ZERO_RETURN:
 		return 0;
 	default:
-		ERR_clear_error();
 		return broken(n, -ECONNRESET, e);
 	}
 }
@@ -292,6 +297,7 @@ ssize_t net_write(struct net *n, const char *bytes, size_t len, struct err *e)
 		return sent < 0 ? broken(n, -errno, e) : sent;
 	}
 	n->write_wants_in = false;
+	ERR_clear_error();
 	int sent = SSL_write(n->tls, bytes, len > INT_MAX ? INT_MAX : (int)len);
 
 	if (sent > 0)
@@ -303,7 +309,6 @@ ssize_t net_write(struct net *n, const char *bytes, size_t len, struct err *e)
 	case SSL_ERROR_WANT_WRITE:
 		return -EAGAIN;
 	default:
-		ERR_clear_error();
 		return broken(n, -ECONNRESET, e);
 	}
 }

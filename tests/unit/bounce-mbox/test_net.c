@@ -404,6 +404,53 @@ static void test_ends_well(void **state)
 	end(&p, n);
 }
 
+static void *hang_up(void *data)
+{
+	struct peer *p = data;
+
+	close(accept4(p->listener, NULL, NULL, SOCK_CLOEXEC));
+	return NULL;
+}
+
+static void expect_silence(struct net *n)
+{
+	struct err e = {0};
+	char byte;
+
+	if (net_read(n, &byte, 1, &e) != -EAGAIN)
+		fail_msg("%s", e.text);
+}
+
+/* What becomes of one connection is nothing to another: neither that its end came unannounced, nor
+ * that there was no handshake. */
+static void test_others_break(void **state)
+{
+	struct peer p, other;
+	struct net *n = begin(&p, TLS1_3_VERSION), *broken = begin(&other, TLS1_3_VERSION);
+	struct net_setup setup = {&other.target, "pem", 30, -1};
+	ssize_t r;
+	char byte;
+
+	(void)state;
+	close(other.fd);
+	other.fd = -1;
+	while ((r = net_read(broken, &byte, 1, NULL)) == -EAGAIN)
+		await(net_fd(broken));
+	assert_int_equal(r, -ECONNRESET);
+	end(&other, broken);
+	expect_silence(n);
+
+	listen_at(&other);
+	assert_int_equal(pthread_create(&other.thread, NULL, hang_up, &other), 0);
+	assert_true(net_open(&broken, &setup, NULL) < 0);
+	pthread_join(other.thread, NULL);
+	end(&other, NULL);
+	expect_silence(n);
+	assert_int_equal(SSL_write(p.tls, "x", 1), 1);
+	carry(&p, n, 0);
+	end(&p, n);
+}
+
 /* Where a secret may be shown: to this computer only, and not where nobody knows who is there. */
 static void test_local(void **state)
 {
@@ -510,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_no_name),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_ends_well),
+		cmocka_unit_test(test_others_break),
 		cmocka_unit_test(test_local),
 	};
 
