@@ -122,7 +122,7 @@ static int give_stream(struct link *l, struct err *e)
 	int r;
 
 	if (!l->streaming) {
-		stream_start(&l->stream, run->store, job->p.item, &run->options->cleaning);
+		stream_again(&l->stream, run->store, &job->p, &run->options->cleaning);
 		l->streaming = true;
 		buf_add(&piece, buf_text(&job->resent), job->resent.len);
 	}

@@ -16,6 +16,19 @@
 #define PIECE  MAIL_HEAD_ROOM
 #define ID_MAX 1000
 
+static void digest_free_at(EVP_MD_CTX **digest)
+{
+	EVP_MD_CTX_free(*digest);
+}
+
+static int digest_start(EVP_MD_CTX **digest, struct err *e)
+{
+	*digest = EVP_MD_CTX_new();
+	return *digest && EVP_DigestInit_ex(*digest, EVP_sha256(), NULL)
+		       ? 0
+		       : err_set(e, -ENOMEM, "cannot compute SHA-256");
+}
+
 void stream_start(struct stream *s, struct store *store, const struct item *item,
 		  const struct cleaning *cleaning)
 {
@@ -24,6 +37,8 @@ void stream_start(struct stream *s, struct store *store, const struct item *item
 	s->at = 0;
 	s->body = false;
 	s->about = NULL;
+	s->same = NULL;
+	s->given = 0;
 	s->clean = (struct mail_clean){
 		.remove = cleaning->remove,
 		.repair = cleaning->repair,
@@ -34,9 +49,18 @@ void stream_start(struct stream *s, struct store *store, const struct item *item
 	buf_clear(&s->raw);
 }
 
+void stream_again(struct stream *s, struct store *store, const struct prepared *p,
+		  const struct cleaning *cleaning)
+{
+	stream_start(s, store, p->item, cleaning);
+	s->same = p;
+}
+
 void stream_free(struct stream *s)
 {
 	buf_free(&s->raw);
+	digest_free_at(&s->digest);
+	s->digest = NULL;
 }
 
 /* Appends up to PIECE bytes of the item to raw. */
@@ -111,9 +135,31 @@ static int read_about(struct prepared *p, const struct store *store, const char 
 	return buf_status(&p->keywords) < 0 ? -ENOMEM : buf_status(&p->mailbox);
 }
 
+/* A mail program may write the archive anew between two pieces: what comes of that is nobody's
+ * message. Its last piece is not given, nor more than was announced, so that no server takes it for
+ * a whole one. */
+static int compare(struct stream *s, const char *bytes, size_t len, bool last, struct err *e)
+{
+	unsigned char sum[KEY_BYTES] = {0};
+	int r = s->digest ? 0 : digest_start(&s->digest, e);
+
+	if (r < 0)
+		return r;
+	EVP_DigestUpdate(s->digest, bytes, len);
+	s->given += len;
+	if (last)
+		EVP_DigestFinal_ex(s->digest, sum, NULL);
+	if (s->given > s->same->size || (last && memcmp(sum, s->same->as_sent, KEY_BYTES) != 0))
+		return err_set(e, -ESTALE,
+			       "a message of %s was changed while it was being read (is the mail "
+			       "program running?); start again",
+			       store_shown(s->store, s->item));
+	return 0;
+}
+
 int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
 {
-	size_t used = 0;
+	size_t used = 0, had = out->len;
 	int r = read_raw(s, e);
 
 	if (r < 0)
@@ -128,7 +174,9 @@ int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e)
 	used += mail_clean_body(&s->clean, s->raw.data + used, s->raw.len - used, *last, out);
 	memmove(s->raw.data, s->raw.data + used, s->raw.len - used);
 	s->raw.len -= used;
-	return buf_status(out) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+	if (buf_status(out) < 0)
+		return store_no_memory(e);
+	return s->same ? compare(s, buf_text(out) + had, out->len - had, *last, e) : 0;
 }
 
 /* The Message-ID in a cleaned message's first piece. */
@@ -150,19 +198,6 @@ static int find_id(struct prepared *p, const struct buf *text)
 		if ((unsigned char)*c < ' ')
 			*c = '?';
 	return p->id && buf_status(&id) == 0 ? 0 : -ENOMEM;
-}
-
-static void digest_free_at(EVP_MD_CTX **digest)
-{
-	EVP_MD_CTX_free(*digest);
-}
-
-static int digest_start(EVP_MD_CTX **digest, struct err *e)
-{
-	*digest = EVP_MD_CTX_new();
-	return *digest && EVP_DigestInit_ex(*digest, EVP_sha256(), NULL)
-		       ? 0
-		       : err_set(e, -ENOMEM, "cannot compute SHA-256");
 }
 
 static int run(struct prepared *p, struct stream *s, struct err *e)

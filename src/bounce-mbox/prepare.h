@@ -11,6 +11,7 @@
 #include "mail/date.h"
 
 struct err;
+struct evp_md_ctx_st;
 struct item;
 struct mail_names;
 struct store;
@@ -63,12 +64,19 @@ struct stream {
 	uint64_t at; /* how far the item is read */
 	struct buf raw;
 	bool body;
-	struct prepared *about; /* gets keywords and date; may be NULL */
+	struct prepared *about;	      /* gets keywords and date; may be NULL */
+	const struct prepared *same;  /* that it must be, byte for byte; NULL: whatever it is */
+	struct evp_md_ctx_st *digest; /* … as far as it was given */
+	uint64_t given;
 };
 
 void stream_start(struct stream *s, struct store *store, const struct item *item,
 		  const struct cleaning *cleaning);
-/* Appends the next piece (about a megabyte) to out. *last: it was the last one. */
+/* Of a message that was prepared: whoever gets all pieces has that very message. */
+void stream_again(struct stream *s, struct store *store, const struct prepared *p,
+		  const struct cleaning *cleaning);
+/* Appends the next piece (about a megabyte) to out. *last: it was the last one. -ESTALE: the
+ * archive does not hold the message any more, or not as it was prepared. */
 int stream_next(struct stream *s, struct buf *out, bool *last, struct err *e);
 void stream_free(struct stream *s);
 

@@ -180,7 +180,7 @@ static int add(struct rejects *r, struct store *store, const struct prepared *p,
 	for (; *words; words++)
 		putc(*words == '\n' || *words == '\r' ? ' ' : *words, r->file);
 	putc('\n', r->file);
-	stream_start(&s, store, p->item, cleaning);
+	stream_again(&s, store, p, cleaning);
 	code = put_message(r, &s, p, e);
 	stream_free(&s);
 	putc('\n', r->file);

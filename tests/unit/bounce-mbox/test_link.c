@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection to a server of our own, which says each word when it is told to. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -280,6 +281,36 @@ static void test_archive_that_shrinks(void **state)
 	large_end(&t);
 }
 
+/* A mail program writes the archive anew, in place, while a message of it is on its way: what would
+ * arrive is neither the old one nor the new one. It is the end of the connection, not of the
+ * message. */
+static void test_archive_that_changes(void **state)
+{
+	struct large t;
+	struct err e = {0};
+	int r = 0, fd;
+	size_t all = 0;
+
+	large_begin(&t, *(int *)*state, "250 PIPELINING\r\n", &e);
+	expect(t.peer, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n250 ok\r\n354 go\r\n", &e), 0);
+	fd = open(t.path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "y", 1, LARGE / 2), 1);
+	close(fd);
+	while (r == 0 && all < LARGE) {
+		await(link_fd(t.l), POLLOUT);
+		r = link_flush(t.l, &e);
+		all += swallow(t.peer);
+	}
+	assert_int_equal(r, -ESTALE);
+	assert_non_null(strstr(e.text, " was changed while it was being read"));
+	assert_false(link_is_open(t.l));
+	assert_true(all > LARGE / 2);
+	assert_int_equal(fates, 1);
+	assert_int_equal(fate.result, SMTP_UNSENT);
+	large_end(&t);
+}
+
 /* All that the link has to say now: how many bytes. */
 static size_t drain(struct large *t, struct err *e)
 {
@@ -363,6 +394,7 @@ int main(void)
 		cmocka_unit_test(test_closes_before_it_is_told),
 		cmocka_unit_test(test_hangs_up_on_quit),
 		cmocka_unit_test(test_archive_that_shrinks),
+		cmocka_unit_test(test_archive_that_changes),
 		cmocka_unit_test(test_chunk_refused),
 		cmocka_unit_test(test_chunk_by_chunk),
 	};

@@ -466,6 +466,35 @@ static void test_sets_aside_without_memory(void **state)
 	store_free(&store);
 }
 
+/* A large one that is another by now is none that was refused. */
+static void test_sets_aside_what_was_prepared(void **state)
+{
+	struct prepared p = {0};
+	struct rejects *rejects = NULL;
+	struct store store;
+	struct err e = {0};
+	int archive;
+
+	(void)state;
+	PUT("archive", FROM "\n");
+	assert_int_equal(system("yes | head -c 3000000 >>archive"), 0);
+	assert_int_equal(store_open(&store, "archive", &wishes, &e), 0);
+	assert_int_equal(prepare(&p, &store, store_item(&store, 0), &cleaning, &e), 0);
+	archive = open("archive", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(archive, "n", 1, 2000001), 1);
+	close(archive);
+	assert_int_equal(rejects_open(&rejects, "rejects", &cleaning, NULL, &e), 0);
+	assert_int_equal(rejects_add(rejects, &store, &p, &cleaning, "no", &e), -ESTALE);
+	assert_string_equal(e.text, "a message of archive was changed while it was being read (is "
+				    "the mail program running?); start again");
+	rejects_close(rejects);
+	prepared_free(&p);
+	store_free(&store);
+	assert_int_equal(store_open(&store, "rejects", &wishes, &e), 0);
+	assert_int_equal(store.count, 0);
+	store_free(&store);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, enter, leave)
 
 int main(void)
@@ -474,7 +503,7 @@ int main(void)
 		TEST(test_reads_without_memory),      TEST(test_reads_no_further),
 		TEST(test_a_maildir_in_use),	      TEST(test_replaced),
 		TEST(test_compares_without_memory),   TEST(test_warns_of_broken_signatures),
-		TEST(test_sets_aside_without_memory),
+		TEST(test_sets_aside_without_memory), TEST(test_sets_aside_what_was_prepared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
