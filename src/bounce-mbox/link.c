@@ -59,7 +59,7 @@ static int prepare_login(struct link *l, struct err *e)
 	if (!o->user)
 		return 0;
 	if (!l->owner->secret) {
-		int r = secret_get(&o->secret, &l->owner->secret, e);
+		int r = secret_get(&o->secret, l->owner->run->stop_fd, &l->owner->secret, e);
 
 		if (r < 0)
 			return r;

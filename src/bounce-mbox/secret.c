@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -39,23 +42,97 @@ static int from_file(const char *path, char **secret, struct err *e)
 	return r;
 }
 
-static int from_command(const char *command, char **secret, struct err *e)
+/* The signals that stop this program are blocked in it; the command is to end by them. */
+static pid_t start(const char *command, int out)
+{
+	pid_t pid = fork();
+	sigset_t none;
+
+	if (pid != 0)
+		return pid;
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(out, STDOUT_FILENO) >= 0 && fcntl(STDOUT_FILENO, F_SETFD, 0) == 0)
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+	_exit(127);
+}
+
+/* Waits for something to read, for so many milliseconds (-1: without end): 0, also where there is
+ * nothing, or -EINTR. */
+static int wait_for(int fd, int stop_fd, int milliseconds)
+{
+	struct pollfd fds[] = {{fd, POLLIN, 0}, {stop_fd, POLLIN, 0}};
+
+	while (poll(fds, COUNT(fds), milliseconds) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return fds[1].revents ? -EINTR : 0;
+}
+
+/* All that it says, up to the room for it. */
+static int read_all(int fd, int stop_fd, char *text, size_t room)
+{
+	ssize_t n = 1;
+
+	for (size_t len = 0; n > 0; len += (size_t)n) {
+		int r = wait_for(fd, stop_fd, -1);
+
+		if (r < 0)
+			return r;
+		n = read(fd, text + len, room - len);
+		if (n < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* It may have closed its output, and go on. */
+static int await_end(pid_t pid, int stop_fd, int *status)
+{
+	pid_t ended = 0;
+	int r = 0;
+
+	while (r == 0 && (ended = waitpid(pid, status, WNOHANG)) == 0)
+		r = wait_for(-1, stop_fd, 10);
+	return ended < 0 ? -errno : r;
+}
+
+static int run(const char *command, int stop_fd, char *text, size_t room, int *status)
+{
+	int in cleanup(fd_close_at) = -1;
+	int ends[2], r;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	in = ends[0];
+	pid = start(command, ends[1]);
+	r = pid < 0 ? -errno : 0;
+	close(ends[1]);
+	if (r == 0)
+		r = read_all(in, stop_fd, text, room);
+	fd_close_at(&in);
+	if (r == 0)
+		r = await_end(pid, stop_fd, status);
+	if (r == -EINTR)
+		(void)kill(pid, SIGTERM); /* whoever stops us need not wait for it */
+	else if (r == 0)		  /* Ctrl-C ends it too, perhaps before that is seen here */
+		r = wait_for(-1, stop_fd, 0);
+	return r;
+}
+
+static int from_command(const char *command, int stop_fd, char **secret, struct err *e)
 {
 	char text[SECRET_MAX] = "";
-	FILE *pipe = popen(command, "re");
-	size_t len;
-	int status;
+	int status = 0, r = run(command, stop_fd, text, sizeof(text) - 1, &status);
 
-	if (!pipe)
-		return err_sys(e, -errno, "cannot run \"%s\"", command);
-	len = fread(text, 1, sizeof(text) - 1, pipe);
-	text[len] = 0;
-	status = pclose(pipe);
-	if (status != 0) {
-		explicit_bzero(text, sizeof(text));
-		return err_set(e, -ENODATA, "the command \"%s\" failed", command);
-	}
-	return first_line(text, command, secret, e);
+	if (r == 0 && status == 0)
+		return first_line(text, command, secret, e);
+	explicit_bzero(text, sizeof(text));
+	if (r == -EINTR)
+		return err_set(e, r, "stopped");
+	return r < 0 ? err_sys(e, r, "cannot run \"%s\"", command)
+		     : err_set(e, -ENODATA, "the command \"%s\" failed", command);
 }
 
 static int from_terminal(const char *prompt, char **secret, struct err *e)
@@ -85,12 +162,12 @@ static int from_terminal(const char *prompt, char **secret, struct err *e)
 	return first_line(text, "the terminal", secret, e);
 }
 
-int secret_get(const struct secret_source *source, char **secret, struct err *e)
+int secret_get(const struct secret_source *source, int stop_fd, char **secret, struct err *e)
 {
 	if (source->file)
 		return from_file(source->file, secret, e);
 	if (source->command)
-		return from_command(source->command, secret, e);
+		return from_command(source->command, stop_fd, secret, e);
 	return from_terminal(source->prompt, secret, e);
 }
 

@@ -13,8 +13,9 @@ struct secret_source {
 	const char *prompt;  /* what to ask for on the terminal, where the two are NULL */
 };
 
-/* The secret, to be freed with secret_free(). */
-int secret_get(const struct secret_source *source, char **secret, struct err *e);
+/* The secret, to be freed with secret_free(). stop_fd: readable: the command is ended (-EINTR); -1:
+ * there is none. */
+int secret_get(const struct secret_source *source, int stop_fd, char **secret, struct err *e);
 /* Overwrites it first. */
 void secret_free(char *secret);
 

@@ -6,6 +6,7 @@ import hmac
 import json
 import mailbox
 import os
+import pathlib
 import pty
 import re
 import select
@@ -474,6 +475,24 @@ def test_no_password_from_a_command(smtp, mbox, command, said):
     done = bounce('--user', 'joe', '--password-command', command, mbox(message(0)), 'me@new.test',
                   smtp(extensions=(b'AUTH PLAIN',)).url)
     assert done.code == 1 and said in done.err
+
+
+@pytest.mark.parametrize('redirected', ['', '>&-'])
+def test_a_command_that_hangs_is_stopped(smtp, mbox, tmp_path, redirected):
+    """With its output open, or closed."""
+    number = tmp_path / 'pid'
+    process = bounce('--user', 'joe', '--token-command', f'echo $$ > {number}; exec sleep 1000 {redirected}',
+                     mbox(message(0)), 'me@new.test', smtp(extensions=(b'AUTH XOAUTH2',)).url, popen=True)
+    command = pathlib.Path('/proc', until(lambda: number.exists() and number.read_text(), what='the command').strip())
+    try:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+        until(lambda: not command.exists(), what='the end of the command')
+    finally:
+        process.kill()
+        if command.exists():
+            os.kill(int(command.name), signal.SIGKILL)
+        process.communicate()
 
 
 def on_terminal(*words, typed):

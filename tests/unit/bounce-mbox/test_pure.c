@@ -733,7 +733,7 @@ static void test_password_command_that_can_not_run(void **state)
 	int fd = dup(0), r;
 
 	(void)state;
-	assert_int_equal(secret_get(&source, &secret, &e), 0);
+	assert_int_equal(secret_get(&source, -1, &secret, &e), 0);
 	assert_string_equal(secret, "secret");
 	secret_free(take(secret));
 	assert_true(fd >= 0);
@@ -741,7 +741,7 @@ static void test_password_command_that_can_not_run(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	none = (struct rlimit){(rlim_t)fd, old.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	r = secret_get(&source, &secret, &e);
+	r = secret_get(&source, -1, &secret, &e);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	assert_int_equal(r, -EMFILE);
 	assert_string_equal(e.text, "cannot run \"echo secret\": Too many open files");
