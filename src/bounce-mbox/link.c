@@ -401,7 +401,7 @@ int64_t link_deadline(const struct link *l)
 		return INT64_MAX;
 	if (l->quitting)
 		return l->heard + 2 * SECOND;
-	if (l->ready && talk_open_count(&l->talk) == 0 && !l->fetching)
+	if (l->ready && !talk_is_busy(&l->talk) && !l->fetching)
 		return INT64_MAX;
 	return l->heard + link_patience(l) * SECOND;
 }

@@ -79,6 +79,11 @@ static inline size_t talk_open_count(const struct talk *t)
 	return t->imap ? imap_open_count(t->imap) : smtp_open_count(t->smtp);
 }
 
+static inline bool talk_is_busy(const struct talk *t)
+{
+	return t->imap ? imap_is_busy(t->imap) : smtp_is_busy(t->smtp);
+}
+
 static inline bool talk_is_judged(const struct talk *t)
 {
 	return t->imap ? imap_is_judged(t->imap) : smtp_is_judged(t->smtp);

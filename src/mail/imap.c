@@ -82,6 +82,11 @@ size_t imap_open_count(const struct imap *i)
 	return i->mail_count;
 }
 
+bool imap_is_busy(const struct imap *i)
+{
+	return i->mail_count > 0 || i->question_count > 0;
+}
+
 uint64_t imap_size_max(const struct imap *i)
 {
 	return i->size_max;

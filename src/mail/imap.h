@@ -49,6 +49,8 @@ int imap_body(struct imap *i, const char *bytes, size_t len, bool last);
 /* No more messages for now: what was begun is ended. Before imap_output() is sent. */
 void imap_flush(struct imap *i);
 size_t imap_open_count(const struct imap *i);
+/* True where a message is open, or something else that was said is not answered. */
+bool imap_is_busy(const struct imap *i);
 /* True where a whole message has left, and its answer is missing. */
 bool imap_is_judged(const struct imap *i);
 uint64_t imap_size_max(const struct imap *i);

@@ -108,6 +108,8 @@ bool smtp_takes_body(const struct smtp *s);
 int smtp_body(struct smtp *s, const char *bytes, size_t len, bool last);
 /* How many messages are neither told nor done. */
 size_t smtp_open_count(const struct smtp *s);
+/* True where a message is open, or something else that was said is not answered. */
+bool smtp_is_busy(const struct smtp *s);
 /* True where a whole message has left, and its answer is missing. */
 bool smtp_is_judged(const struct smtp *s);
 

@@ -34,6 +34,11 @@ size_t smtp_open_count(const struct smtp *s)
 	return mails_open(s);
 }
 
+bool smtp_is_busy(const struct smtp *s)
+{
+	return mails_open(s) > 0 || waiting(s);
+}
+
 bool smtp_is_judged(const struct smtp *s)
 {
 	for (size_t i = s->mail_first; i < s->mail_count; i++)

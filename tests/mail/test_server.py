@@ -283,6 +283,15 @@ def test_silence_times_out(smtp, mbox):
     assert done.code == 1 and 'not said a word for 1 s' in done.err
 
 
+def test_silence_on_rset_times_out(smtp, mbox):
+    """No message is on the way then. The others take another connection."""
+    answers = {('RCPT', 1): b'550 5.1.1 no\r\n', ('RSET', 1): b''}
+    server = smtp(extensions=(b'8BITMIME',), answer=lambda verb, number, _: answers.get((verb, number)))
+    done = bounce('--timeout', '1', mbox(message(0), message(1)), 'me@new.test', server.url)
+    assert server.messages == [crlf(message(1))] and server.accepted == 2, done.err
+    assert done.sums['set_aside'] == 1 and done.sums['sent'] == 1
+
+
 def test_four_connections(smtp, mbox, tmp_path):
     server = smtp()
     path = mbox(*map(message, range(500)))
