@@ -101,6 +101,15 @@ char *buf_take(struct buf *b)
 	return text;
 }
 
+void buf_shift(struct buf *b, size_t *used)
+{
+	if (*used == 0 || *used < b->len - *used)
+		return;
+	b->len -= *used;
+	memmove(b->data, b->data + *used, b->len + 1);
+	*used = 0;
+}
+
 void buf_clear(struct buf *b)
 {
 	b->len = 0;

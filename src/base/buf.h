@@ -30,6 +30,10 @@ int buf_status(const struct buf *b) __attribute__((warn_unused_result));
 /* Hands the text over (to be freed by the caller) and empties b. NULL where an addition failed. */
 char *buf_take(struct buf *b) __attribute__((warn_unused_result));
 
+/* For a queue: *used bytes at its front are not needed any more. Where they are no fewer than the
+ * rest, it takes their place, and *used is 0: no more bytes are ever moved than were used. */
+void buf_shift(struct buf *b, size_t *used);
+
 void buf_clear(struct buf *b); /* keeps the memory, forgets a failure */
 void buf_free(struct buf *b);  /* also for cleanup() */
 

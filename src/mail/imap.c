@@ -48,10 +48,7 @@ void imap_free(struct imap *i)
 
 int imap_input(struct imap *i, const char *bytes, size_t len)
 {
-	if (i->in_at == i->in.len) {
-		buf_clear(&i->in);
-		i->in_at = 0;
-	}
+	buf_shift(&i->in, &i->in_at);
 	buf_add(&i->in, bytes, len);
 	return buf_status(&i->in);
 }
@@ -71,10 +68,7 @@ void imap_left(struct imap *i, size_t len)
 {
 	i->out_at += len;
 	i->left += len;
-	if (i->out_at == i->out.len) {
-		buf_clear(&i->out);
-		i->out_at = 0;
-	}
+	buf_shift(&i->out, &i->out_at);
 }
 
 size_t imap_open_count(const struct imap *i)

@@ -48,10 +48,7 @@ void smtp_free(struct smtp *s)
 
 int smtp_input(struct smtp *s, const char *bytes, size_t len)
 {
-	if (s->in_at == s->in.len) {
-		buf_clear(&s->in);
-		s->in_at = 0;
-	}
+	buf_shift(&s->in, &s->in_at);
 	buf_add(&s->in, bytes, len);
 	return buf_status(&s->in);
 }
@@ -71,10 +68,7 @@ void smtp_left(struct smtp *s, size_t len)
 {
 	s->out_at += len;
 	s->left += len;
-	if (s->out_at == s->out.len) {
-		buf_clear(&s->out);
-		s->out_at = 0;
-	}
+	buf_shift(&s->out, &s->out_at);
 }
 
 /* Expects a reply to what has just been put into the output. */

@@ -95,6 +95,28 @@ static void test_failure_is_remembered(void **state)
 	buf_free(&b);
 }
 
+static void test_queue(void **state)
+{
+	struct buf b cleanup(buf_free) = {0};
+	size_t used = 0, most = 0;
+
+	(void)state;
+	buf_shift(&b, &used);
+	for (unsigned i = 0; i < 10000; i++) {
+		buf_fmt(&b, "%07u,%07u,", 2 * i, 2 * i + 1);
+		for (unsigned take = 0; take < (i < 100 ? 1 : 2); take++) {
+			assert_int_equal(strtoul(buf_text(&b) + used, NULL, 10),
+					 i < 100 ? i : 2 * i - 100 + take);
+			used += 8;
+			buf_shift(&b, &used);
+		}
+		most = b.len > most ? b.len : most;
+		assert_int_equal(strlen(buf_text(&b)), b.len);
+	}
+	assert_int_equal(b.len - used, 800);
+	assert_true(most <= 1616);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,6 +125,7 @@ int main(void)
 		cmocka_unit_test(test_take_hands_over),
 		cmocka_unit_test(test_clear_keeps_memory),
 		cmocka_unit_test(test_failure_is_remembered),
+		cmocka_unit_test(test_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* One connection to a server of our own, which says each word when it is told to. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -382,6 +383,37 @@ static void test_chunk_by_chunk(void **state)
 	large_end(&t);
 }
 
+/* What has left takes no room, even where the line is so slow that there is always more to send. */
+static void test_slow_line(void **state)
+{
+	struct large t;
+	struct err e = {0};
+	int little = 65536;
+	size_t all = 0, most = 0;
+
+	large_begin(&t, *(int *)*state, "250 PIPELINING\r\n", &e);
+	expect(t.peer, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
+	assert_int_equal(setsockopt(link_fd(t.l), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)),
+			 0);
+	assert_int_equal(setsockopt(t.peer, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+	assert_int_equal(say(t.peer, t.l, "250 ok\r\n250 ok\r\n354 go\r\n", &e), 0);
+	while (all < LARGE) {
+		static char bytes[10000];
+		struct mallinfo2 memory;
+		ssize_t n;
+
+		assert_int_equal(link_flush(t.l, &e), 0);
+		memory = mallinfo2();
+		if (memory.uordblks + memory.hblkhd > most)
+			most = memory.uordblks + memory.hblkhd;
+		n = recv(t.peer, bytes, sizeof(bytes), MSG_DONTWAIT);
+		all += n > 0 ? (size_t)n : 0;
+	}
+	if (most >= LARGE / 2)
+		fail_msg("%zu bytes", most);
+	large_end(&t);
+}
+
 static int close_listener(void **state)
 {
 	return close(*(int *)*state);
@@ -397,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_archive_that_changes),
 		cmocka_unit_test(test_chunk_refused),
 		cmocka_unit_test(test_chunk_by_chunk),
+		cmocka_unit_test(test_slow_line),
 	};
 
 	return cmocka_run_group_tests(tests, listen_at, close_listener);
