@@ -186,10 +186,15 @@ static int list_files(const struct folder *f, struct listing *l, struct err *e)
 	return 0;
 }
 
-/* Adds those that are not known yet, by what stands before the flags. *moved: one is not there any
- * more. */
+/* What a list had. */
+struct news {
+	bool moved; /* one that is not there any more */
+	bool added; /* one that was not known */
+};
+
+/* Adds those that are not known yet, by what stands before the flags. */
 static int add_listed(struct walk *w, size_t folder, const struct listing *l,
-		      struct journal_ids *known, bool *moved, struct err *e)
+		      struct journal_ids *known, struct news *news, struct err *e)
 {
 	int r = 0;
 
@@ -200,44 +205,47 @@ static int add_listed(struct walk *w, size_t folder, const struct listing *l,
 		if (*base == '.')
 			continue;
 		name = store_path(l->part, base);
+		if (!name)
+			return store_no_memory(e);
 		base[strcspn(base, ":")] = 0;
 		if (journal_ids_have(known, base))
 			continue;
-		r = name ? store_add_file(w->store, folder, name, w->wishes, e)
-			 : store_no_memory(e);
-		*moved = *moved || r == -ESTALE;
+		r = store_add_file(w->store, folder, name, w->wishes, e);
+		news->moved = news->moved || r == -ESTALE;
+		news->added = news->added || r == 0;
 		r = r == -ESTALE ? 0 : r < 0 ? r : journal_ids_add(known, base, strlen(base), e);
 	}
 	return r;
 }
 
 /* A Maildir may be in use: its files are renamed when their flags change. "new" is listed first, so
- * that what goes from there to "cur" meanwhile is in both lists, not in neither. */
+ * that what goes from there to "cur" meanwhile is in both lists, not in neither. But POSIX leaves
+ * it open whether what is renamed within "cur" meanwhile is listed at all: lists are made until one
+ * has nothing new. */
 static int add_files(struct walk *w, size_t folder, bool new, struct err *e)
 {
 	struct journal_ids known = {.folder = w->wishes->temporary};
-	bool moved = true;
+	struct news news = {.added = true};
 	int r = 0;
 
-	for (unsigned lists = 0; r == 0 && moved; lists++) {
+	for (unsigned lists = 0; r == 0 && (news.moved || news.added) && lists < LISTS_MAX;
+	     lists++) {
 		struct listing in_new = {.part = "new"}, in_cur = {.part = "cur"};
 
-		moved = false;
+		news = (struct news){0};
 		if (new)
 			r = list_files(&w->store->folders[folder], &in_new, e);
 		if (r == 0)
 			r = list_files(&w->store->folders[folder], &in_cur, e);
 		if (r == 0)
-			r = add_listed(w, folder, &in_cur, &known, &moved, e);
+			r = add_listed(w, folder, &in_cur, &known, &news, e);
 		if (r == 0)
-			r = add_listed(w, folder, &in_new, &known, &moved, e);
-		if (moved && lists + 1 == LISTS_MAX)
-			r = -ESTALE;
+			r = add_listed(w, folder, &in_new, &known, &news, e);
 		free_entries(in_new.entries, in_new.count);
 		free_entries(in_cur.entries, in_cur.count);
 	}
 	journal_ids_free(&known);
-	return r;
+	return r == 0 && news.moved ? -ESTALE : r; /* of which e tells */
 }
 
 static int read_letters(struct walk *w, size_t folder, const char *path, struct err *e)
