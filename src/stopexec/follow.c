@@ -2,6 +2,7 @@
 #include "stopexec/follow.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
@@ -175,4 +176,19 @@ int follow_execs(struct trace *t, unsigned exec, struct follow *f)
 	if (result == 0 && ptrace(PTRACE_SETOPTIONS, found, 0, PTRACE_O_TRACEEXEC) < 0)
 		result = -errno;
 	return result;
+}
+
+/* Its end is told behind those of its threads, which are traced too; and of the others, who has
+ * just stopped for us would lose a signal if we ended so. */
+void follow_end(const struct follow *f)
+{
+	struct trace t = {.deadline = INT64_MAX};
+	int event;
+
+	kill(f->child, SIGKILL);
+	do {
+		event = trace_wait_any(&t);
+		if (event >= 0 && event != TRACE_GONE)
+			ptrace(PTRACE_DETACH, t.pid, 0, (long)t.signal);
+	} while (event >= 0 && (event != TRACE_GONE || t.pid != f->child));
 }

@@ -13,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -214,10 +213,8 @@ int launch(const struct launch *l, struct trace *t, struct follow *f, struct err
 		if (result < 0)
 			result = explain(l, result, f, ends[0], e);
 	}
-	if (result < 0 && !f->ended) {
-		kill(f->child, SIGKILL);
-		waitpid(f->child, NULL, __WALL);
-	}
+	if (result < 0 && !f->ended)
+		follow_end(f);
 	close(ends[0]);
 	return result;
 }

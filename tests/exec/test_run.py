@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """stopexec run: programs that we start ourselves."""
 import concurrent.futures
+import glob
 import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -146,6 +148,15 @@ def test_whoever_waits_in_vfork_is_let_go_too(world):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(once, range(200)))
     until(lambda: not world.mine(), what='the end of all of them')
+
+
+def test_a_program_with_threads_does_not_come_to_the_exec(world):
+    """The kernel tells of its end when all of its threads' were taken."""
+    tool = run(world, '--exec', 2, sys.executable, '-c', 'import threading, time\n'
+               'for _ in range(3): threading.Thread(target=time.sleep, args=(60,)).start()')
+    until(lambda: [pid for pid in world.mine() if len(glob.glob(f'/proc/{pid}/task/*')) == 4], what='the threads')
+    tool.popen.terminate()
+    assert tool.wait() == 1 and 'could not be followed to its start' in tool.said
 
 
 def test_nth_exec_when_the_program_has_ended(world, armed):
