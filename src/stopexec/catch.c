@@ -60,7 +60,7 @@ bool catch_hold(struct catch_loop *l, struct caught *caught)
 {
 	caught->stop.number = ++l->last;
 	caught->deadline = now_ms() + l->rule->milliseconds;
-	return guardian_hold(l->guardian, &caught->stop, l->rule->milliseconds) == 0;
+	return guardian_hold(l->guardian, &caught->stop, caught->deadline) == 0;
 }
 
 void catch_tell(struct catch_loop *l, const struct caught *caught)

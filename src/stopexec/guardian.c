@@ -36,7 +36,6 @@ struct message {
 	struct stop stop;
 	int64_t deadline; /* now_ms() */
 	int64_t recorded; /* the deadline in its record; 0: it has none */
-	bool traces;
 };
 
 struct held {
@@ -129,8 +128,17 @@ static void go_on(struct watch *w, size_t n)
 	forget(w, n);
 }
 
+static bool is_of(const struct held *held, const struct stop *stop)
+{
+	return held->is.stop.pid == stop->pid && held->is.stop.number == stop->number;
+}
+
+/* Perhaps anew. */
 static int hold(struct watch *w, const struct message *message, int pidfd)
 {
+	for (size_t n = w->count; n-- > 0;)
+		if (is_of(&w->held[n], &message->stop))
+			drop(w, n);
 	if (array_room(&w->held, &w->room, w->count, sizeof(*w->held)) < 0)
 		return -ENOMEM;
 	w->held[w->count++] = (struct held){.is = *message, .pidfd = pidfd};
@@ -143,8 +151,10 @@ static void obey_for(struct watch *w, size_t n, const struct message *message)
 
 	if (message->order == ORDER_TRACED)
 		held->is.stop.tracer = message->stop.tracer;
-	if (message->order == ORDER_TRACES)
-		held->traces = message->traces;
+	if (message->order == ORDER_TRACES) {
+		held->traces = true;
+		held->is.deadline = INT64_MAX;
+	}
 	if (message->order == ORDER_LEAVE) {
 		held->left = true;
 		held->recorded = message->recorded;
@@ -163,8 +173,7 @@ static int obey(struct watch *w, const struct message *message, const int fds[MA
 		return 0;
 	}
 	for (size_t n = w->count; n-- > 0;)
-		if (w->held[n].is.stop.pid == message->stop.pid &&
-		    w->held[n].is.stop.number == message->stop.number)
+		if (is_of(&w->held[n], &message->stop))
 			obey_for(w, n, message);
 	return 0;
 }
@@ -481,16 +490,17 @@ static int send_all(const struct guardian *g, const struct message *message, con
 	return result;
 }
 
-int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds)
+int guardian_hold_anew(const struct guardian *g, const struct stop *stop, int64_t deadline)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
-	struct message message = {
-		.order = ORDER_HOLD,
-		.stop = *stop,
-		.deadline = now_ms() + milliseconds,
-	};
+	struct message message = {.order = ORDER_HOLD, .stop = *stop, .deadline = deadline};
 
-	int result = pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+	return pidfd < 0 ? -errno : send_all(g, &message, &pidfd, 1);
+}
+
+int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t deadline)
+{
+	int result = guardian_hold_anew(g, stop, deadline);
 
 	if (result < 0)
 		guardian_release(g, stop);
@@ -504,9 +514,9 @@ void guardian_traced(const struct guardian *g, const struct stop *stop)
 	(void)send_all(g, &message, NULL, 0);
 }
 
-void guardian_traces(const struct guardian *g, const struct stop *stop, bool traces)
+void guardian_traces(const struct guardian *g, const struct stop *stop)
 {
-	struct message message = {.order = ORDER_TRACES, .stop = *stop, .traces = traces};
+	struct message message = {.order = ORDER_TRACES, .stop = *stop};
 
 	(void)send_all(g, &message, NULL, 0);
 }

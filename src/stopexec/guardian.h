@@ -33,10 +33,14 @@ struct guardian {
 int guardian_start(struct guardian *g, const char *records, struct err *e);
 
 /*
- * Called before the process is stopped: it is to go on when stopexec ends, or after so many
- * milliseconds, unless somebody traces it who did not before. -errno: no guardian holds it.
+ * Called before the process is stopped: it is to go on when stopexec ends, or at the deadline
+ * (now_ms()), unless somebody traces it who did not before. -errno: no guardian holds it.
  */
-int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t milliseconds);
+int guardian_hold(const struct guardian *g, const struct stop *stop, int64_t deadline);
+
+/* Called before it is stopped at another place, and when it is presented: a new deadline, also
+ * where the old one has passed. -errno: it can go on at the old one. */
+int guardian_hold_anew(const struct guardian *g, const struct stop *stop, int64_t deadline);
 
 /* It is known now who traced it before. */
 void guardian_traced(const struct guardian *g, const struct stop *stop);
@@ -44,8 +48,9 @@ void guardian_traced(const struct guardian *g, const struct stop *stop);
 /* What BPF stops is in these maps before it can be held: they let go of it when stopexec ends. */
 int guardian_drains(const struct guardian *g, const struct catch_maps *maps);
 
-/* Between these calls stopexec traces it, and may have a breakpoint in it. */
-void guardian_traces(const struct guardian *g, const struct stop *stop, bool traces);
+/* Until it is held anew, stopexec traces it, may have a breakpoint in it, and looks after its time.
+ */
+void guardian_traces(const struct guardian *g, const struct stop *stop);
 
 /* It is no longer stopexec's: it goes on, or is in somebody's hands. */
 void guardian_release(const struct guardian *g, const struct stop *stop);

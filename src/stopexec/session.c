@@ -234,21 +234,35 @@ bool session_ended(struct session *s)
 	return got > 0;
 }
 
-/* The deadline that it has there; 0: it is not recorded. */
-static int64_t write_record(struct session *s, pid_t pid)
+int64_t session_deadline(const struct session *s)
 {
-	struct record record = {.pid = pid, .by = getuid()};
+	return now_ms() + s->seconds * 1000;
+}
+
+int session_leave_stopped(const struct session *s, struct trace *t, const struct stop *stop,
+			  struct err *e)
+{
+	int result = guardian_hold_anew(&s->guardian, stop, session_deadline(s));
+
+	if (result < 0)
+		return err_sys(e, result, "Process %d can't be held", stop->pid);
+	return trace_leave_stopped(t, e);
+}
+
+/* The deadline that it has there; 0: it is not recorded. */
+static int64_t write_record(struct session *s, pid_t pid, int64_t deadline)
+{
+	struct record record = {.pid = pid, .by = getuid(), .deadline = deadline};
 	struct err e = {0};
 	int result;
 
 	if (s->records[0] == '\0')
 		return 0;
-	record.deadline = now_ms() + s->seconds * 1000;
 	result = proc_start(pid, &record.start);
 	if (result < 0)
 		err_sys(&e, result, "process %d can't be looked at", pid);
 	else if (record_write(s->records, &record, &e) == 0)
-		return record.deadline;
+		return deadline;
 	session_note(s, "\"stopexec list\" will not show it: %s", e.text);
 	return 0;
 }
@@ -293,15 +307,10 @@ static bool enter_pressed(const struct session *s)
 	return in_foreground(s) && read(s->terminal, line, sizeof(line)) > 0;
 }
 
-static void note_timeout(const struct session *s, pid_t pid, int64_t deadline)
-{
-	if (now_ms() >= deadline - LOOK)
-		session_note(s, "Process %d went on: nobody traced it for %ld s", pid, s->seconds);
-}
-
 /* A stopped process, and the image that it was stopped in. */
 struct subject {
 	struct stop stop;
+	int64_t deadline;
 	int pidfd;
 	bool has_random;
 	uint64_t random;
@@ -344,6 +353,13 @@ static bool go_on(const struct subject *p)
 	return pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) == 0;
 }
 
+static void note_timeout(const struct session *s, const struct subject *p)
+{
+	if (now_ms() >= p->deadline - LOOK)
+		session_note(s, "Process %d went on: nobody traced it for %ld s", p->stop.pid,
+			     s->seconds);
+}
+
 struct seen {
 	bool ended, typed;
 };
@@ -367,7 +383,6 @@ static struct seen look_out(const struct session *s, int pidfd, int *terminal)
 static enum outcome hold(struct session *s, const struct subject *p)
 {
 	pid_t pid = p->stop.pid;
-	int64_t deadline = now_ms() + s->seconds * 1000;
 	int terminal = s->after == AFTER_WAIT ? s->terminal : -1;
 
 	for (;;) {
@@ -377,7 +392,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		int looked = proc_status(pid, &status);
 
 		if (seen.ended || looked == -ESRCH) {
-			note_timeout(s, pid, deadline);
+			note_timeout(s, p);
 			return OUTCOME_GONE;
 		}
 		if (looked < 0) {
@@ -392,7 +407,7 @@ static enum outcome hold(struct session *s, const struct subject *p)
 		 * traced it all along stops it again and again, and may be about to hand on our
 		 * stop: after a SIGCONT that can't happen any more.) */
 		if ((status.state != 'T' && status.state != 't') || is_past(p)) {
-			note_timeout(s, pid, deadline);
+			note_timeout(s, p);
 			if (p->stop.tracer != 0)
 				(void)go_on(p);
 			return OUTCOME_RUNS;
@@ -475,7 +490,7 @@ static enum outcome assist(struct session *s, const struct subject *p)
 
 static enum outcome work_on(struct session *s, const struct subject *p, const char *where)
 {
-	int64_t recorded = write_record(s, p->stop.pid);
+	int64_t recorded = write_record(s, p->stop.pid, p->deadline);
 
 	if (!report(s, p->stop.pid, where))
 		return give_up(s, p->stop.pid, "it can't be told what it is");
@@ -502,14 +517,18 @@ static enum outcome work_on(struct session *s, const struct subject *p, const ch
 enum outcome session_present(struct session *s, const struct stop *stop, const char *where)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
-	struct subject subject = {.stop = *stop, .pidfd = pidfd};
+	struct subject subject = {.stop = *stop, .pidfd = pidfd, .deadline = session_deadline(s)};
 	int result = pidfd < 0 ? -errno : proc_random(stop->pid, &subject.random);
 	enum outcome outcome;
 	struct err e = {0};
 
 	subject.has_random = result == 0;
+	if (result == 0)
+		result = guardian_hold_anew(&s->guardian, stop, subject.deadline);
 	if (result == -ESRCH)
 		outcome = OUTCOME_GONE;
+	else if (result == -EPIPE && is_helpless(s, stop->pid))
+		outcome = OUTCOME_CONTINUED;
 	else if (result < 0)
 		outcome = give_up(s, stop->pid, (err_sys(&e, result, "it can't be held"), e.text));
 	else

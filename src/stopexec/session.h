@@ -64,6 +64,13 @@ bool session_say(const struct session *s, const char *text, size_t len);
 void session_note(const struct session *s, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* When what is stopped now goes on. */
+int64_t session_deadline(const struct session *s);
+
+/* As trace_leave_stopped(): of a process that stopexec has traced, and that the guardians hold. */
+int session_leave_stopped(const struct session *s, struct trace *t, const struct stop *stop,
+			  struct err *e);
+
 /*
  * The process is stopped, and held by the guardians: reports it, and does with it what the options
  * say. where: words for the place.

@@ -261,7 +261,7 @@ int verb_attach(const struct cli_call *call)
 	result = session_open(&s);
 	if (result != EXIT_OK)
 		return result;
-	if (guardian_hold(&s.guardian, &stop, s.seconds * 1000) < 0) {
+	if (guardian_hold(&s.guardian, &stop, session_deadline(&s)) < 0) {
 		cli_complain(call, "Process %d has just ended", stop.pid);
 		session_close(&s);
 		return EXIT_FAILED;

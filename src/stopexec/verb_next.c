@@ -215,19 +215,18 @@ static int go_to_point(struct waiting *w, struct caught *caught, struct err *e)
 			       "Process %d stays at its first instruction: process %d traces it "
 			       "already",
 			       caught->stop.pid, caught->stop.tracer);
-	t.deadline = now_ms() + w->rule.milliseconds;
-	guardian_traces(&w->session.guardian, &caught->stop, true);
+	t.deadline = session_deadline(&w->session);
+	guardian_traces(&w->session.guardian, &caught->stop);
 	result = trace_seize_stopped(&t, e);
 	if (result == 0)
 		result = point_reach(&t, &w->session.point, e);
 	if (result == 0)
-		result = trace_leave_stopped(&t, e);
+		result = session_leave_stopped(&w->session, &t, &caught->stop, e);
 	if (result < 0) {
 		point_abandon(&t);
 		w->session.ended_by = t.broken_off;
 		return result;
 	}
-	guardian_traces(&w->session.guardian, &caught->stop, false);
 	return catch_settle(caught, &w->rule, &w->session.guardian, t.deadline, t.end, e);
 }
 

@@ -194,10 +194,10 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 
 	if (result < 0)
 		return err_sys(e, result, "Process %d can't be looked at", t->pid);
-	result = guardian_hold(&s->guardian, stop, s->seconds * 1000);
+	result = guardian_hold(&s->guardian, stop, session_deadline(s));
 	if (result < 0)
 		return err_sys(e, result, "No guardian is there, so nothing is stopped");
-	guardian_traces(&s->guardian, stop, true);
+	guardian_traces(&s->guardian, stop);
 	result = point_reach(t, &s->point, e);
 	if (result == -ESTALE && !session_lent()) { /* the new image waits at its start */
 		session_note(s, "%s", e->text);
@@ -205,10 +205,9 @@ static int go_to_point(struct session *s, struct trace *t, const struct stop *st
 		result = 0;
 	}
 	if (result == 0)
-		result = trace_leave_stopped(t, e);
+		result = session_leave_stopped(s, t, stop, e);
 	if (result < 0)
 		return result;
-	guardian_traces(&s->guardian, stop, false);
 	result = trace_wait_stopped(t->pid, pidfd, t->deadline, NULL);
 	if (result == -ETIME)
 		return err_set(e, -ETIME, "Process %d was not stopped in time", t->pid);
@@ -299,7 +298,7 @@ static int start(struct session *s, const struct cli_call *call, struct launch *
 		l->user = NULL;
 	/* What is lent is for one file: a link to it could lead to another by now. */
 	l->path = session_lent() ? program.real : program.path;
-	t.deadline = now_ms() + s->seconds * 1000;
+	t.deadline = session_deadline(s);
 	s->unprivileged = geteuid() != 0;
 	result = launch(l, &t, &f, &e);
 	if (result == 0)

@@ -304,9 +304,9 @@ def test_a_guardian_without_memory_for_more(folder, programs):
 
 
 def test_a_guardian_that_fails_when_stopexec_has_ended(folder, programs):
-    """The sixth time that it waits: it has taken three orders, and seen stopexec's end and exit."""
+    """The seventh time that it waits: it has taken four orders, and seen stopexec's end and exit."""
     program = programs.get()
-    trial = Trial(folder, program, program.with_suffix('.log'), f'0.1.1 poll 6+ {errno.ENOMEM}')
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0.1.1 poll 7+ {errno.ENOMEM}')
     trial.stopexec('next', '--leave', program)
     until(trial.watches, what='the watch')
     started = trial.world.start(program)
@@ -409,7 +409,7 @@ def test_a_process_that_cannot_be_looked_at_any_more(folder, programs):
 def test_the_program_is_killed_before_it_is_presented(folder, programs, reaped):
     """By next, or by run, whose child it is: there is nothing to be shown, and nothing wrong."""
     program = programs.get()
-    trial = Trial(folder, program, program.with_suffix('.log'), f'0 pidfd_open {4 if reaped else 5} -500')
+    trial = Trial(folder, program, program.with_suffix('.log'), f'0 pidfd_open {4 if reaped else 6} -500')
     if reaped:
         trial.stopexec('next', program)
         until(trial.watches, what='the watch')

@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -328,6 +329,29 @@ def test_a_stop_point_that_nobody_comes_to(world, late, words, ending):
         assert 'did not come to the stop point in time' in tool.said
     if ending == signal.SIGTERM:
         assert 'stopexec was ended before process' in tool.said
+
+
+@pytest.mark.parametrize('killed', [False, True])
+def test_a_start_that_waits_has_its_whole_time_from_its_turn_on(world, late, killed):
+    """And goes on behind that; or when stopexec is killed on the way to its stop point, which it comes to unharmed."""
+    tool = world.next('--count', 2, '--leave', '--at', 'late', '--timeout', 2, late)
+    first = world.start(late)
+    assert first.stdout.readline() == 'waits\n'
+    other = world.start(late)
+    until(lambda: Process(other.pid).state == 'T', what='the stop of the other')
+    caught = time.monotonic()
+    until(lambda: time.monotonic() > caught + 1, what='a second')
+    os.kill(first.pid, signal.SIGUSR1)
+    assert other.stdout.readline() == 'waits\n'
+    until(lambda: time.monotonic() > caught + 2.2, what='the time that it would have had at first')
+    if killed:
+        kill(tool.popen.pid)
+        until(lambda: Process(other.pid).status['TracerPid'] == '0', what='the end of the tracing')
+        until(lambda: first.poll() is not None, what='the end of the time of the first')
+    os.kill(other.pid, signal.SIGUSR1)
+    if not killed:
+        assert tool.stopped(2).pid == other.pid and tool.wait() == 0
+    assert [first.wait(10), other.wait(10)] == [7, 7]
 
 
 def test_a_launcher_is_killed_on_the_way_to_a_stop_point(world, late):
