@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,15 +36,15 @@ struct message {
 	enum order order;
 	struct stop stop;
 	int64_t deadline; /* now_ms() */
-	int64_t recorded; /* the deadline in its record; 0: it has none */
+	bool recorded;	  /* of ORDER_LEAVE: with that deadline */
 };
 
 struct held {
 	struct message is;
 	int pidfd;
-	bool left;	  /* stays stopped when stopexec ends */
-	bool traces;	  /* stopexec traces it, and may leave a breakpoint in it */
-	int64_t recorded; /* not 0: whoever makes it go on removes the record with this deadline */
+	bool traces;   /* stopexec traces it, and may leave a breakpoint in it */
+	bool left;     /* stays stopped when stopexec ends */
+	bool recorded; /* and whoever makes it go on removes the record */
 };
 
 /* What a guardian knows. */
@@ -53,6 +54,7 @@ struct watch {
 	pid_t owner; /* stopexec: its own tracing does not count */
 	int owner_pidfd;
 	const char *records;
+	int folder;   /* the same one, once something is recorded there; -1 */
 	int failures; /* since the last order */
 	struct catch_maps maps;
 	struct held *held;
@@ -70,17 +72,21 @@ static bool in_other_hands(const struct watch *w, const struct held *held)
 	       status.tracer != w->owner && status.tracer != held->is.stop.tracer;
 }
 
-/* 0; -ENOENT: no longer, for somebody has made it go on; -EEXIST: what is recorded of it is another
- * stop; -errno: that can't be told. */
-static int is_recorded(const struct watch *w, const struct held *held)
+/* A user's goes when the user logs out, and with it the records of what is stopped all the same. */
+static bool is_folder_there(const struct watch *w)
 {
-	struct record record;
-	int result;
+	struct stat left, now;
 
-	if (w->records == NULL || held->recorded == 0)
-		return 0;
-	result = record_read(w->records, held->is.stop.pid, &record);
-	return result == 0 && record.deadline != held->recorded ? -EEXIST : result;
+	return fstat(w->folder, &left) == 0 && stat(w->records, &now) == 0 &&
+	       left.st_dev == now.st_dev && left.st_ino == now.st_ino;
+}
+
+/* Since it was left, somebody has made it go on. */
+static bool has_gone_on(const struct watch *w, const struct held *held)
+{
+	return held->recorded &&
+	       !record_is_there(w->records, held->is.stop.pid, held->is.deadline) &&
+	       is_folder_there(w);
 }
 
 static void drop(struct watch *w, size_t n)
@@ -91,8 +97,8 @@ static void drop(struct watch *w, size_t n)
 
 static void forget(struct watch *w, size_t n)
 {
-	if (w->records != NULL && is_recorded(w, &w->held[n]) != -EEXIST)
-		record_remove(w->records, w->held[n].is.stop.pid);
+	if (w->records != NULL)
+		record_remove(w->records, w->held[n].is.stop.pid, w->held[n].is.deadline);
 	drop(w, n);
 }
 
@@ -118,8 +124,7 @@ static void send_continue(const struct held *held)
 
 static void go_on(struct watch *w, size_t n)
 {
-	int recorded = is_recorded(w, &w->held[n]);
-	bool done = recorded == -ENOENT || recorded == -EEXIST;
+	bool done = has_gone_on(w, &w->held[n]);
 
 	if (!done && w->held[n].traces)
 		take_breakpoint(w->held[n].is.stop.pid);
@@ -158,6 +163,8 @@ static void obey_for(struct watch *w, size_t n, const struct message *message)
 	if (message->order == ORDER_LEAVE) {
 		held->left = true;
 		held->recorded = message->recorded;
+		if (held->recorded && w->folder < 0)
+			w->folder = open(w->records, O_PATH | O_CLOEXEC);
 	}
 	if (message->order == ORDER_RELEASE)
 		drop(w, n);
@@ -401,7 +408,7 @@ static _Noreturn void start_grandchild(struct watch *w)
 static int start_one(const char *records, int other, int *socket, struct err *e)
 {
 	int owner cleanup(fd_close_at) = pidfd_open(getpid(), 0);
-	struct watch w = {.other = other, .owner = getpid(), .owner_pidfd = owner};
+	struct watch w = {.folder = -1, .other = other, .owner = getpid(), .owner_pidfd = owner};
 	int ends[2], result = -EPIPE;
 	pid_t pid;
 
@@ -536,7 +543,7 @@ void guardian_release(const struct guardian *g, const struct stop *stop)
 	(void)send_all(g, &message, NULL, 0);
 }
 
-int guardian_leave(const struct guardian *g, const struct stop *stop, int64_t recorded)
+int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded)
 {
 	struct message message = {.order = ORDER_LEAVE, .stop = *stop, .recorded = recorded};
 

@@ -55,10 +55,10 @@ void guardian_traces(const struct guardian *g, const struct stop *stop);
 /* It is no longer stopexec's: it goes on, or is in somebody's hands. */
 void guardian_release(const struct guardian *g, const struct stop *stop);
 
-/* It stays stopped when stopexec ends, until its time is up, or a guardian is killed; where it is
- * recorded, with this deadline, not beyond the end of its record. 0: it is not. -errno: it goes on
- * when stopexec ends. */
-int guardian_leave(const struct guardian *g, const struct stop *stop, int64_t recorded);
+/* It stays stopped when stopexec ends, until its time is up, or a guardian is killed. recorded:
+ * with that deadline, and whoever makes it go on removes the record. -errno: it goes on when
+ * stopexec ends. */
+int guardian_leave(const struct guardian *g, const struct stop *stop, bool recorded);
 
 /* 0: both are there. Else stop nothing more: -EPIPE: somebody ended one; -errno: one failed. */
 int guardian_lost(const struct guardian *g);

@@ -18,15 +18,36 @@
 
 enum { RECORD_MOST = 256 };
 
-static void path_of(char path[PATH_MAX], const char *folder, pid_t pid)
+static void path_of(char path[PATH_MAX], const char *folder, pid_t pid, int64_t deadline)
 {
-	snprintf(path, PATH_MAX, "%s/%d", folder, pid);
+	snprintf(path, PATH_MAX, "%s/%d.%" PRId64, folder, pid, deadline);
 }
 
 /* Of one that is being written: no record's name. */
-static void fresh_path_of(char path[PATH_MAX], const char *folder, pid_t pid)
+static void fresh_path_of(char path[PATH_MAX], const char *folder, pid_t pid, int64_t deadline)
 {
-	snprintf(path, PATH_MAX, "%s/.%d", folder, pid);
+	snprintf(path, PATH_MAX, "%s/.%d.%" PRId64, folder, pid, deadline);
+}
+
+/* From its name; 0: it is none. */
+static pid_t pid_of(const char *name)
+{
+	long pid = strtol(name, NULL, 10);
+
+	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+/* Where that fails, a former one is listed too. */
+static void remove_others(const char *folder, pid_t pid, const char *own)
+{
+	DIR *open = opendir(folder);
+	const struct dirent *entry;
+
+	while (open != NULL && (entry = readdir(open)) != NULL)
+		if (pid_of(entry->d_name) == pid && strcmp(entry->d_name, own) != 0)
+			unlinkat(dirfd(open), entry->d_name, 0);
+	if (open != NULL)
+		closedir(open);
 }
 
 int record_write(const char *folder, const struct record *record, struct err *e)
@@ -37,8 +58,8 @@ int record_write(const char *folder, const struct record *record, struct err *e)
 	result = folder_make(folder, 0755, e);
 	if (result < 0)
 		return result;
-	path_of(path, folder, record->pid);
-	fresh_path_of(fresh, folder, record->pid);
+	path_of(path, folder, record->pid, record->deadline);
+	fresh_path_of(fresh, folder, record->pid, record->deadline);
 	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 "\n", record->pid,
 		       record->start, record->by, record->deadline);
 	/* Of no worth after a crash of the machine, so without the fsync of file_write(). */
@@ -49,9 +70,12 @@ int record_write(const char *folder, const struct record *record, struct err *e)
 	close(fd);
 	if (result == 0 && rename(fresh, path) < 0)
 		result = -errno;
-	if (result < 0)
+	if (result < 0) {
 		unlink(fresh);
-	return result < 0 ? err_sys(e, result, "%s can't be written", path) : 0;
+		return err_sys(e, result, "%s can't be written", path);
+	}
+	remove_others(folder, record->pid, path + strlen(folder) + 1);
+	return 0;
 }
 
 int record_parse(const char *text, size_t len, struct record *record)
@@ -83,22 +107,23 @@ int record_parse(const char *text, size_t len, struct record *record)
 	return 0;
 }
 
-int record_read(const char *folder, pid_t pid, struct record *record)
+/* -ENOENT: it is none, or of a process that has ended. */
+static int read_one(int folder, const char *name, struct record *record)
 {
-	char path[PATH_MAX];
 	char *text cleanup(free_at) = NULL;
 	struct record got;
 	uint64_t start;
 	size_t len;
 	int result;
 
-	path_of(path, folder, pid);
-	result = file_read_at(AT_FDCWD, path, RECORD_MOST, &text, &len, NULL);
+	if (pid_of(name) == 0)
+		return -ENOENT;
+	result = file_read_at(folder, name, RECORD_MOST, &text, &len, NULL);
 	if (result < 0)
 		return result;
-	if (record_parse(text, len, &got) < 0 || got.pid != pid)
+	if (record_parse(text, len, &got) < 0 || got.pid != pid_of(name))
 		return -ENOENT;
-	result = proc_start(pid, &start);
+	result = proc_start(got.pid, &start);
 	if (result < 0)
 		return result == -ESRCH ? -ENOENT : result;
 	if (start != got.start)
@@ -107,13 +132,35 @@ int record_read(const char *folder, pid_t pid, struct record *record)
 	return 0;
 }
 
-void record_remove(const char *folder, pid_t pid)
+int record_read(const char *folder, pid_t pid, struct record *record)
+{
+	DIR *open = opendir(folder);
+	const struct dirent *entry;
+	int result = open == NULL ? -errno : -ENOENT;
+
+	while (result == -ENOENT && open != NULL && (entry = readdir(open)) != NULL)
+		if (pid_of(entry->d_name) == pid)
+			result = read_one(dirfd(open), entry->d_name, record);
+	if (open != NULL)
+		closedir(open);
+	return result;
+}
+
+bool record_is_there(const char *folder, pid_t pid, int64_t deadline)
 {
 	char path[PATH_MAX];
 
-	path_of(path, folder, pid);
+	path_of(path, folder, pid, deadline);
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+void record_remove(const char *folder, pid_t pid, int64_t deadline)
+{
+	char path[PATH_MAX];
+
+	path_of(path, folder, pid, deadline);
 	unlink(path);
-	fresh_path_of(path, folder, pid); /* where whoever wrote it was killed */
+	fresh_path_of(path, folder, pid, deadline); /* where whoever wrote it was killed */
 	unlink(path);
 }
 
@@ -137,11 +184,8 @@ int record_all(const char *folder, struct record **records, size_t *count, struc
 		return err_sys(e, -errno, "%s can't be read", folder);
 	while (open != NULL && result == 0 && (entry = readdir(open)) != NULL) {
 		struct record record;
-		long pid = strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 0 || pid > INT_MAX)
-			continue;
-		result = record_read(folder, (pid_t)pid, &record);
+		result = read_one(dirfd(open), entry->d_name, &record);
 		if (result == 0)
 			result = array_room(&all, &room, n, sizeof(*all));
 		if (result == 0)

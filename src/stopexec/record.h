@@ -3,6 +3,7 @@
 #ifndef STOPEXEC_RECORD_H
 #define STOPEXEC_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,7 +17,8 @@ struct record {
 	int64_t deadline; /* now_ms() */
 };
 
-/* Writes folder/PID. */
+/* Writes folder/PID.DEADLINE, by which it is known for sure: of the process's next stop there is
+ * another one. Those of its former stops go. */
 int record_write(const char *folder, const struct record *record, struct err *e);
 
 /* Reads what record_write() wrote. Pure. -EPROTO */
@@ -26,7 +28,9 @@ int record_parse(const char *text, size_t len, struct record *record);
  * -errno. */
 int record_read(const char *folder, pid_t pid, struct record *record);
 
-void record_remove(const char *folder, pid_t pid);
+/* Whoever makes the process go on removes the record. */
+bool record_is_there(const char *folder, pid_t pid, int64_t deadline);
+void record_remove(const char *folder, pid_t pid, int64_t deadline);
 
 /* All of them, sorted by pid; the caller frees *records. A missing folder has none. */
 int record_all(const char *folder, struct record **records, size_t *count, struct err *e);

@@ -249,22 +249,21 @@ int session_leave_stopped(const struct session *s, struct trace *t, const struct
 	return trace_leave_stopped(t, e);
 }
 
-/* The deadline that it has there; 0: it is not recorded. */
-static int64_t write_record(struct session *s, pid_t pid, int64_t deadline)
+static bool write_record(struct session *s, pid_t pid, int64_t deadline)
 {
 	struct record record = {.pid = pid, .by = getuid(), .deadline = deadline};
 	struct err e = {0};
 	int result;
 
 	if (s->records[0] == '\0')
-		return 0;
+		return false;
 	result = proc_start(pid, &record.start);
 	if (result < 0)
 		err_sys(&e, result, "process %d can't be looked at", pid);
 	else if (record_write(s->records, &record, &e) == 0)
-		return deadline;
+		return true;
 	session_note(s, "\"stopexec list\" will not show it: %s", e.text);
-	return 0;
+	return false;
 }
 
 /* Reading from the background would stop us (SIGTTIN). In a pipeline, sudo keeps us there. */
@@ -490,7 +489,7 @@ static enum outcome assist(struct session *s, const struct subject *p)
 
 static enum outcome work_on(struct session *s, const struct subject *p, const char *where)
 {
-	int64_t recorded = write_record(s, p->stop.pid, p->deadline);
+	bool recorded = write_record(s, p->stop.pid, p->deadline);
 
 	if (!report(s, p->stop.pid, where))
 		return give_up(s, p->stop.pid, "it can't be told what it is");
@@ -536,7 +535,7 @@ enum outcome session_present(struct session *s, const struct stop *stop, const c
 	if (outcome == OUTCOME_LEFT)
 		return outcome;
 	if (s->records[0] != '\0')
-		record_remove(s->records, stop->pid);
+		record_remove(s->records, stop->pid, subject.deadline);
 	/* Else the guardians do it, when stopexec ends. */
 	if (outcome != OUTCOME_CONTINUED || go_on(&subject))
 		guardian_release(&s->guardian, stop);

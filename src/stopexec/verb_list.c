@@ -162,28 +162,28 @@ static int read_pid(const struct cli_call *call, const char *word, pid_t *pid)
 	return EXIT_OK;
 }
 
-/* Reads a pid that stopexec holds; says what is wrong. */
-static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
+/* What is noted of a process that stopexec holds; says what is wrong. */
+static int take_record(const struct cli_call *call, const char *word, struct record *record)
 {
-	struct record record;
 	char folder[256];
-	int result = read_pid(call, word, pid);
+	pid_t pid = 0;
+	int result = read_pid(call, word, &pid);
 
 	if (result != EXIT_OK)
 		return result;
 	session_records(folder);
-	result = folder[0] == '\0' ? -ENOENT : record_read(folder, *pid, &record);
+	result = folder[0] == '\0' ? -ENOENT : record_read(folder, pid, record);
 	if (result == -ENOENT) {
-		cli_complain(call, "Process %d is not one that stopexec has stopped", *pid);
+		cli_complain(call, "Process %d is not one that stopexec has stopped", pid);
 		return EXIT_FAILED;
 	}
 	if (result < 0) {
-		cli_complain(call, "What is noted of process %d can't be read: %s", *pid,
+		cli_complain(call, "What is noted of process %d can't be read: %s", pid,
 			     strerror(-result));
 		return EXIT_FAILED;
 	}
-	if (getuid() != 0 && record.by != getuid()) {
-		cli_complain(call, "Process %d was stopped by somebody else", *pid);
+	if (getuid() != 0 && record->by != getuid()) {
+		cli_complain(call, "Process %d was stopped by somebody else", pid);
 		return EXIT_FAILED;
 	}
 	return EXIT_OK;
@@ -192,23 +192,24 @@ static int take_pid(const struct cli_call *call, const char *word, pid_t *pid)
 static int continue_one(const struct cli_call *call, const char *word)
 {
 	int pidfd cleanup(fd_close_at) = -1;
+	struct record record;
 	char folder[256];
 	int result;
-	pid_t pid = 0;
 
-	result = take_pid(call, word, &pid);
+	result = take_record(call, word, &record);
 	if (result != EXIT_OK)
 		return result;
 	/* The record is looked up again behind the open: the number may have changed hands. */
-	pidfd = pidfd_open(pid, 0);
-	if (pidfd >= 0 && take_pid(call, word, &pid) != EXIT_OK)
+	pidfd = pidfd_open(record.pid, 0);
+	if (pidfd >= 0 && take_record(call, word, &record) != EXIT_OK)
 		return EXIT_FAILED;
 	if (pidfd < 0 || pidfd_send_signal(pidfd, SIGCONT, NULL, 0) < 0) {
-		cli_complain(call, "Process %d can't be continued: %s", pid, strerror(errno));
+		cli_complain(call, "Process %d can't be continued: %s", record.pid,
+			     strerror(errno));
 		return EXIT_FAILED;
 	}
 	session_records(folder);
-	record_remove(folder, pid);
+	record_remove(folder, record.pid, record.deadline);
 	return EXIT_OK;
 }
 

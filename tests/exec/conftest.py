@@ -44,6 +44,11 @@ def until(condition, seconds=10, what='it'):
         time.sleep(0.002)
 
 
+def record(pid):
+    """The file by which "stopexec list" knows it, where there is one."""
+    return next(pathlib.Path('/run/hostkit/stopexec').glob(f'{pid}.*'), None)
+
+
 class Process:
     """A process as /proc shows it."""
 

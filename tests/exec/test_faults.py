@@ -181,7 +181,7 @@ def programs(armed, folder):
 def records():
     """Those whose processes have ended."""
     folder = pathlib.Path('/run/hostkit/stopexec')
-    return [path for path in folder.glob('*') if not os.path.exists(f'/proc/{path.name}')]
+    return [path for path in folder.glob('*') if not os.path.exists(f'/proc/{path.name.split(".")[0]}')]
 
 
 @pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -3,7 +3,6 @@
 import concurrent.futures
 import glob
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -12,7 +11,7 @@ import sys
 
 import pytest
 
-from conftest import BUILD, KINDS, RIGHTS, USER, Process, Terminal, check_rights, until
+from conftest import BUILD, KINDS, RIGHTS, USER, Process, Terminal, check_rights, record, until
 
 
 def run(world, *arguments, **options):
@@ -251,10 +250,9 @@ def test_a_signal_for_us_is_for_the_program(world):
 def test_a_signal_for_us_is_for_the_program_that_runs(world):
     tool = run(world, 'sleep', '60')
     process = tool.stopped()
-    record = pathlib.Path(f'/run/hostkit/stopexec/{process.pid}')
-    until(record.exists, what='the record')
+    until(lambda: record(process.pid), what='the record')
     os.kill(process.pid, signal.SIGCONT)
-    until(lambda: not record.exists(), what='that it is no longer held')
+    until(lambda: not record(process.pid), what='that it is no longer held')
     tool.popen.terminate()
     assert tool.wait(10) == 128 + signal.SIGTERM
 

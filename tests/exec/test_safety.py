@@ -4,13 +4,14 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from conftest import AS_USER, HERE, Process, compile_c, until
+from conftest import AS_USER, HERE, USER, Process, compile_c, record, until
 
 STARTS, STARTERS = 1000, 8
 KILLS = 200
@@ -195,15 +196,63 @@ def test_the_next_stop_of_a_process_has_a_time_of_its_own(world, armed, folder):
     assert started.wait(10) == 7 and tool.wait() == 0
 
 
+def test_what_is_left_goes_on_when_the_user_has_logged_out(world, folder):
+    """Which removes the folder of the records, and perhaps it is there again after the next login."""
+    runtime = folder / f'runtime-{os.getpid()}'
+    runtime.mkdir()
+    os.chown(runtime, USER, USER)
+    for again in (False, True):
+        output = world.start('env', f'XDG_RUNTIME_DIR={runtime}', world.program, 'run', '--leave', '--timeout', 1,
+                             'sh', '-c', 'echo went on')
+        # its end is that of the program, which has its output
+        until(lambda: list(runtime.glob('hostkit/stopexec/[0-9]*')), what='the record')
+        shutil.rmtree(runtime / 'hostkit')
+        if again:
+            (runtime / 'hostkit/stopexec').mkdir(parents=True)
+        assert 'went on\n' in output.communicate(timeout=15)[0]
+
+
+def test_who_was_continued_and_then_stopped_by_somebody_else_stays_so(world, folder):
+    """The guardians leave alone what "stopexec cont" has let go, in the image that it was left in, too."""
+    program = folder / 'stays'
+    shutil.copy('/bin/sleep', program)
+    tool = world.next('--leave', '--timeout', 2, program)
+    guardians = members(world, tool)['stopexec-guard']
+    started = world.start(program, 60)
+    process = Process(started.pid)
+    assert tool.wait() == 0
+    assert world.call('cont', process.pid).returncode == 0
+    until(lambda: process.state == 'S', what='the sleep')
+    started.send_signal(signal.SIGSTOP)
+    until(lambda: all(Process(pid).state == 'gone' for pid in guardians), what='the end of its time')
+    assert process.state == 'T'
+    started.kill()
+    started.wait()
+
+
+def test_a_stop_of_another_session_keeps_its_record(world, armed, folder):
+    """One stops a wrapper, the other what that executes: the first's end is none of the other's stop."""
+    program, wrapper = armed('glibc', 'suid'), folder / f'wraps-{os.getpid()}'
+    wrapper.write_text(f'#!/bin/sh\nexec {program}\n')
+    wrapper.chmod(0o755)
+    first, other = world.next(wrapper), world.next('--leave', program)
+    started = world.start(wrapper)
+    assert first.stopped().pid == started.pid
+    os.kill(started.pid, signal.SIGCONT)
+    assert first.wait() == 0 and other.wait() == 0
+    assert str(started.pid) in world.call('list').stdout
+    assert world.call('cont', started.pid).returncode == 0
+    assert started.wait(10) == 7
+
+
 def test_no_record_is_left_of_who_was_killed(world, armed):
     tool = world.next('--leave', armed('glibc', 'suid'))
     started = world.start(armed('glibc', 'suid'))
     assert tool.wait() == 0
-    record = pathlib.Path(f'/run/hostkit/stopexec/{started.pid}')
-    assert record.exists()
+    assert record(started.pid)
     started.kill()
     started.wait()
-    until(lambda: not record.exists(), what='the end of its record')
+    until(lambda: not record(started.pid), what='the end of its record')
 
 
 @pytest.mark.parametrize('way', WAYS)

@@ -111,7 +111,7 @@ def test_what_a_user_stops_is_the_users(world, armed, folder):
     pid = int(said.split()[1])
     shown = world.run(world.program, 'list')[0].splitlines()[-1].split()
     assert shown[0] == str(pid) and str(USER) in shown, 'who has no name has a number'
-    record = own / 'hostkit/stopexec' / str(pid)
+    record = next((own / 'hostkit/stopexec').glob(f'{pid}.*'))
     record.write_text(record.read_text().replace(f' {USER} ', ' 0 '))
     assert 'was stopped by somebody else' in world.run(world.program, 'cont', pid)[0]
     assert Process(pid).state == 'T'
