@@ -120,22 +120,26 @@ static int interrupt(struct family *family, pid_t pid)
 static int release(struct trace *t, int event, pid_t found, struct family *family, struct follow *f)
 {
 	pid_t born = 0;
-	int result = 0;
+	int result;
 
 	if (event == TRACE_GONE) {
 		gone(t, family, f);
 		return t->pid == found ? -ESRCH : 0;
 	}
-	part(family, t->pid);
+	result = join(family, t->pid);
 	if (event == TRACE_EXEC)
 		take_number(family, t->pid);
 	/* Told perhaps behind its child's own news, even the exec that was wanted. */
-	if (event == TRACE_FORK && message_of(t->pid, &born) == 0 && born != found) {
+	if (result == 0 && event == TRACE_FORK && message_of(t->pid, &born) == 0 && born != found) {
 		result = join(family, born);
 		if (result == 0)
 			result = interrupt(family, born);
 	}
-	if (result == 0 && ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) < 0 && errno != ESRCH)
+	if (result < 0)
+		return result;
+	if (ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal) == 0)
+		part(family, t->pid);
+	else if (errno != ESRCH) /* else it is being killed, and its end is ours to take */
 		result = -errno;
 	return result;
 }

@@ -356,6 +356,26 @@ def test_an_exec_is_told_before_the_birth_of_what_executes(folder, programs):
     trial.world.close()
 
 
+def test_who_is_killed_while_being_let_go_is_let_go_all_the_same(folder, programs):
+    """Else nobody could take its end as long as stopexec holds the other."""
+    program = programs.get()
+    runs = program.with_suffix('.runs')
+    trial = Trial(folder, program, program.with_suffix('.log'), '0 ptrace 9 -500') # PTRACE_DETACH
+    trial.stopexec('run', '--exec', 2, 'sh', '-c', f'(: > {runs}; while :; do :; done) & '
+                   f'until [ -e {runs} ]; do :; done; exec {program}')
+    until(trial.calls, what='what is late')
+    shell = next(pid for pid in trial.world.mine() if Process(pid).read('comm') == b'sh\n')
+    assert Process(shell).state == 't'
+    os.kill(shell, signal.SIGKILL)
+    process = trial.tool.stopped()
+    assert process.program == str(program)
+    assert Process(shell).status['TracerPid'] == '0'
+    trial.go_on(process)
+    assert trial.tool.wait() == 7
+    runs.unlink()
+    trial.world.close()
+
+
 @pytest.mark.parametrize('number', range(1, 6))
 def test_a_process_ends_while_it_is_listed(folder, programs, number):
     """Before it is looked at, or behind: it is there or not, and nothing is wrong."""
