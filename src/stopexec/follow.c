@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "stopexec/proc.h"
 #include "stopexec/trace.h"
+
+enum { LOOK = 50 }; /* ms between looks whether there is news to come */
 
 /* The threads that are traced. */
 struct family {
@@ -144,6 +148,25 @@ static int release(struct trace *t, int event, pid_t found, struct family *famil
 	return result;
 }
 
+/* A process's first thread: where it has ended before the others, that is told behind their ends;
+ * where one of them that is let go executes, that takes its place, and nothing is told. */
+static bool is_silent(pid_t pid)
+{
+	struct proc_status status;
+	int result = proc_status(pid, &status);
+
+	if (result < 0)
+		return result == -ESRCH;
+	return status.tgid == pid && (status.state == 'Z' || status.tracer != getpid());
+}
+
+static void part_from_silent(struct family *family)
+{
+	for (size_t i = family->count; i-- > 0;)
+		if (is_silent(family->members[i]))
+			part(family, family->members[i]);
+}
+
 /* In the order of their news: who waits in vfork(2) stops only when its child has been let go. */
 static int release_others(struct trace *t, pid_t found, struct family *family, struct follow *f)
 {
@@ -154,9 +177,15 @@ static int release_others(struct trace *t, pid_t found, struct family *family, s
 	for (size_t i = family->count; i-- > 0 && result == 0;)
 		result = interrupt(family, family->members[i]);
 	while (result == 0 && family->count > 0) {
-		int event = trace_wait_any(&other);
+		int64_t soon = now_ms() + LOOK;
+		int event;
 
-		result = event < 0 ? event : release(&other, event, found, family, f);
+		other.deadline = soon < t->deadline ? soon : t->deadline;
+		event = trace_wait_any(&other);
+		if (event == -ETIME && now_ms() < t->deadline)
+			part_from_silent(family);
+		else
+			result = event < 0 ? event : release(&other, event, found, family, f);
 	}
 	return result;
 }

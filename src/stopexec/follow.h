@@ -18,7 +18,8 @@ struct follow {
 /*
  * t->pid is the started child, seized (with t->family where exec is above 1), and has not executed
  * anything yet. 0: t->pid is the process of the exec-th exec, stopped before its first instruction;
- * nothing else is traced any more. -ECHILD: all ended before that. -EINTR, -ETIME, -errno:
+ * nothing else is traced any more, except first threads that have ended before the others: whoever
+ * waits takes their ends too. -ECHILD: all ended before that. -EINTR, -ETIME, -errno:
  * then follow_end().
  */
 int follow_execs(struct trace *t, unsigned exec, struct follow *f);

@@ -170,17 +170,20 @@ static void relay(pid_t pid, int signal, bool by_user)
 		kill(pid, signal);
 }
 
-/* The program has the terminal. */
+/* The program has the terminal. Others may be traced (follow_execs()). */
 static int wait_for_end(struct session *s, pid_t pid)
 {
-	struct trace t = {.pid = pid, .end = &s->end, .deadline = INT64_MAX};
+	struct trace t = {.end = &s->end, .deadline = INT64_MAX};
 	struct err e = {0};
 	int result;
 
-	while ((result = trace_wait(&t)) == -EINTR)
-		relay(pid, t.broken_off, t.by_user);
-	if (result == TRACE_GONE)
-		return exit_code(t.ended);
+	do {
+		result = trace_wait_any(&t);
+		if (result == -EINTR)
+			relay(pid, t.broken_off, t.by_user);
+		if (result == TRACE_GONE && t.pid == pid)
+			return exit_code(t.ended);
+	} while (result >= 0 || result == -EINTR);
 	err_sys(&e, result, "How process %d ended can't be told", pid);
 	return session_failed(s, &e);
 }

@@ -64,6 +64,23 @@ static int by_thread(void)
 	return 126;
 }
 
+static void *in_thread_alone(void *first)
+{
+	pthread_join(*(pthread_t *)first, NULL);
+	exit(by_spawn());
+}
+
+/* By a thread that outlives the first one. */
+static _Noreturn void by_thread_alone(void)
+{
+	static pthread_t first;
+	pthread_t thread;
+
+	first = pthread_self();
+	pthread_create(&thread, NULL, in_thread_alone, &first);
+	pthread_exit(NULL);
+}
+
 /* Executes itself so many times, then the program. */
 static int again(const char *self, char *times)
 {
@@ -92,6 +109,8 @@ int main(int argc, char **argv)
 		return by_fd();
 	if (strcmp(argv[1], "thread") == 0)
 		return by_thread();
+	if (strcmp(argv[1], "thread-alone") == 0)
+		by_thread_alone();
 	if (strcmp(argv[1], "again") == 0)
 		return again(argv[0], argv[3]);
 	status = execv(words[0], words);

@@ -119,6 +119,19 @@ def test_nth_exec_of_what_it_starts(world, armed, execer, how):
     assert finish(world, tool, process) == world.run(program)
 
 
+@pytest.mark.parametrize('below', [False, True])
+def test_nth_exec_when_the_first_thread_has_ended(world, armed, execer, below):
+    """Its end is told when the others have ended; until then it is waited for by us alone."""
+    program = armed('glibc', 'suid')
+    words = [execer, 'thread-alone', program]
+    if below:
+        words = ['sh', '-c', ' '.join([*map(str, words), '; exit $?'])]
+    tool = run(world, '--exec', 3 if below else 2, *words)
+    process = tool.stopped()
+    assert process.program == str(program)
+    assert finish(world, tool, process) == world.run(program)
+
+
 @pytest.mark.parametrize('n', [2, 3, 4])
 def test_nth_exec_of_many(world, armed, n):
     """In the order in which they happen; whoever else was started runs on, traced by nobody."""
