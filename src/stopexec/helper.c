@@ -15,7 +15,10 @@
 #include "stopexec/proc.h"
 #include "stopexec/session.h"
 
-enum { LOOK = 10 }; /* ms between looks for the tracer */
+enum {
+	LOOK = 10,	 /* ms between looks for the tracer */
+	STOPS_MOST = 50, /* of a helper that is to end */
+};
 
 static _Noreturn void become(const char *const *words, int gate)
 {
@@ -72,6 +75,22 @@ static bool traced(pid_t pid, pid_t before)
 	return proc_status(pid, &status) == 0 && status.tracer != 0 && status.tracer != before;
 }
 
+/* In the background the terminal stops it, on its way to its end too (gdb), and us with it. */
+static void end(pid_t helper, const sigset_t *child, const struct timespec *nap)
+{
+	struct proc_status status;
+	int stops = 0;
+
+	signal(SIGTTIN, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
+	kill(helper, SIGTERM);
+	while (waitpid(helper, NULL, WNOHANG) == 0) {
+		if (proc_status(helper, &status) == 0 && status.state == 'T')
+			kill(helper, ++stops < STOPS_MOST ? SIGCONT : SIGKILL);
+		(void)sigtimedwait(child, NULL, nap);
+	}
+}
+
 int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before)
 {
 	struct timespec nap = {.tv_nsec = LOOK * 1000000L};
@@ -92,8 +111,7 @@ int helper_wait(struct session *s, pid_t helper, pid_t go_on, pid_t before)
 			s->ended_by = 0; /* the terminal's: the helper has its own */
 			continue;
 		}
-		kill(helper, SIGTERM);
-		waitpid(helper, NULL, 0);
+		end(helper, &child, &nap);
 		return -EINTR;
 	}
 }

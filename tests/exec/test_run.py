@@ -352,6 +352,22 @@ def test_in_the_background_it_waits_at_its_leisure(world):
     assert terminal.end() == 128 + signal.SIGTERM
 
 
+def test_it_ends_though_the_terminal_has_stopped_its_debugger(world):
+    """Which is in the background, and stopexec with it, until somebody lets that go on."""
+    terminal = Terminal(world, 'run', '--gdb', '/bin/sleep', '60', before='set -m;', behind='& exec sleep 60')
+    terminal.shows('is stopped at')
+    process = Process(int(re.search(r'^Process (\d+) is stopped', terminal.shown, re.M)[1]))
+    tool = int(process.status['PPid'])
+    until(lambda: [pid for pid in world.mine() if Process(pid).state == 'T' and Process(pid).read('comm') == b'gdb\n'],
+          what='the stop of gdb')
+    os.kill(tool, signal.SIGTERM)
+    os.kill(tool, signal.SIGCONT)
+    until(lambda: Process(tool).state in ('Z', 'gone'), what='the end of stopexec')
+    assert process.state == 'gone', 'what comes is for the program too'
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.end() == 128 + signal.SIGTERM
+
+
 def test_a_terminal_that_hangs_up(world, armed):
     """Where that ends nobody (nohup), the program is held on; and stopexec waits at its leisure."""
     terminal = Terminal(world, 'run', '-u', USER, armed('glibc', 'suid'), before="trap '' HUP; exec")
