@@ -152,7 +152,18 @@ int trace_listen(struct trace *t)
 	return ptrace(PTRACE_LISTEN, t->pid, 0, 0) < 0 ? -errno : 0;
 }
 
-/* After SIGCONT come a note that the stop ended and the signal itself; the counter stays. */
+/* 1; 0; -errno */
+static int blocks_continue(pid_t pid)
+{
+	uint64_t blocked;
+
+	if (ptrace(PTRACE_GETSIGMASK, pid, sizeof(blocked), &blocked) < 0)
+		return -errno;
+	return (blocked >> (SIGCONT - 1) & 1) != 0;
+}
+
+/* After SIGCONT come a note that the stop ended and, unless it is blocked (by whoever has executed
+ * the program), the signal itself; the counter stays. */
 static int swallow_continue(struct trace *t)
 {
 	if (kill(t->pid, SIGCONT) < 0)
@@ -170,6 +181,11 @@ static int swallow_continue(struct trace *t)
 		if (result == TRACE_SIGNAL && t->signal == SIGCONT) {
 			t->signal = 0;
 			return 0;
+		}
+		if (result == TRACE_NOTE) {
+			result = blocks_continue(t->pid);
+			if (result != 0)
+				return result < 0 ? result : 0;
 		}
 	}
 }

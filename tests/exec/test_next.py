@@ -318,6 +318,17 @@ def test_only_below_this_parent(world, armed):
     assert shell_in.wait(10) == 7
 
 
+def test_main_where_all_signals_are_blocked(world, armed):
+    """What a worker thread starts inherits that."""
+    program = armed('glibc', 'suid')
+    tool = world.next('--at', 'main', program)
+    started = world.start(program, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)))
+    process = tool.stopped()
+    assert 'is stopped at main' in tool.said and process.state == 'T'
+    assert world.call('cont', process.pid).returncode == 0
+    assert started.wait(10) == 7
+
+
 def test_leave_list_cont(world, armed):
     program = armed('glibc', 'suid')
     tool = world.next('--leave', program)
