@@ -60,8 +60,8 @@ int record_write(const char *folder, const struct record *record, struct err *e)
 		return result;
 	path_of(path, folder, record->pid, record->deadline);
 	fresh_path_of(fresh, folder, record->pid, record->deadline);
-	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 "\n", record->pid,
-		       record->start, record->by, record->deadline);
+	len = snprintf(text, sizeof(text), "%d %" PRIu64 " %u %" PRId64 " %d\n", record->pid,
+		       record->start, record->by, record->deadline, record->waits);
 	/* Of no worth after a crash of the machine, so without the fsync of file_write(). */
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
@@ -83,7 +83,7 @@ int record_parse(const char *text, size_t len, struct record *record)
 	char copy[RECORD_MOST];
 	struct record got;
 	char *at = copy;
-	unsigned long long numbers[4];
+	unsigned long long numbers[5];
 
 	if (len >= sizeof(copy))
 		return -EPROTO;
@@ -99,10 +99,10 @@ int record_parse(const char *text, size_t len, struct record *record)
 		at = behind;
 	}
 	if (strcmp(at, "\n") != 0 || numbers[0] == 0 || numbers[0] > INT_MAX ||
-	    numbers[2] > UINT_MAX || numbers[3] > INT64_MAX)
+	    numbers[2] > UINT_MAX || numbers[3] > INT64_MAX || numbers[4] > INT_MAX)
 		return -EPROTO;
-	got = (struct record){(pid_t)numbers[0], numbers[1], (uid_t)numbers[2],
-			      (int64_t)numbers[3]};
+	got = (struct record){(pid_t)numbers[0], numbers[1], (uid_t)numbers[2], (int64_t)numbers[3],
+			      (pid_t)numbers[4]};
 	*record = got;
 	return 0;
 }

@@ -15,6 +15,7 @@ struct record {
 	uint64_t start;	  /* proc_start(): the number alone may be another's by now */
 	uid_t by;	  /* who stopped it */
 	int64_t deadline; /* now_ms() */
+	pid_t waits;	  /* one above it that stops and goes on with it; 0: none */
 };
 
 /* Writes folder/PID.DEADLINE, by which it is known for sure: of the process's next stop there is

@@ -251,7 +251,12 @@ int session_leave_stopped(const struct session *s, struct trace *t, const struct
 
 static bool write_record(struct session *s, pid_t pid, int64_t deadline)
 {
-	struct record record = {.pid = pid, .by = getuid(), .deadline = deadline};
+	struct record record = {
+		.pid = pid,
+		.by = getuid(),
+		.deadline = deadline,
+		.waits = s->waits,
+	};
 	struct err e = {0};
 	int result;
 
@@ -513,7 +518,7 @@ static enum outcome work_on(struct session *s, const struct subject *p, const ch
 	return assist(s, p);
 }
 
-enum outcome session_present(struct session *s, const struct stop *stop, const char *where)
+static enum outcome present(struct session *s, const struct stop *stop, const char *where)
 {
 	int pidfd cleanup(fd_close_at) = pidfd_open(stop->pid, 0);
 	struct subject subject = {.stop = *stop, .pidfd = pidfd, .deadline = session_deadline(s)};
@@ -539,5 +544,22 @@ enum outcome session_present(struct session *s, const struct stop *stop, const c
 	/* Else the guardians do it, when stopexec ends. */
 	if (outcome != OUTCOME_CONTINUED || go_on(&subject))
 		guardian_release(&s->guardian, stop);
+	return outcome;
+}
+
+enum outcome session_present(struct session *s, const struct stop *stop, const char *where)
+{
+	struct stop waits = {.pid = s->waits};
+	enum outcome outcome;
+
+	if (s->waits == 0)
+		return present(s, stop, where);
+	(void)guardian_hold(&s->guardian, &waits, INT64_MAX);
+	outcome = present(s, stop, where);
+	/* It goes on behind the other, which it would continue too. */
+	if (outcome != OUTCOME_LEFT)
+		guardian_release(&s->guardian, &waits);
+	else if (guardian_hold_anew(&s->guardian, &waits, session_deadline(s) + LOOK) == 0)
+		(void)guardian_leave(&s->guardian, &waits, false);
 	return outcome;
 }

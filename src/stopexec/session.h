@@ -34,6 +34,7 @@ struct session {
 	sigset_t end;		       /* the signals that end stopexec: blocked */
 	int ended_by;		       /* one that came */
 	bool ended_by_user;	       /* by kill(2), not from the terminal */
+	pid_t waits;		       /* as in struct record */
 	const struct catcher *catcher; /* is told of our helpers; may be NULL */
 	bool unprivileged;	       /* we traced without CAP_SYS_PTRACE */
 	bool failed;		       /* what was asked could not be done, and that was said */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,7 @@ static int continue_one(const struct cli_call *call, const char *word)
 	int pidfd cleanup(fd_close_at) = -1;
 	struct record record;
 	char folder[256];
+	bool waits;
 	int result;
 
 	result = take_record(call, word, &record);
@@ -203,11 +205,14 @@ static int continue_one(const struct cli_call *call, const char *word)
 	pidfd = pidfd_open(record.pid, 0);
 	if (pidfd >= 0 && take_record(call, word, &record) != EXIT_OK)
 		return EXIT_FAILED;
+	waits = record.waits != 0 && proc_descends(record.pid, record.waits);
 	if (pidfd < 0 || pidfd_send_signal(pidfd, SIGCONT, NULL, 0) < 0) {
 		cli_complain(call, "Process %d can't be continued: %s", record.pid,
 			     strerror(errno));
 		return EXIT_FAILED;
 	}
+	if (waits)
+		kill(record.waits, SIGCONT);
 	session_records(folder);
 	record_remove(folder, record.pid, record.deadline);
 	return EXIT_OK;

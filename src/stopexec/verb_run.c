@@ -232,12 +232,12 @@ static int end_all(struct trace *t, bool ended, struct follow *f)
 }
 
 /* sudo stops itself while its command is stopped, and is to go on with it. */
-static void wake(pid_t stopped, pid_t child)
+static void wake(pid_t waits)
 {
 	struct proc_status status;
 
-	if (stopped != child && proc_status(child, &status) == 0 && status.state == 'T')
-		kill(child, SIGCONT);
+	if (waits != 0 && proc_status(waits, &status) == 0 && status.state == 'T')
+		kill(waits, SIGCONT);
 }
 
 /* The process is traced by us, stopped at the first instruction of the image that was wanted. */
@@ -259,11 +259,13 @@ static int stop_there(struct session *s, struct trace *t, struct follow *f)
 		(void)waitpid(t->pid, &t->ended, __WALL);
 		return exit_code(t->ended);
 	}
+	if (t->pid != f->child && !f->ended)
+		s->waits = f->child;
 	if (session_present(s, &stop, where) == OUTCOME_LEFT)
 		return EXIT_OK;
 	if (f->ended)
 		return exit_code(f->status);
-	wake(t->pid, f->child);
+	wake(s->waits);
 	relay(f->child, s->ended_by, s->ended_by_user);
 	return wait_for_end(s, f->child);
 }

@@ -196,6 +196,26 @@ def test_through_sudo_itself(world, armed):
     assert output.startswith('uid 0 0 0') and status == 7
 
 
+@pytest.mark.parametrize('how', ['cont', 'time', 'killed'])
+def test_sudo_goes_on_with_what_it_waits_for(world, armed, how):
+    """It stops itself while that is stopped."""
+    if not shutil.which('sudo'):
+        pytest.skip('sudo is not installed')
+    program = armed('glibc', 'none')
+    tool = world.stopexec('run', *([] if how == 'killed' else ['--leave']), '--timeout', 2 if how == 'time' else 30,
+                          '--exec', '2', 'sudo', '-n', f'--preserve-env={world.mark.split("=")[0]}', program,
+                          stdout=subprocess.DEVNULL)
+    process = tool.stopped()
+    until(lambda: [pid for pid in world.mine() if pid != process.pid and Process(pid).state == 'T'],
+          what='the stop of sudo')
+    if how == 'killed':
+        tool.popen.kill()
+    assert tool.wait() == (-signal.SIGKILL if how == 'killed' else 0)
+    if how == 'cont':
+        assert world.call('cont', process.pid).returncode == 0
+    until(lambda: process.state == 'gone' and not world.mine(), what='the end of all')
+
+
 def test_killed_while_it_follows(world, armed):
     """What it followed runs on by itself."""
     program = armed('glibc', 'suid')

@@ -230,15 +230,21 @@ static void test_names(void **state)
 
 static void test_record(void **state)
 {
-	static const char *const bad[] = {"",	       "1",	      "1 2 3\n", "x 2 3 4\n",
-					  "0 2 3 4\n", "1 2 3 4 5\n", "1 2 3 4"};
+	static const char *const bad[] = {"",
+					  "1",
+					  "1 2 3\n",
+					  "x 2 3 4 5\n",
+					  "0 2 3 4 5\n",
+					  "1 2 3 4\n",
+					  "1 2 3 4 5 6\n",
+					  "1 2 3 4 5"};
 	struct record record = {.pid = 42};
 	char longest[300];
 
 	(void)state;
-	assert_int_equal(record_parse("12 99 1001 5000\n", 16, &record), 0);
+	assert_int_equal(record_parse("12 99 1001 5000 7\n", 18, &record), 0);
 	assert_true(record.pid == 12 && record.start == 99 && record.by == 1001 &&
-		    record.deadline == 5000);
+		    record.deadline == 5000 && record.waits == 7);
 	for (size_t i = 0; i < COUNT(bad); i++)
 		assert_int_equal(record_parse(bad[i], strlen(bad[i]), &record), -EPROTO);
 	memset(longest, '1', sizeof(longest));
