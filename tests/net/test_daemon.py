@@ -389,11 +389,13 @@ def test_what_others_detach_comes_back_when_it_is_looked_for(lab, pm, daemon, wa
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: is_copied(lab))
     assert len(running.events('repaired')) == 2
+    whole_before = len(running.events('session-whole'))
     pm('rm', 'ids')
     os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: len(running.events('session-removed')) == 1)
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')
     os.kill(running.pid, signal.SIGHUP)
-    wait_until(lambda: len(running.events('session-removed')) == 1)
+    wait_until(lambda: len(running.events('session-whole')) > whole_before)
     assert len(running.events('repaired')) == 2 and not running.events('fight', 'error')
 
 
@@ -410,9 +412,9 @@ def test_much_that_is_taken_away_at_once_is_no_fight(lab, pm, daemon, wait_until
         os.unlink(pin)
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: len(running.events('repaired')) >= 40, 20)
+    wait_until(lambda: pm.pins('ids/*-sent') + pm.pins('ids/*-received') == links)
+    wait_until(lambda: whole(pm))
     assert len(running.events('repaired')) == 40 and not running.events('fight')
-    assert pm.pins('ids/*-sent') + pm.pins('ids/*-received') == links
-    assert whole(pm)
 
 
 @pytest.mark.engine('tc', 'clsact')
