@@ -99,19 +99,17 @@ static int await_end(pid_t pid, int stop_fd, int *status)
 
 static int run(const char *command, int stop_fd, char *text, size_t room, int *status)
 {
-	int in cleanup(fd_close_at) = -1;
 	int ends[2], r;
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	in = ends[0];
 	pid = start(command, ends[1]);
 	r = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (r == 0)
-		r = read_all(in, stop_fd, text, room);
-	fd_close_at(&in);
+		r = read_all(ends[0], stop_fd, text, room);
+	close(ends[0]);
 	if (r == 0)
 		r = await_end(pid, stop_fd, status);
 	if (r == -EINTR)
