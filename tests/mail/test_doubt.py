@@ -182,8 +182,12 @@ def test_a_shared_id(imap, mbox, tmp_path, journal, uids, found):
         return EOFError() if found and session == 1 else None
     server = imap(answer)
     server.capabilities = b'IMAP4rev1 UIDPLUS' if uids else b'IMAP4rev1'
-    done = server.bounce('--rate', '50/s', *(('-j', tmp_path / 'j') if journal else ()), mbox(*same))
+    path, keeps = mbox(*same), ('-j', tmp_path / 'j') if journal else ()
+    done = server.bounce('--rate', '50/s', *keeps, path)
     known = uids or found  # a search tells UIDs, too
     assert (done.sums['sent'], done.sums['in_doubt']) == ((2, 0) if known else (1, 1)), done.err
     assert server.messages == [crlf(m) for m in (same if known else same[:1])]
     assert known or 'may be another message' in done.out
+    if journal and not known:
+        assert server.bounce(*keeps, '--resend-doubtful', path).sums['sent'] == 1
+        assert server.messages == [crlf(m) for m in same]
