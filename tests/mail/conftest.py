@@ -26,6 +26,16 @@ def until(condition, seconds=10, what='it'):
         time.sleep(0.002)
 
 
+def connections(listener):
+    """Until it is closed."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        yield connection
+
+
 def close_listener(listener, acceptor):
     """Not before nobody accepts there any more: the next listener may get the same descriptor, and lose a
     connection to this one's thread."""
@@ -58,11 +68,7 @@ class Smtp:
         self.acceptor.start()
 
     def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
+        for connection in connections(self.listener):
             self.accepted += 1
             with self.lock:
                 self.open += 1

@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from conftest import bounce, close_listener, crlf, message
+from conftest import bounce, close_listener, connections, crlf, message
 
 
 class Imap:
@@ -24,11 +24,7 @@ class Imap:
         self.acceptor.start()
 
     def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
+        for connection in connections(self.listener):
             self.sessions += 1
             with connection, connection.makefile('rwb', buffering=0) as stream, contextlib.suppress(EOFError, OSError):
                 self.serve(stream, self.sessions)

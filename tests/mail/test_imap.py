@@ -15,7 +15,7 @@ import tempfile
 import threading
 
 import pytest
-from conftest import FROM, bounce, crlf, message, until
+from conftest import FROM, bounce, connections, crlf, message, until
 
 CONFIG = '''
 base_dir = {folder}/run
@@ -582,11 +582,7 @@ def test_goodbye_each_time(mbox, tmp_path):
     listener, sessions = socket.create_server(('127.0.0.1', 0)), []
 
     def serve():
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
+        for client in connections(listener):
             sessions.append(client)
             with client:
                 client.sendall(b'* PREAUTH hi\r\n')
