@@ -32,7 +32,7 @@ def spread(steps):
     steps = list(steps)
     if not AT_MOST or len(steps) <= AT_MOST:
         return steps
-    return [steps[(len(steps) - 1) * i // (AT_MOST - 1)] for i in range(AT_MOST)]
+    return [steps[(len(steps) - 1) * i // max(AT_MOST - 1, 1)] for i in range(AT_MOST)]
 
 
 class Call:
