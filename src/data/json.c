@@ -10,11 +10,14 @@
 #include "base/mem.h"
 #include "data/text.h"
 
-static _Thread_local bool lacked;
+static _Thread_local bool lacked, reads;
 
+/* Who reads a text is refused all that it asks for behind the first refusal: jansson 2.14 goes on
+ * without the bytes that it found no room for, be it a string's end (lex_save() in its load.c), and
+ * would look for that in the memory behind (lex_scan_string()). */
 static void *allocate(size_t size)
 {
-	void *memory = malloc(size);
+	void *memory = reads && lacked ? NULL : malloc(size);
 
 	lacked |= !memory;
 	return memory;
@@ -41,7 +44,9 @@ int json_load(const char *text, size_t len, size_t flags, json_t **value, json_e
 	json_t *read;
 
 	lacked = false;
+	reads = true;
 	read = json_loadb(text, len, flags, error);
+	reads = false;
 	lacks = lacked;
 	lacked |= before;
 	if (lacks) {

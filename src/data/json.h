@@ -21,8 +21,8 @@ static inline void json_free_at(json_t **value) /* for cleanup() */
 bool json_lacked(void);
 void json_forget_lack(void);
 
-/* json_loadb(), but -ENOMEM wherever memory was lacking (else -EBADMSG): jansson 2.14 leaves out of
- * a string the bytes that it found no room for, and goes on (lex_save() in its load.c). */
+/* json_loadb(), but -ENOMEM wherever memory was lacking (else -EBADMSG), where jansson 2.14 may
+ * come to a wrong value, or to the end of the program. */
 int json_load(const char *text, size_t len, size_t flags, json_t **value, json_error_t *error);
 
 /* Strict: no duplicate keys, nothing behind the value. "NAME:LINE: …" in the error. */

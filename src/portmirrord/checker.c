@@ -90,14 +90,17 @@ static _Noreturn void child(const struct proof_check *given, pid_t parent, int f
 
 /* The daemon */
 
-/* One line. True: it was the last. */
+/* One line, or nothing for lack of memory. True: it was the last. */
 static bool hear(struct checker *c, const char *line, size_t len)
 {
-	json_t *value cleanup(json_free_at) = json_loadb(line, len, 0, NULL);
-	json_t *proof = json_object_get(value, "proof");
-	const char *failed = json_string_value(json_object_get(value, "failed"));
+	json_t *value cleanup(json_free_at) = NULL, *proof;
+	const char *failed;
 	struct err e = {0};
 
+	if (json_load(line, len, 0, &value, NULL) < 0)
+		return false; /* that there comes no more is told then */
+	proof = json_object_get(value, "proof");
+	failed = json_string_value(json_object_get(value, "failed"));
 	if (!proof && !failed) {
 		c->progressed(json_number_value(json_object_get(value, "share")), c->data);
 		return false;

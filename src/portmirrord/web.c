@@ -22,11 +22,13 @@ static json_t *ask(struct rest_api *api, const char *base, const char *target, c
 					     .accept = "application/json",
 					     .range = range};
 	struct rest_response response cleanup(rest_response_free) = {0};
+	json_t *value = NULL;
 	struct rest_wait wait;
 
 	if (rest_answer(api, &request, &response, &wait) != REST_ANSWER || response.status >= 300)
 		return response.status == 416 ? json_array() : NULL; /* there is none at all */
-	return json_loadb(response.body.data, response.body.len, 0, NULL);
+	(void)json_load(response.body.data, response.body.len, 0, &value, NULL);
+	return value;
 }
 
 /* Of each item what is of interest here. "href" is a link under the name of the item's type. NULL:

@@ -75,8 +75,10 @@ static json_t *strings(const char *const *list)
 
 json_t *form_default(const struct rest_field *field)
 {
-	json_t *value = field->fallback ? json_loads(field->fallback, JSON_DECODE_ANY, NULL) : NULL;
+	const char *text = field->fallback ? field->fallback : "null";
+	json_t *value = NULL;
 
+	(void)json_load(text, strlen(text), JSON_DECODE_ANY, &value, NULL);
 	return value ? value : json_null();
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,8 +95,6 @@ static void a_failing_write_is_reported(void **state)
 	fclose(full);
 }
 
-static json_malloc_t own; /* what jansson asks for memory, as in the programs */
-
 /* It is whole, or there is none. */
 static void a_line_is_whole(void **state)
 {
@@ -106,12 +105,30 @@ static void a_line_is_whole(void **state)
 	value = json_pack("{s:[{s:s, s:i}], s:{s:b}}", "a-list-of-them", "name", "of some length",
 			  "number", 7, "another", "is", 1);
 	assert_non_null(value);
-	json_set_alloc_funcs(own, free);
 	line = scarce_made(json_line(value));
-	json_set_alloc_funcs(memory_given, free);
 	assert_string_equal(line,
 			    "{\"a-list-of-them\":[{\"name\":\"of some length\",\"number\":7}],"
 			    "\"another\":{\"is\":true}}");
+}
+
+/* Wherever in a string jansson has no room for more: at a quote, or within an escape. */
+static void a_value_is_whole(void **state)
+{
+	(void)state;
+	for (size_t len = 0; len < 70; len++) {
+		json_t *value cleanup(json_free_at) = NULL;
+		char text[256];
+
+		snprintf(text, sizeof(text), "[\"%.*s\\n\\u00e4\\\"\", \"%.*s\"]", (int)len,
+			 "seventy bytes, of which some are before what is written otherwise, all "
+			 "told",
+			 (int)len,
+			 "seventy bytes again, of which some or all are before the string's own "
+			 "end, all");
+		assert_int_equal(scarce(json_load(text, strlen(text), 0, &value, NULL)), 0);
+		assert_int_equal(json_string_length(json_array_get(value, 0)), len + 4);
+		assert_int_equal(json_string_length(json_array_get(value, 1)), len);
+	}
 }
 
 int main(void)
@@ -124,10 +141,8 @@ int main(void)
 		cmocka_unit_test(what_is_no_json_is_refused),
 		cmocka_unit_test(text_is_taken_if_it_is_utf8),
 		cmocka_unit_test(a_line_is_whole),
+		cmocka_unit_test(a_value_is_whole),
 	};
-	json_free_t released;
 
-	json_get_alloc_funcs(&own, &released);
-	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 static unsigned left; /* until it is refused; 0: it was, or nobody asked for that */
 static bool spared;   /* in the last turn nothing was */
@@ -45,11 +46,6 @@ REFUSABLE(void *, calloc, (size_t count, size_t size), (count, size))
 REFUSABLE(void *, realloc, (void *old, size_t size), (old, size))
 REFUSABLE(char *, strdup, (const char *string), (string))
 REFUSABLE(char *, strndup, (const char *string, size_t len), (string, len))
-
-void *memory_given(size_t size)
-{
-	return __real_malloc(size);
-}
 
 /* Where there is no memory asprintf() leaves the pointer undefined: nobody may use it. */
 static int nothing_printed(char **text)

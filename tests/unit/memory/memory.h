@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 /*
  *	for (unsigned nth = 1; memory_refuse(&nth);)
@@ -20,11 +19,6 @@
 bool memory_refuse(unsigned *nth);
 /* Whether it was. From now on there is memory again. */
 bool memory_refused(void);
-
-/* malloc(), which is never refused. json_set_alloc_funcs(memory_given, free) is for tests in which
- * jansson reads texts: version 2.14 runs beyond a string's end that it had no room for
- * (lex_scan_string() in its load.c). */
-void *memory_given(size_t size);
 
 /* A call that returns 0 or a negative errno, and as base/err.h has it leaves what it would return
  * through pointers untouched where it fails: done again and again, so that each of its allocations

@@ -254,6 +254,5 @@ int main(void)
 		cmocka_unit_test_teardown(what_cannot_be_written_is_told, remove_file),
 	};
 
-	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

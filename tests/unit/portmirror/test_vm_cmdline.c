@@ -316,6 +316,5 @@ int main(void)
 		cmocka_unit_test(a_long_name_is_none),
 	};
 
-	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -389,6 +389,5 @@ int main(void)
 		cmocka_unit_test(test_rule_6_bodies_have_limits),
 	};
 
-	json_set_alloc_funcs(memory_given, free);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
