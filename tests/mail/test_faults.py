@@ -3,6 +3,7 @@
 reported in doubt, and it says what went wrong. In each run every place of the program that leads to such a step sees
 one fail; EVERY_STEP=1 tries all steps, on each path to them, which takes long."""
 import collections
+import errno
 import gzip
 import imaplib
 import mailbox
@@ -224,6 +225,20 @@ class Imap(Sending):
         return 0  # the server is asked
 
 
+class Unkept(Imap):
+    """Without a journal, a run itself remembers what it has sent."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.usual.append('bounce-mbox: without --journal, the next run will send all of it again')
+
+    def command(self):
+        return [word for word in super().command() if word not in ('-j', self.journal)]
+
+    def recover(self):
+        assert not self.got() - self.expected, 'something was sent twice'
+
+
 class Telling(Trial):
     """What sends nothing: it tells all, or what went wrong."""
     def __init__(self, folder, *words):
@@ -440,6 +455,35 @@ def test_a_step_fails_by_imap(dovecot, tmp_path, work):
     write(tree / 'Maildir/new/.keep', b'')
     write(tree / 'Maildir/dovecot-keywords', b'0 later\n')
     Imap(dovecot, work, tree, [message(0), labelled, message(2)]).sweep()
+
+
+def test_a_step_fails_without_a_journal(dovecot, mbox, work):
+    Unkept(dovecot, work, mbox(message(0), message(1)), [message(0), message(1)]).sweep()
+
+
+@pytest.mark.parametrize('function, error, sentence', [
+    ('0 fork', errno.EAGAIN, 'cannot run "echo secret": Resource temporarily unavailable'),
+    ('0 poll', errno.ENOMEM, 'cannot run "echo secret": Cannot allocate memory'),
+    ('0 poll', errno.EINTR, ''),
+    ('0 read', errno.EIO, 'cannot run "echo secret": Input/output error'),
+    ('0.1 dup2', errno.EBUSY, 'the command "echo secret" failed'),
+], ids=['fork', 'poll', 'interrupted poll', 'read', 'dup2'])
+def test_a_step_of_the_password_command_fails(smtp, mbox, tmp_path, function, error, sentence):
+    """And all others of that function's, one at a time."""
+    archive, log, said = mbox(message(0)), tmp_path / 'log', ''
+    server = smtp(extensions=(b'AUTH PLAIN',), answer=lambda verb, *_: b'235 ok\r\n' if verb == 'AUTH' else None)
+    for number in range(1, 100):
+        log.unlink(missing_ok=True)
+        done = bounce('--user', 'joe', '--password-command', 'echo secret', archive, 'me@new.test', server.url,
+                      env={'LD_PRELOAD': BUILD / 'tests/preload/fail_at.so', 'FAIL_LOG': log,
+                           'FAIL_AT': f'{function} {number} {error}'})
+        said += done.err
+        assert done.code == (0 if server.messages else 1), done.err
+        if not log.exists():
+            break
+        server.messages.clear()
+    assert number > 1 and server.messages
+    assert sentence in said and bool(said) == bool(sentence)
 
 
 # What an archive of messages 0 to 4 has, and what of it is exported: two are missing or changed, one is there twice.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For LD_PRELOAD: one call of one function fails in one of the program's processes, which are named
- * by how they were forked: "0" is the first, "0.2" its second child, "0.2.1" the first one of that.
+ * For LD_PRELOAD: a call of one function, or of two, fails in one of the program's processes, which
+ * are named by how they were forked: "0" is the first, "0.2" its second child, "0.2.1" the first
+ * one of that.
  *
  *   FAIL_AT="PROCESS FUNCTION N ERROR"   that process's N-th call of the function, "alloc" for
  *                                        all that allocate, fails with this errno ("N+": and all
@@ -42,23 +43,27 @@ static char process[64] = "0", log_path[256];
 static unsigned forks;
 static bool over; /* the process ends, and what is called is no longer its own */
 
-static struct {
+static struct wanted {
 	char process[64], function[32];
 	unsigned long n, count;
 	char all[2];
 	int error;
-} wanted;
+} one, other;
+
+static void want(struct wanted *w, const char *at)
+{
+	if (at && sscanf(at, "%63s %31s %lu %d", w->process, w->function, &w->n, &w->error) != 4 &&
+	    sscanf(at, "%63s %31s %lu%1[+] %d", w->process, w->function, &w->n, w->all,
+		   &w->error) != 5)
+		abort();
+}
 
 __attribute__((constructor)) static void start(void)
 {
-	const char *at = getenv("FAIL_AT"), *log = getenv("FAIL_LOG");
+	const char *log = getenv("FAIL_LOG");
 
-	if (at &&
-	    sscanf(at, "%63s %31s %lu %d", wanted.process, wanted.function, &wanted.n,
-		   &wanted.error) != 4 &&
-	    sscanf(at, "%63s %31s %lu%1[+] %d", wanted.process, wanted.function, &wanted.n,
-		   wanted.all, &wanted.error) != 5)
-		abort();
+	want(&one, getenv("FAIL_AT"));
+	want(&other, getenv("FAIL_TOO"));
 	snprintf(log_path, sizeof(log_path), "%s", log ? log : "");
 	unsetenv("LD_PRELOAD");
 }
@@ -76,29 +81,40 @@ static void record(const char *function)
 	syscall(SYS_close, fd);
 }
 
-static bool fails(const char *function)
+static bool is_wanted(struct wanted *w, const char *function)
 {
-	struct timespec nap;
+	return w->n != 0 && strcmp(process, w->process) == 0 &&
+	       strcmp(function, w->function) == 0 && ++w->count >= w->n &&
+	       (w->count == w->n || w->all[0] != '\0');
+}
+
+/* True: it is to fail, with errno. It may have been late before. */
+static bool fulfils(const struct wanted *w, const char *function)
+{
+	struct timespec nap = {-w->error / 1000, -w->error % 1000 * 1000000L};
 	int before = errno;
 
-	if (log_path[0] == '\0' || over)
-		return false;
-	if (wanted.n == 0)
-		record(function);
-	if (wanted.n == 0 || strcmp(process, wanted.process) != 0 ||
-	    strcmp(function, wanted.function) != 0 || ++wanted.count < wanted.n ||
-	    (wanted.count > wanted.n && wanted.all[0] == '\0')) {
-		errno = before;
-		return false;
-	}
 	record(function);
-	errno = wanted.error;
-	if (wanted.error > 0)
+	errno = w->error;
+	if (w->error > 0)
 		return true;
-	nap = (struct timespec){-wanted.error / 1000, -wanted.error % 1000 * 1000000L};
 	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
 	errno = before;
 	return false;
+}
+
+static bool fails(const char *function)
+{
+	int before = errno;
+	bool failed;
+
+	if (log_path[0] == '\0' || over)
+		return false;
+	if (one.n == 0)
+		record(function);
+	errno = before;
+	failed = is_wanted(&one, function) && fulfils(&one, function);
+	return (is_wanted(&other, function) && fulfils(&other, function)) || failed;
 }
 
 /* The symbol: with 64-bit offsets some functions have another one. */
@@ -117,6 +133,7 @@ static bool fails(const char *function)
 
 FUNCTION(int, access, (const char *path, int mode), (path, mode))
 FUNCTION(int, chdir, (const char *path), (path))
+FUNCTION(int, dup2, (int fd, int number), (fd, number))
 FUNCTION(int, eventfd, (unsigned count, int flags), (count, flags))
 FUNCTION(int, eventfd_read, (int fd, eventfd_t *value), (fd, value))
 FUNCTION(int, eventfd_write, (int fd, eventfd_t value), (fd, value))
@@ -223,7 +240,7 @@ pid_t fork(void)
 	if (pid == 0) {
 		snprintf(process + len, sizeof(process) - len, ".%u", forks);
 		forks = 0;
-		wanted.count = 0;
+		one.count = other.count = 0;
 	}
 	return pid;
 }
