@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 static char *words[] = {NULL, NULL};
+static pthread_t first;
 
 static void *in_thread(void *nothing)
 {
@@ -64,21 +66,69 @@ static int by_thread(void)
 	return 126;
 }
 
-static void *in_thread_alone(void *first)
+static void *in_thread_alone(void *nothing)
 {
-	pthread_join(*(pthread_t *)first, NULL);
+	pthread_join(first, NULL);
 	exit(by_spawn());
 }
 
 /* By a thread that outlives the first one. */
 static _Noreturn void by_thread_alone(void)
 {
-	static pthread_t first;
 	pthread_t thread;
 
 	first = pthread_self();
-	pthread_create(&thread, NULL, in_thread_alone, &first);
+	pthread_create(&thread, NULL, in_thread_alone, NULL);
 	pthread_exit(NULL);
+}
+
+static bool is_traced(void)
+{
+	char status[4096] = "";
+	int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, status, sizeof(status) - 1) < 0)
+		abort();
+	close(fd);
+	return strstr(status, "TracerPid:\t0\n") == NULL;
+}
+
+static void *in_thread_let_go(void *begun)
+{
+	pthread_join(first, NULL);
+	if (write(*(int *)begun, "", 1) != 1)
+		abort();
+	while (is_traced())
+		;
+	execl("/bin/true", "true", NULL);
+	abort();
+}
+
+/* Beside a process whose first thread has ended, and whose other one, let go by its tracer,
+ * executes what ends at once. */
+static int by_other(void)
+{
+	int begun[2];
+	pid_t other, pid;
+	pthread_t thread;
+	char byte;
+
+	if (pipe(begun) < 0)
+		return 126;
+	other = fork();
+	if (other == 0) {
+		first = pthread_self();
+		pthread_create(&thread, NULL, in_thread_let_go, &begun[1]);
+		pthread_exit(NULL);
+	}
+	if (read(begun[0], &byte, 1) != 1)
+		return 126;
+	pid = fork();
+	if (pid == 0) {
+		execv(words[0], words);
+		_exit(126);
+	}
+	return wait_for(other) == 0 ? wait_for(pid) : 126;
 }
 
 /* Executes itself so many times, then the program. */
@@ -111,6 +161,8 @@ int main(int argc, char **argv)
 		return by_thread();
 	if (strcmp(argv[1], "thread-alone") == 0)
 		by_thread_alone();
+	if (strcmp(argv[1], "other") == 0)
+		return by_other();
 	if (strcmp(argv[1], "again") == 0)
 		return again(argv[0], argv[3]);
 	status = execv(words[0], words);

@@ -40,15 +40,16 @@ def faults_of(call, count):
 class Trial:
     """One call of stopexec with a fault in it, and the program that it is about."""
 
-    def __init__(self, folder, program, log, fails):
-        self.world, self.program, self.log, self.fails = World(folder), program, log, fails
+    def __init__(self, folder, program, log, fails, too=None):
+        self.world, self.program, self.log, self.fails, self.too = World(folder), program, log, fails, too
         self.log.unlink(missing_ok=True)
         self.tool, self.success = None, 0
 
     def stopexec(self, *words):
         plain = self.world.environment
         self.world.environment = {**plain, 'LD_PRELOAD': str(LIBRARY), 'FAIL_LOG': str(self.log),
-                                  **({'FAIL_AT': self.fails} if self.fails else {})}
+                                  **({'FAIL_AT': self.fails} if self.fails else {}),
+                                  **({'FAIL_TOO': self.too} if self.too else {})}
         self.tool = self.world.stopexec(*words, stdout=subprocess.PIPE, text=True)
         self.world.environment = plain
 
@@ -354,6 +355,46 @@ def test_an_exec_is_told_before_the_birth_of_what_executes(folder, programs):
     trial.go_on(trial.stopped)
     assert trial.tool.wait() == 6
     trial.world.close()
+
+
+@pytest.mark.parametrize('fails', [True, False])
+def test_who_is_born_behind_the_exec_is_let_go(folder, programs, fails):
+    """Of two whose news wait, the younger one's come first: its exec, and then the other's fork."""
+    program = programs.get()
+    begun = program.with_suffix('.begun')
+    fault = [f'0 ptrace 18 {errno.EPERM}'] if fails else []
+    trial = Trial(folder, program, program.with_suffix('.log'), *fault, '0 waitpid 1+ -30')
+    trial.stopexec('run', '--exec', '2', 'sh', '-c',
+                   f'(: > {begun}; (while [ -e {begun} ]; do :; done) & wait) & '
+                   f'(until [ -e {begun} ]; do :; done; exec {program}) & wait; exit 6')
+    if not fails:
+        trial.success = 6
+        assert trial.tool.stopped().program == str(program)
+        assert {Process(pid).status['TracerPid'] for pid in trial.world.mine()} == {'0'}
+        begun.unlink()
+        trial.go_on(trial.stopped)
+    assert trial.judge() != fails and ('could not be followed to its start' in trial.tool.said) == fails
+    begun.unlink(missing_ok=True)
+    until(lambda: not trial.world.mine(), what='the end of the others, who go on')
+    trial.world.close()
+
+
+def test_how_the_program_ended_is_lost(folder, programs):
+    """Each call that asks for it fails once, as if somebody else had taken it."""
+    program, said = programs.get(), ''
+    for number in range(1, 100):
+        trial = Trial(folder, program, program.with_suffix('.log'), f'0 waitpid {number} {errno.ECHILD}')
+        trial.success = 7
+        trial.stopexec('run', program)
+        until(lambda: trial.stopped or trial.ended, what='the stop')
+        if trial.stopped and not trial.ended:
+            trial.go_on(trial.stopped)
+        trial.judge()
+        said += trial.tool.said
+        trial.world.close()
+        if not trial.calls():
+            break
+    assert re.search(r"How process \d+ ended can't be told: No child processes", said), said
 
 
 def test_who_is_killed_while_being_let_go_is_let_go_all_the_same(folder, programs):

@@ -132,6 +132,15 @@ def test_nth_exec_when_the_first_thread_has_ended(world, armed, execer, below):
     assert finish(world, tool, process) == world.run(program)
 
 
+def test_who_is_let_go_executes_and_ends(world, armed, execer):
+    """By a thread that takes the first one's place, which is told to nobody."""
+    program = armed('glibc', 'suid')
+    tool = run(world, '--exec', 2, execer, 'other', program)
+    process = tool.stopped()
+    assert process.program == str(program)
+    assert finish(world, tool, process) == world.run(program)
+
+
 @pytest.mark.parametrize('n', [2, 3, 4])
 def test_nth_exec_of_many(world, armed, n):
     """In the order in which they happen; whoever else was started runs on, traced by nobody."""
@@ -196,13 +205,13 @@ def test_through_sudo_itself(world, armed):
     assert output.startswith('uid 0 0 0') and status == 7
 
 
-@pytest.mark.parametrize('how', ['cont', 'time', 'killed'])
+@pytest.mark.parametrize('how', ['cont', 'signal', 'time', 'killed'])
 def test_sudo_goes_on_with_what_it_waits_for(world, armed, how):
     """It stops itself while that is stopped."""
     if not shutil.which('sudo'):
         pytest.skip('sudo is not installed')
     program = armed('glibc', 'none')
-    tool = world.stopexec('run', *([] if how == 'killed' else ['--leave']), '--timeout', 2 if how == 'time' else 30,
+    tool = world.stopexec('run', *([] if how in ('signal', 'killed') else ['--leave']), '--timeout', 2 if how == 'time' else 30,
                           '--exec', '2', 'sudo', '-n', f'--preserve-env={world.mark.split("=")[0]}', program,
                           stdout=subprocess.DEVNULL)
     process = tool.stopped()
@@ -210,7 +219,9 @@ def test_sudo_goes_on_with_what_it_waits_for(world, armed, how):
           what='the stop of sudo')
     if how == 'killed':
         tool.popen.kill()
-    assert tool.wait() == (-signal.SIGKILL if how == 'killed' else 0)
+    if how == 'signal':
+        os.kill(process.pid, signal.SIGCONT)
+    assert tool.wait() == {'signal': 7, 'killed': -signal.SIGKILL}.get(how, 0)
     if how == 'cont':
         assert world.call('cont', process.pid).returncode == 0
     until(lambda: process.state == 'gone' and not world.mine(), what='the end of all')
