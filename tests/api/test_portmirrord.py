@@ -9,6 +9,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -437,13 +438,15 @@ def test_what_is_still_to_be_done_is_told_of_each_mirror(lab, root):
 
 
 @contextlib.contextmanager
-def injected(daemon, tmp_path, call, error):
-    """Meanwhile this system call of the daemon's fails."""
+def injected(daemon, tmp_path, call, what):
+    """Meanwhile this system call of the daemon's fails, or takes long."""
     with subprocess.Popen(['strace', '-p', str(daemon.pid), '-o', tmp_path / 'trace', '-e', f'trace={call}', '-e',
-                           f'inject={call}:error={error}'], stderr=subprocess.PIPE) as tracer:
-        assert b'attached' in tracer.stderr.readline()
-        yield
-        tracer.terminate()
+                           f'inject={call}:{what}'], stderr=subprocess.PIPE) as tracer:
+        try:
+            assert b'attached' in tracer.stderr.readline()
+            yield
+        finally:
+            tracer.terminate()
 
 
 @pytest.mark.skipif(not TCX, reason='links to devices need Linux 6.6')
@@ -452,7 +455,7 @@ def test_what_the_kernel_does_not_let_go_is_told(lab, root, tmp_path):
     daemon = Daemon(lab.host, root, env={'PORTMIRROR_ENGINE': 'bpf'})
     empty = lab.host.state()
     daemon.post('/api/mirrors', IDS)
-    with injected(daemon, tmp_path, 'unlink', 'EPERM'):
+    with injected(daemon, tmp_path, 'unlink', 'error=EPERM'):
         refused = fault(daemon.ask('DELETE', '/api/mirrors/ids'), 409)
         assert refused['reason'].startswith("can't detach ") and 'Operation not permitted' in refused['reason']
         assert daemon.get('/api/mirrors').value == []
@@ -487,6 +490,31 @@ def test_what_the_kernel_refuses_is_told_in_its_words(lab, root):
     assert 'TC action' in refused['reason'] and 'nothing was changed' in refused['reason']
     assert daemon.get('/api/mirrors').value == [] and lab.host.back_to(before)
     daemon.stop()
+
+
+@pytest.mark.skipif(not TCX, reason='links to devices need Linux 6.6')
+def test_the_watchdog_is_fed_amid_a_long_change(lab, root, tmp_path):
+    """Which is made in one go, link by link."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / 'notify'))
+        daemon = Daemon(lab.host, root, env={'NOTIFY_SOCKET': str(tmp_path / 'notify'), 'WATCHDOG_USEC': '100000',
+                                             'PORTMIRROR_ENGINE': 'bpf'})
+        systemd.setblocking(False)
+
+        def fed():
+            """How often, since it was asked last."""
+            said = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    said.append(systemd.recv(4096))
+            return said.count(b'WATCHDOG=1')
+
+        ports = [f'port:{machine.port}' for machine in lab.machines]
+        with injected(daemon, tmp_path, 'bpf', 'delay_enter=25000'):  # three of them for a link
+            fed()
+            assert daemon.post('/api/mirrors', {**IDS, 'from': ports}).status == 201
+            assert fed() >= 2 * len(ports)
+        daemon.stop()
 
 
 def test_a_change_compiles_no_filter_of_others(daemon):
