@@ -46,7 +46,7 @@ struct rest_server_config {
 	/* PEM files, for TLS on every TCP listener; needed off loopback; NULL: none. Others must
 	 * not be able to read the key. */
 	const char *certificate, *key;
-	const char *const *hosts; /* further names that Host may have over TCP; ends with NULL */
+	const char *const *hosts; /* further names that Host may have; ends with NULL */
 	/* At most; 0: 4096. Fewer where the limit of descriptors (RLIMIT_NOFILE) is lower. */
 	unsigned connections;
 	/* A request must be whole in this time, from the connection or the last answer on; 0: 10.

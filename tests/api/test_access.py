@@ -259,7 +259,14 @@ def test_another_host_is_not_served(server, host):
     assert code(answer) == (421, 'unknown-host')
     assert server.counts()['refused_host'] == 1
     assert host.strip('[]') in server.log
-    assert server.ask(host=host).status == 200  # no browser comes through a Unix socket
+    answer = server.ask(host=host)  # a Unix socket is forwarded by ssh -L, and browsers come through it
+    assert code(answer) == (421, 'unknown-host')
+
+
+@pytest.mark.parametrize('host', ['x', 'localhost', 'LOCALHOST:8640', '127.0.0.1:8640', '[::1]:8640', 'api.example'])
+def test_what_a_unix_socket_is_called(serve, host):
+    """Programs call it anything; but only a name without a dot is in nobody's domain."""
+    assert serve('--host', 'api.example', tcp=False).ask(host=host).status == 200
 
 
 @pytest.mark.parametrize('host', [None, '', 'a b', 'a:b', 'a:', 'a/b', '[::1', '[1.2.3.4]', 'a@b', 'a\u00ffb',
@@ -286,8 +293,10 @@ def test_a_page_of_another_site_can_not_change_anything(server):
         answer = server.ask('POST', '/api/shelves', {**made, 'Origin': origin}, b'{"name": "a"}', connect=server.tcp)
         assert code(answer) == (403, 'foreign-origin')
         assert server.ask('DELETE', '/api/shelves/low', {'Origin': origin}).status == 403
+        form = server.ask('POST', '/api/shelves', {'Content-Type': FORM, 'Origin': origin}, b'name=a')
+        assert code(form) == (403, 'foreign-origin')
         assert server.ask('GET', '/api', {'Origin': origin}).status == 200
-    assert server.counts()['refused_host'] == 12
+    assert server.counts()['refused_host'] == 18
     answer = server.ask('POST', '/api/shelves', {**made, 'Origin': 'http://LOCALHOST'}, b'{"name": "a"}',
                         connect=server.tcp)
     assert answer.status == 201

@@ -28,7 +28,8 @@ def shelf(name):
     return json.dumps({'name': name}).encode()
 
 
-def test_hrefs_are_what_the_client_called(server):
+def test_hrefs_are_what_the_client_called(serve):
+    server = serve('--host', 'a.b')
     for target, host, base in (('/api', 'localhost', 'http://localhost'),
                                ('/api', 'a.b:80', 'http://a.b:80'),
                                ('/api', '[::1]:9', 'http://[::1]:9'),

@@ -60,7 +60,8 @@ def api(tmp_path_factory):
     (folder / 'root').mkdir()
     with Lab() as lab:
         daemon = Daemon(lab.host, folder / 'root', '--listen', 'tcp:127.0.0.1:8640', '--listen',
-                        f'unix:{folder}/root/run/portmirror/api.sock', '--token-file', folder / 'token')
+                        f'unix:{folder}/root/run/portmirror/api.sock', '--token-file', folder / 'token',
+                        '--host', 'kvm1.example')
         vm = Vm(lab.host, 'web 1', 'tap0')
         assert vm.ready, 'no tap can be made here (/dev/net/tun)'
         until(lambda: daemon.get('/api/vms').value)
