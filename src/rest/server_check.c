@@ -155,11 +155,17 @@ static bool known_host(const struct client *client, const char *name)
 	       host_is_address(name, (const struct sockaddr *)&ours);
 }
 
+/* RFC 9112, 3.2: whoever has no host to call sends an empty one, or by HTTP/1.0 none. */
+static bool calls_no_host(const char *host, const char *version)
+{
+	return host ? *host == '\0' : strcmp(version, "HTTP/1.0") == 0;
+}
+
 static bool check_host(const struct client *client, const char *version, struct check *check)
 {
 	const char *host = check->headers[HEADER_HOST];
 
-	if (!host && client->local && strcmp(version, "HTTP/1.0") == 0)
+	if (client->local && calls_no_host(host, version))
 		host = "localhost";
 	if (!host || !host_read(host, check->host))
 		return refuse(check, REST_REFUSED_HOST, 400, "bad-host", NULL,

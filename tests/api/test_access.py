@@ -269,7 +269,14 @@ def test_what_a_unix_socket_is_called(serve, host):
     assert serve('--host', 'api.example', tcp=False).ask(host=host).status == 200
 
 
-@pytest.mark.parametrize('host', [None, '', 'a b', 'a:b', 'a:', 'a/b', '[::1', '[1.2.3.4]', 'a@b', 'a\u00ffb',
+def test_an_empty_host_is_this_one_on_a_unix_socket(server):
+    """What calls no host in its URL says so (RFC 9112, 3.2)."""
+    assert json.loads(server.ask(host='').body)['href'] == 'http://localhost/api'
+    assert server.ask('DELETE', '/api/shelves/low', {'Origin': 'http://evil.example'}, host='').status == 403
+    assert code(server.ask(host='', headers=BEARER, connect=server.tcp)) == (400, 'bad-host')
+
+
+@pytest.mark.parametrize('host', [None, 'a b', 'a:b', 'a:', 'a/b', '[::1', '[1.2.3.4]', 'a@b', 'a\u00ffb',
                                   'a:99999', '<b>', 'x' * 300])
 def test_a_host_that_is_none(server, host):
     with server.unix() as client:
