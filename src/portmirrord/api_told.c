@@ -67,7 +67,8 @@ static const struct rest_field event_fields[] = {
 	{.name = "number",
 	 .kind = REST_NUMBER,
 	 .sample = "1",
-	 .help = "Counts up, also over a restart. A range of this collection is of numbers."},
+	 .help = "Counts up, also over a restart of portmirrord; from 1 on again when the host is "
+		 "booted. A range of this collection is of numbers."},
 	{.name = "time",
 	 .use = REST_BRIEF,
 	 .sample = "\"2026-01-31T12:00:00.000Z\"",

@@ -453,6 +453,14 @@ def test_rule_11_ranges(api):
         fault(api.daemon.get(url, range='resources=x'), 400)
 
 
+def test_rule_12_the_numbers_of_another_boot(api):
+    """They begin at 1 again: whoever waits for the next one of before is told so, and misses nothing."""
+    next_one = api.daemon.get('/api/events').value[-1]['number'] + 1
+    answer = api.daemon.get('/api/events', range=f'resources={next_one + 1}-', expect='nonempty-response')
+    fault(answer, 416)
+    assert answer.headers['content-range'] == f'resources */{next_one}'
+
+
 def test_rule_12_long_polling(api):
     daemon = api.daemon
 

@@ -391,6 +391,28 @@ static void test_rule_12_long_polling(void **state)
 	refused(a, 417, "never-empty");
 }
 
+/* Who asks for what comes after the next one has seen numbers that are no longer counted from. */
+static void test_rule_12_nobody_waits_for_what_is_beyond_the_next(void **state)
+{
+	struct asked *a = *state;
+
+	five_events(a); /* 5 to 9 */
+	for (int expired = 0; expired < 2; expired++) {
+		ASK(a, "GET", "/api/events", .expect = "nonempty-response",
+		    .range = "resources=11-", .expired = expired);
+		refused(a, 416, "outside-range");
+		assert_string_equal(header_of(a, "Content-Range"), "resources */10");
+	}
+	ASK(a, "GET", "/api/events", .expect = "nonempty-response", .range = "resources=0-4");
+	assert_int_equal(a->verdict, REST_HOLD);
+	ASK(a, "GET", "/api/events?text=never", .expect = "nonempty-response",
+	    .range = "resources=1-");
+	refused(a, 416, "outside-range");
+	ASK(a, "GET", "/api/events?text=never", .expect = "nonempty-response",
+	    .range = "resources=-1");
+	assert_int_equal(a->verdict, REST_HOLD);
+}
+
 static void heard(const struct rest_type *type, uint64_t job, void *data)
 {
 	struct rest_wait *last = data;
@@ -628,6 +650,7 @@ int main(void)
 		RULE(test_rule_11_a_part_of_what_it_was),
 		RULE(test_rule_11_outside_of_it),
 		RULE(test_rule_12_long_polling),
+		RULE(test_rule_12_nobody_waits_for_what_is_beyond_the_next),
 		RULE(test_rule_12_changes_are_told),
 		RULE(test_rule_13_forms_are_resources),
 		RULE(test_rule_13_no_form_leads_nowhere),
