@@ -274,7 +274,7 @@ static enum step post(struct work *work)
 	return step;
 }
 
-static enum step replace(struct work *work, const json_t *body)
+static enum step replace(struct work *work, const json_t *before, const json_t *body)
 {
 	const struct rest_type *type = work->route.type;
 	json_t *input cleanup(json_free_at) = NULL;
@@ -289,6 +289,7 @@ static enum step replace(struct work *work, const json_t *body)
 	if (type->ops->replace(&work->call, input, &made, &work->fault) < 0)
 		return STEP_FAILED;
 	if (made.resource) {
+		work->untried = before;
 		outcome.resource = dress_resource(work, made.resource, work->route.id);
 		return finish(work, &outcome);
 	}
@@ -306,7 +307,7 @@ static enum step put(struct work *work)
 		return STEP_FAILED;
 	if (rest_form_fixed(work->route.type, resource, work->body, &work->fault) < 0)
 		return STEP_FAILED;
-	return replace(work, work->body);
+	return replace(work, resource, work->body);
 }
 
 static enum step patch(struct work *work)
@@ -318,7 +319,7 @@ static enum step patch(struct work *work)
 		return STEP_FAILED;
 	if (rest_patch(work->route.type, resource, work->body, &whole, &work->fault) < 0)
 		return STEP_FAILED;
-	return replace(work, whole);
+	return replace(work, resource, whole);
 }
 
 static enum step delete (struct work *work) {

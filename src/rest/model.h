@@ -35,6 +35,7 @@ enum rest_use {
 	REST_SEARCH = 1 << 2, /* a collection may be searched by it: NAME=VALUE in the query */
 	REST_LIVE = 1 << 3,   /* changes by itself (a counter, a state): no part of the ETag */
 	REST_BRIEF = 1 << 4,  /* shown in a collection's table for a browser */
+	REST_TRIAL = 1 << 5,  /* asks to try only: the form that stands by the answer doesn't */
 };
 
 /* An attribute. Zero limits are none. */

@@ -9,6 +9,7 @@
 #include "data/json.h"
 #include "data/text.h"
 #include "rest/condition.h"
+#include "rest/form_field.h"
 #include "rest/work.h"
 
 const char *say_phrase(unsigned status)
@@ -106,7 +107,8 @@ json_t *say_form(const struct work *work, const struct route *route, enum rest_f
 	if (!form || !current)
 		return form;
 	/* A browser can't send If-Match: the form brings the tag along, as _etag. */
-	hash = condition_hash(route->type, current, work->request->base);
+	hash = condition_hash(route->type, work->untried ? work->untried : current,
+			      work->request->base);
 	condition_tag(tag, hash, REST_FORM_BODY);
 	if (json_object_set_new(form, "etag", json_string(tag)) < 0) {
 		json_decref(form);
@@ -136,9 +138,24 @@ static int add_forms_of_subs(const struct work *work, json_t *forms)
 	return 0;
 }
 
+/* What a page's forms for a change begin with: what is shown there. After a trial that is what was
+ * tried, and they are for doing it. NULL: out of memory. */
+static json_t *begun_with(const struct work *work, const json_t *shown)
+{
+	json_t *current cleanup(json_free_at) = json_copy((json_t *)(uintptr_t)shown);
+	const struct rest_field *field = work->route.type->fields;
+
+	for (; work->untried && field->name; field++)
+		if ((field->use & REST_TRIAL) &&
+		    json_object_set_new(current, field->name, form_default(field)) < 0)
+			return NULL;
+	return take(current);
+}
+
 /* The forms that stand on a page for a browser. NULL: out of memory. */
 static json_t *forms_of_page(const struct work *work, enum rest_shape shape, const json_t *value)
 {
+	json_t *current cleanup(json_free_at) = NULL;
 	const struct route *route = &work->route;
 	unsigned allowed = methods_allowed(route);
 	json_t *forms = json_array();
@@ -150,10 +167,12 @@ static json_t *forms_of_page(const struct work *work, enum rest_shape shape, con
 		if (allowed & METHOD_POST)
 			r |= add_form(work, route, REST_FORM_CREATE, NULL, forms);
 	} else if (shape == REST_RESOURCE && !route_is_collection(route)) {
+		current = begun_with(work, value);
+		r = current ? 0 : -1;
 		if (allowed & METHOD_PUT)
-			r |= add_form(work, route, REST_FORM_UPDATE, value, forms);
+			r |= add_form(work, route, REST_FORM_UPDATE, current, forms);
 		if (allowed & METHOD_DELETE)
-			r |= add_form(work, route, REST_FORM_DELETE, value, forms);
+			r |= add_form(work, route, REST_FORM_DELETE, current, forms);
 		if (!route->variant && !route_is_placeholder(route))
 			r |= add_forms_of_subs(work, forms);
 	}

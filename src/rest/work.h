@@ -72,6 +72,7 @@ struct work {
 	json_t *body;		   /* owned; NULL: none */
 	json_t *etag;		   /* a form's, instead of If-Match. Owned; NULL: none */
 	struct rest_job *reserved; /* for Expect: 202-accepted */
+	const json_t *untried;	   /* what is there, where the answer shows what was only tried */
 	bool lacks;		   /* for want of memory, a header; see say_header() */
 	struct rest_fault fault;
 };

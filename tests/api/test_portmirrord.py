@@ -2,6 +2,7 @@
 """The API's resources: what the command line can do, the API can, on the same files and frames."""
 import contextlib
 import fcntl
+import html
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 import yaml
@@ -171,6 +173,28 @@ def test_a_dry_run_tells_what_it_would_do(lab, daemon):
         assert dry.status == 200 and dry.value['direction'] == 'sent' and dry.value['planned'], dry
         assert daemon.get('/api/mirrors/ids;saved').value == saved and lab.host.state() == state
     fault(daemon.ask('PATCH', '/api/mirrors/ids', {'to': 'bridge:br0', 'dry-run': True}), 409)
+
+
+def test_a_person_tries_it_and_then_saves_it(daemon):
+    """By the form that stands beside what would be done."""
+    daemon.post('/api/mirrors', IDS)
+
+    def sent(page, **typed):
+        form = re.search(r'<form[^>]* id="update-mirror".*?</form>', page.text, re.S)[0]
+        fields = dict(re.findall(r'name="([^"]*)" value="([^"]*)"', form))
+        fields |= {name: text.strip() for name, text in
+                   re.findall(r'<textarea[^>]* name="([^"]*)"[^>]*>(.*?)</textarea>', form, re.S)}
+        for name, options in re.findall(r'<select[^>]* name="([^"]*)"[^>]*>(.*?)</select>', form, re.S):
+            fields[name] = re.search(r'value="([^"]*)" selected', options)[1]
+        fields = {name: html.unescape(value) for name, value in fields.items()}
+        return daemon.post('/api/mirrors/ids', urllib.parse.urlencode({**fields, **typed}), accept='text/html',
+                           content_type='application/x-www-form-urlencoded')
+    page = daemon.get('/api/mirrors/ids', accept='text/html')
+    tried = sent(page, **{'direction': 'sent', 'dry-run': 'true'})
+    assert tried.status == 200, tried
+    assert daemon.get('/api/mirrors/ids').value['direction'] == 'both'
+    assert sent(tried).status == 303
+    assert daemon.get('/api/mirrors/ids').value['direction'] == 'sent'
 
 
 def test_put_resets_and_patch_changes(lab, daemon):

@@ -9,7 +9,6 @@
 #include "data/json.h"
 
 static const char *const genres[] = {"novel", "science", "cookery", NULL};
-enum { TRIAL_PLACES = 99 };
 
 static const char *const variants[] = {"saved", "current", NULL};
 
@@ -50,6 +49,11 @@ static const struct rest_field shelf_fields[] = {
 	 .fallback = "false",
 	 .sample = "true",
 	 .help = "Whether it has a door that is locked."},
+	{.name = "trial",
+	 .kind = REST_BOOLEAN,
+	 .use = REST_CREATE | REST_UPDATE | REST_TRIAL,
+	 .fallback = "false",
+	 .help = "Only tell what would come of it."},
 	{.name = "room",
 	 .kind = REST_LINK,
 	 .use = REST_SEARCH,
@@ -166,6 +170,7 @@ static json_t *show_shelf(const struct rest_call *call, const json_t *shelf)
 	json_t *shown = json_deep_copy(shelf);
 
 	(void)json_object_del(shown, "books");
+	(void)json_object_del(shown, "trial");
 	if (json_object_set_new(shown, "room", rest_link(call, "shelves", id, NULL, NULL)) < 0 ||
 	    json_object_set_new(shown, "visits", json_integer((json_int_t)++of(call)->visits)) <
 		    0) {
@@ -206,10 +211,9 @@ static int get_shelf(const struct rest_call *call, json_t **resource, struct res
 	return 0;
 }
 
-/* A shelf with that many places is only tried out. */
 static bool is_trial(const json_t *input)
 {
-	return json_integer_value(json_object_get(input, "places")) == TRIAL_PLACES;
+	return json_is_true(json_object_get(input, "trial"));
 }
 
 static int create_shelf(const struct rest_call *call, const json_t *input, struct rest_made *made,

@@ -80,30 +80,63 @@ static void test_rule_7_put_replaces_whole(void **state)
 	refused(a, 400, "fixed-field");
 }
 
+static void page_has(struct asked *a, const char *text)
+{
+	if (!strstr(buf_text(&a->response.body), text))
+		fail_msg("no %s in %s", text, buf_text(&a->response.body));
+}
+
 /* An application may show what would come of a request, and do nothing. */
 static void test_rule_7_a_trial_changes_nothing(void **state)
 {
 	static const char html[] = "text/html";
 	struct asked *a = *state;
 
-	ASK(a, "POST", "/api/shelves", JSON("{\"name\": \"new\", \"places\": 99}"));
+	ASK(a, "POST", "/api/shelves",
+	    JSON("{\"name\": \"new\", \"places\": 99, \"trial\": true}"));
 	answered(a, 200);
 	assert_string_equal(text_of(a->body, "_type"), "shelf");
 	assert_int_equal(places_of(a), 99);
 	assert_null(header_of(a, "Location"));
-	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 99}"));
+	ASK(a, "PATCH", "/api/shelves/low", JSON("{\"places\": 99, \"trial\": true}"));
 	answered(a, 200);
 	assert_int_equal(places_of(a), 99);
 	assert_string_equal(text_of(a->body, "href"), BASE "/api/shelves/low");
 	assert_null(header_of(a, "ETag")); /* it isn't what is there */
 	/* A person sees it, too, and isn't sent on. */
-	ASK(a, "POST", "/api/shelves", FORM("name=new&places=99"), .accept = html);
+	ASK(a, "POST", "/api/shelves", FORM("name=new&places=99&trial=true"), .accept = html);
 	answered(a, 200);
 	assert_non_null(strstr(buf_text(&a->response.body), ">99<"));
-	ASK(a, "POST", "/api/shelves/low", FORM("_method=PUT&places=99"), .accept = html);
-	answered(a, 200);
 	ASK(a, "GET", "/api/shelves");
 	assert_int_equal(json_array_size(a->body), 1);
+}
+
+/* The page that tells of it has the form that does it: with what was tried, for what is there. */
+static void test_rule_7_a_trial_is_followed_by_the_deed(void **state)
+{
+	static const char html[] = "text/html";
+	struct asked *a = *state;
+	char tag[64], hidden[128], body[200];
+	const char *trial;
+
+	ASK(a, "GET", "/api/shelves/low;update");
+	(void)snprintf(tag, sizeof(tag), "%.*s", 17, text_of(a->body, "etag") + 1);
+	(void)snprintf(hidden, sizeof(hidden), "name=\"_etag\" value=\"&quot;%s", tag);
+	ASK(a, "POST", "/api/shelves/low", FORM("_method=PUT&places=99&trial=true"),
+	    .accept = html);
+	answered(a, 200);
+	page_has(a, hidden);
+	page_has(a, "value=\"99\"");
+	trial = strstr(buf_text(&a->response.body), "name=\"trial\"");
+	assert_non_null(trial);
+	assert_true(strstr(trial, "<option value=\"false\" selected") < strstr(trial, "</select>"));
+	(void)snprintf(body, sizeof(body),
+		       "_token=" SHELVES_TOKEN "&_method=PUT&_etag=\"%sf\"&places=99", tag);
+	ASK(a, "POST", "/api/shelves/low", .content_type = "application/x-www-form-urlencoded",
+	    .body = body, .len = strlen(body), .accept = html);
+	answered(a, 303);
+	ASK(a, "GET", "/api/shelves/low");
+	assert_int_equal(places_of(a), 99);
 }
 
 static void test_rule_7_delete(void **state)
@@ -516,6 +549,12 @@ static void test_a_change_without_memory(void **state)
 					    .target = "/api/shelves/low",
 					    FORM("_method=PUT&places=7&labels=old&locked=true")},
 		      200);
+	change_scarce(a,
+		      (struct rest_request){.method = "POST",
+					    .target = "/api/shelves/low",
+					    .accept = "text/html",
+					    FORM("_method=PUT&places=7&trial=true")},
+		      200);
 	/* A form that comes back still has what keeps one from overwriting somebody else's. */
 	change_scarce(a,
 		      (struct rest_request){.method = "POST",
@@ -685,12 +724,6 @@ static void test_rule_13_a_form_of_a_browser(void **state)
 	answered(a, 303); /* to what was dusted: there is no page of orders */
 	assert_string_equal(header_of(a, "Location"), BASE "/api/shelves/low");
 	assert_int_equal(a->app.orders, 2);
-}
-
-static void page_has(struct asked *a, const char *text)
-{
-	if (!strstr(buf_text(&a->response.body), text))
-		fail_msg("no %s in %s", text, buf_text(&a->response.body));
 }
 
 /* What was typed isn't lost by a mistake in it. */
@@ -871,6 +904,7 @@ int main(void)
 		RULE(test_rule_7_post_understands_every_format),
 		RULE(test_rule_7_put_replaces_whole),
 		RULE(test_rule_7_a_trial_changes_nothing),
+		RULE(test_rule_7_a_trial_is_followed_by_the_deed),
 		RULE(test_rule_7_delete),
 		RULE(test_rule_7_head_is_what_get_is),
 		RULE(test_rule_7_options),

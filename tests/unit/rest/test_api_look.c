@@ -449,7 +449,7 @@ static void test_rule_13_forms_are_resources(void **state)
 	assert_string_equal(text_of(a->body, "action"), BASE "/api/shelves");
 	assert_string_equal(text_of(a->body, "href"), BASE "/api/shelves;create");
 	assert_string_equal(text_of(a->body, "type"), "shelf");
-	assert_true(json_array_size(json_object_get(a->body, "fields")) == 4);
+	assert_true(json_array_size(json_object_get(a->body, "fields")) == 5);
 	ASK(a, "GET", "/api/shelves;search");
 	answered(a, 200);
 	assert_string_equal(text_of(a->body, "method"), "GET");
