@@ -235,9 +235,9 @@ static int read_engine(struct reader *r, const json_t *value)
 static int read_number(const struct reader *r, const json_t *value, unsigned least, unsigned most,
 		       unsigned *number)
 {
-	json_int_t n = json_integer_value(value);
+	double n = json_number_value(value); /* 128.0 is as good as 128 */
 
-	if (!json_is_integer(value) || n < (json_int_t)least || n > (json_int_t)most)
+	if (!json_is_number(value) || n < least || n > most || n > (unsigned)n)
 		return err_set(r->e, -EINVAL, "a whole number from %u to %u is wanted here", least,
 			       most);
 	*number = (unsigned)n;

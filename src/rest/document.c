@@ -69,7 +69,7 @@ static void put_code(struct buf *out, const char *before, const char *text, cons
 /* "string, of novel, science; at most 4" */
 static void put_kind(struct buf *out, const struct rest_field *field)
 {
-	buf_str(out, kinds[field->kind]);
+	buf_fmt(out, "%s%s", field->whole ? "whole " : "", kinds[field->kind]);
 	if (field->multiple)
 		buf_str(out, ", several");
 	if (field->most > 0)

@@ -53,8 +53,7 @@ static void set(json_t *object, const char *key, json_t *value, bool *failed)
 		*failed = true;
 }
 
-/* Limits are mostly whole, and shown so. */
-static json_t *number(double value)
+json_t *form_number(double value)
 {
 	return fabs(value) < 9e15 && trunc(value) == value ? json_integer((json_int_t)value)
 							   : json_real(value);
@@ -95,9 +94,11 @@ static json_t *shown_value(const struct rest_field *field, enum rest_form_kind k
 
 static void add_limits(json_t *object, const struct rest_field *field, bool *failed)
 {
+	if (field->whole)
+		set(object, "integer", json_true(), failed);
 	if (field->has_limits) {
-		set(object, "min", number(field->min), failed);
-		set(object, "max", number(field->max), failed);
+		set(object, "min", form_number(field->min), failed);
+		set(object, "max", form_number(field->max), failed);
 	}
 	if (field->minlen > 0)
 		set(object, "minlen", json_integer((json_int_t)field->minlen), failed);

@@ -15,6 +15,9 @@ const struct rest_field *form_declared(const struct rest_type *type, const char 
 #define FORM_NAME_MAX 128
 const char *form_field_name(const struct rest_field *field, char name[FORM_NAME_MAX]);
 
+/* A new number, an integer where it is whole. */
+json_t *form_number(double value);
+
 /* A new value, null where none is declared. */
 json_t *form_default(const struct rest_field *field);
 

@@ -2,6 +2,7 @@
 #include "rest/form_value.h"
 
 #include <errno.h>
+#include <math.h>
 #include <regex.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "base/mem.h"
 #include "data/json.h"
 #include "data/text.h"
+#include "rest/form_field.h"
 
 /* One value of a field. */
 struct checked {
@@ -98,28 +100,54 @@ static int check_string(const struct checked *c, const json_t *given, json_t **m
 	return *made ? 0 : rest_no_memory(c->fault);
 }
 
-static int check_number(const struct checked *c, const json_t *given, json_t **made)
+/* As HTML has numbers: JSON's, but zeros may stand in front of one, and nothing before its dot. */
+static int load_number(const char *text, json_t **number)
+{
+	struct buf b cleanup(buf_free) = {0};
+	const char *digits = text + (*text == '-');
+
+	while (digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9')
+		digits++;
+	buf_fmt(&b, "%s%s%s", *text == '-' ? "-" : "", *digits == '.' ? "0" : "", digits);
+	if (buf_status(&b) < 0)
+		return -ENOMEM;
+	return json_load(buf_text(&b), b.len, JSON_DECODE_ANY, number, NULL);
+}
+
+static int given_number(const struct checked *c, const json_t *given, json_t **number)
 {
 	const char *text = c->text ? json_string_value(given) : NULL;
-	json_t *number cleanup(json_free_at) = NULL;
-	const json_t *min = json_object_get(c->field, "min");
-	const json_t *max = json_object_get(c->field, "max");
 	int ret = 0;
 
 	if (text)
-		ret = json_load(text, strlen(text), JSON_DECODE_ANY, &number, NULL);
-	else if (!(number = json_copy((json_t *)(uintptr_t)given)))
+		ret = load_number(text, number);
+	else if (!(*number = json_copy((json_t *)(uintptr_t)given)))
 		ret = -ENOMEM;
 	if (ret == -ENOMEM)
 		return rest_no_memory(c->fault);
-	if (!json_is_number(number))
-		return refuse(c, "must be a number");
-	if (min && json_number_value(number) < json_number_value(min))
+	return json_is_number(*number) ? 0 : refuse(c, "must be a number");
+}
+
+/* A whole number may be written as a real one (128.0, 1e3). */
+static int check_number(const struct checked *c, const json_t *given, json_t **made)
+{
+	bool whole = json_is_true(json_object_get(c->field, "integer"));
+	const json_t *min = json_object_get(c->field, "min");
+	const json_t *max = json_object_get(c->field, "max");
+	json_t *number cleanup(json_free_at) = NULL;
+	double value;
+
+	if (given_number(c, given, &number) < 0)
+		return -1;
+	value = json_number_value(number);
+	if (min && value < json_number_value(min))
 		return refuse(c, "must be at least %g", json_number_value(min));
-	if (max && json_number_value(number) > json_number_value(max))
+	if (max && value > json_number_value(max))
 		return refuse(c, "must be at most %g", json_number_value(max));
-	*made = take(number);
-	return 0;
+	if (whole && trunc(value) != value)
+		return refuse(c, "must be a whole number");
+	*made = whole ? form_number(value) : take(number);
+	return *made ? 0 : rest_no_memory(c->fault);
 }
 
 static int check_boolean(const struct checked *c, const json_t *given, json_t **made)

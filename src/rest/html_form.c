@@ -210,9 +210,12 @@ static void put_input(struct buf *out, const struct control *c)
 	const json_t *max = json_object_get(c->field, "max");
 	const json_t *maxlen = json_object_get(c->field, "maxlen");
 	const char *regex = string_of(c->field, "regex");
-	bool number = strcmp(c->type, "number") == 0;
+	const char *step = json_object_get(c->field, "integer") ? "1" : "any";
 
-	buf_fmt(out, "<input type=\"%s\"", number ? "number\" step=\"any" : "text");
+	if (strcmp(c->type, "number") == 0)
+		buf_fmt(out, "<input type=\"number\" step=\"%s\"", step);
+	else
+		buf_str(out, "<input type=\"text\"");
 	put_common(out, c);
 	if (min) {
 		buf_str(out, " min=\"");

@@ -45,6 +45,7 @@ struct rest_field {
 	bool multiple;	/* an array of them; one value alone is taken for an array of one */
 	unsigned use;	/* enum rest_use */
 	bool mandatory; /* where a resource is created, or replaced */
+	bool whole;	/* numbers: without a fraction */
 	bool has_limits;
 	double min, max;	    /* numbers, where has_limits is set */
 	size_t minlen, maxlen;	    /* strings: bytes; also of each of several */

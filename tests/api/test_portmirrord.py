@@ -197,6 +197,18 @@ def test_a_person_tries_it_and_then_saves_it(daemon):
     assert daemon.get('/api/mirrors/ids').value['direction'] == 'sent'
 
 
+def test_a_whole_number_may_be_written_as_a_real_one(daemon):
+    """Not every language knows the difference."""
+    assert daemon.post('/api/mirrors', {**IDS, 'snap': 128.0, 'sample': 1e3}).status == 201
+    assert daemon.get('/api/mirrors/ids').value['snap'] == 128
+    assert 'sample: 1000\n' in (daemon.sessions / 'ids.yaml').read_text()
+    reason = fault(daemon.ask('PATCH', '/api/mirrors/ids', {'snap': 128.5}), 400)['reason']
+    assert reason == 'snap must be a whole number'
+    (daemon.sessions / 'file.yaml').write_text('from: port:vnet1\nto: port:ids0\nsnap: 256.0\n')
+    until(lambda: daemon.get('/api/mirrors/file').status == 200)
+    assert daemon.get('/api/mirrors/file').value['snap'] == 256
+
+
 def test_put_resets_and_patch_changes(lab, daemon):
     daemon.post('/api/mirrors', {**IDS, 'direction': 'sent', 'filter': 'arp'})
     answer = daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'ip'})

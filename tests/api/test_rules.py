@@ -540,7 +540,8 @@ def check_one(field, value):
             ('choices' in field and value not in field['choices']) or
             ('regex' in field and not re.fullmatch(field['regex'], value))):
         raise Refused(field['name'])
-    if field['type'] == 'number' and not field.get('min', value) <= value <= field.get('max', value):
+    if field['type'] == 'number' and (not field.get('min', value) <= value <= field.get('max', value) or
+                                      (field.get('integer') and value % 1)):
         raise Refused(field['name'])
 
 
@@ -567,7 +568,7 @@ def test_rule_13_the_standard_forms(api):
         assert form['method'] in allowed(api, action)
         for field in form['fields']:
             assert set(field) <= {'name', 'type', 'min', 'max', 'minlen', 'maxlen', 'regex', 'multiple', 'most',
-                                  'choices', 'value', 'help'}
+                                  'choices', 'integer', 'value', 'help'}
             assert field['type'] in ('string', 'number', 'boolean') and field['help']
         named = [c['field'] for c in objects(form['constraints']) if 'field' in c]
         assert sorted(named) == sorted(field['name'] for field in form['fields'])
@@ -611,7 +612,7 @@ def test_rule_13_the_form_can_not_lie(api):
 MORE = {'from', 'to', 'filter', 'guard', 'through', 'on-failure', 'appliance', 'probe-interval', 'direction',
         'attach', 'engine', 'snap', 'sample', 'sample-flows', 'rate', 'balance', 'isolate'}
 POOL = {'string': ['port:a', '', 'x' * 300, 'ip', 3, True, ['a'], {'a': 1}],
-        'number': [0.5, 5, -1, 1e9, '5', True, [1]], 'boolean': [True, False, 'true', 1, []]}
+        'number': [0.5, 70.5, 128.0, 5, -1, 1e9, '5', True, [1]], 'boolean': [True, False, 'true', 1, []]}
 
 
 def random_body(form, chance):

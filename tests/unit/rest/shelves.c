@@ -28,6 +28,7 @@ static const struct rest_field shelf_fields[] = {
 	 .help = "What it is called."},
 	{.name = "places",
 	 .kind = REST_NUMBER,
+	 .whole = true,
 	 .use = REST_CREATE | REST_UPDATE | REST_SEARCH,
 	 .has_limits = true,
 	 .min = 1,

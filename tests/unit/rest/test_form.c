@@ -48,7 +48,10 @@ static const struct rest_field fields[] = {
 	 .choices = bindings,
 	 .fallback = "\"soft\""},
 	{.name = "size.cm", .kind = REST_NUMBER, .use = REST_CREATE | REST_UPDATE},
-	{.name = "size.sheets", .kind = REST_NUMBER, .use = REST_CREATE | REST_UPDATE},
+	{.name = "size.sheets",
+	 .kind = REST_NUMBER,
+	 .whole = true,
+	 .use = REST_CREATE | REST_UPDATE},
 	{.name = "weight.gram", .kind = REST_NUMBER, .use = REST_UPDATE},
 	{.name = "shelf", .kind = REST_LINK, .use = REST_CREATE | REST_UPDATE},
 	{.name = "reads", .kind = REST_NUMBER, .use = REST_LIVE},
@@ -56,6 +59,13 @@ static const struct rest_field fields[] = {
 	{.name = NULL},
 };
 static const struct rest_type book = {.name = "book", .plural = "books", .fields = fields};
+
+static const struct rest_field weights[] = {
+	{.name = "weight.gram", .kind = REST_NUMBER, .use = REST_UPDATE},
+	{.name = "weight.ounces", .kind = REST_NUMBER, .whole = true, .use = REST_UPDATE},
+	{.name = NULL},
+};
+static const struct rest_type scales = {.name = "scales", .plural = "scales", .fields = weights};
 
 /* A type whose fields exclude each other: exactly one of isbn, or author with or without year. */
 static const struct rest_field key_fields[] = {
@@ -132,7 +142,7 @@ static void test_rule_13_forms_describe_their_fields(void **state)
 		"{\"name\":\"binding\",\"type\":\"string\",\"choices\":[\"hard\",\"soft\"],"
 		"\"value\":\"soft\"},"
 		"{\"name\":\"size.cm\",\"type\":\"number\"},"
-		"{\"name\":\"size.sheets\",\"type\":\"number\"},"
+		"{\"name\":\"size.sheets\",\"type\":\"number\",\"integer\":true},"
 		"{\"name\":\"shelf.href\",\"type\":\"string\"}],"
 		"\"constraints\":[{\"sense\":\"mandatory\",\"field\":\"title\"},"
 		"{\"sense\":\"optional\",\"field\":\"authors\"},"
@@ -330,6 +340,8 @@ static void test_rule_13_values_are_checked(void **state)
 		{"{\"lent\":\"true\"}", "lent", "lent must be true or false"},
 		{"{\"binding\":\"x\"}", "binding", "binding must be hard or soft, not \"x\""},
 		{"{\"size\":{\"cm\":\"x\"}}", "size.cm", "size.cm must be a number"},
+		{"{\"size\":{\"sheets\":1.5}}", "size.sheets",
+		 "size.sheets must be a whole number"},
 		{"{\"shelf\":{\"href\":1}}", "shelf.href", "shelf.href must be a string"},
 	};
 
@@ -343,6 +355,37 @@ static void test_rule_13_values_are_checked(void **state)
 		     "an object of type \"book\" is wanted");
 	assert_fault(&book, REST_FORM_CREATE, false, "null", "not-an-object", "",
 		     "an object of type \"book\" is wanted");
+}
+
+/* JavaScript has no other numbers; and a form's are written as HTML lets them be. */
+static void test_rule_13_a_number_in_each_way_of_writing_it(void **state)
+{
+	static const struct {
+		const char *typed, *wanted; /* NULL: refused */
+	} cases[] = {
+		{"12", "12"},  {"012", "12"},	{"0", "0"},	  {"000", "0"},	    {"-05", "-5"},
+		{".5", "0.5"}, {"-.5", "-0.5"}, {"00.50", "0.5"}, {"1e2", "100.0"}, {"5E-1", "0.5"},
+		{"0x1", NULL}, {"+5", NULL},	{".", NULL},	  {"-", NULL},	    {"5.", NULL},
+		{"e5", NULL},  {"1e999", NULL}, {"--5", NULL},	  {"5 6", NULL},    {"..5", NULL},
+	};
+	char input[80], made[80];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		snprintf(input, sizeof(input), "{\"weight\":{\"gram\":\"%s\"}}", cases[i].typed);
+		if (!cases[i].wanted) {
+			assert_fault(&scales, REST_FORM_UPDATE, true, input, "bad-value",
+				     "weight.gram", "weight.gram must be a number");
+			continue;
+		}
+		snprintf(made, sizeof(made), "{\"weight\":{\"gram\":%s,\"ounces\":null}}",
+			 cases[i].wanted);
+		assert_checked(&scales, REST_FORM_UPDATE, true, input, made);
+	}
+	assert_checked(&scales, REST_FORM_UPDATE, false, "{\"weight\":{\"ounces\":1e3}}",
+		       "{\"weight\":{\"gram\":null,\"ounces\":1000}}");
+	assert_checked(&scales, REST_FORM_UPDATE, true, "{\"weight\":{\"ounces\":\"7.0\"}}",
+		       "{\"weight\":{\"gram\":null,\"ounces\":7}}");
 }
 
 static void test_rule_13_presence_is_checked_after_values(void **state)
@@ -668,6 +711,7 @@ int main(void)
 		cmocka_unit_test(test_rule_13_defaults_are_filled_in),
 		cmocka_unit_test(test_rule_13_many_values),
 		cmocka_unit_test(test_rule_13_values_are_checked),
+		cmocka_unit_test(test_rule_13_a_number_in_each_way_of_writing_it),
 		cmocka_unit_test(test_rule_13_presence_is_checked_after_values),
 		cmocka_unit_test(test_rule_13_an_exclusive_group_stops_at_its_first_match),
 		cmocka_unit_test(test_rule_13_an_ordinary_group_gives_back_what_it_collected),
