@@ -48,7 +48,10 @@ static void forget(struct action *a)
 int api_actions_new(struct api *api, struct err *e)
 {
 	api->actions = calloc(1, sizeof(*api->actions));
-	return api->actions ? 0 : err_set(e, -ENOMEM, "out of memory");
+	if (!api->actions)
+		return err_set(e, -ENOMEM, "out of memory");
+	api->actions->last = rest_numbers_start();
+	return 0;
 }
 
 void api_actions_free(struct actions *actions)
@@ -98,10 +101,9 @@ static json_t *resource_of(const struct action *a)
 static int list(const struct rest_call *call, struct rest_list *list, struct rest_fault *fault)
 {
 	const struct actions *actions = actions_of(call);
-	uint64_t first = actions->last < KEPT ? 1 : actions->last - KEPT + 1;
 	int r = api_mirror(call, call->parent, fault) ? 0 : -1;
 
-	for (uint64_t n = first; r == 0 && n <= actions->last; n++) {
+	for (uint64_t n = actions->last - KEPT + 1; r == 0 && n <= actions->last; n++) {
 		const struct action *a = &actions->kept[n % KEPT];
 
 		if (a->number != 0 && strcmp(a->mirror, call->parent) == 0)

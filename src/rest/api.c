@@ -49,6 +49,7 @@ int rest_api_new(const struct rest_model *model, void *context, struct rest_api 
 		return err_set(e, -ENOMEM, "out of memory");
 	made->model = model;
 	made->context = context;
+	made->last_job = rest_numbers_start();
 	if (add_types(made, e) < 0) {
 		rest_api_free(made);
 		return e->code;

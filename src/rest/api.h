@@ -94,6 +94,10 @@ int rest_document(const struct rest_api *api, const char *base, struct buf *out)
  * out.
  */
 #define REST_JOBS_MAX 64
+/* What comes before the first number of a process that numbers what stands in URLs: no process
+ * before has come so far, so that a client which asks after a restart isn't told of something else
+ * than it began. (The clock, in milliseconds: nobody gives out a thousand a second for long.) */
+uint64_t rest_numbers_start(void);
 struct rest_job *rest_job_new(struct rest_api *api, void (*cancel)(void *data), void *data);
 uint64_t rest_job_number(const struct rest_job *job);
 /* share: 0 to 1. */

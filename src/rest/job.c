@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "data/json.h"
@@ -94,6 +95,14 @@ static struct rest_job **find_place(struct rest_api *api)
 	if (best)
 		job_drop(*best);
 	return best;
+}
+
+uint64_t rest_numbers_start(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 struct rest_job *rest_job_new(struct rest_api *api, void (*cancel_job)(void *data), void *data)

@@ -209,6 +209,20 @@ def test_a_whole_number_may_be_written_as_a_real_one(daemon):
     assert daemon.get('/api/mirrors/file').value['snap'] == 256
 
 
+def test_what_was_begun_before_a_restart_is_not_taken_for_another(daemon):
+    """Its number is never given again: who asks for it learns that it is gone."""
+    daemon.post('/api/mirrors', IDS)
+    until(lambda: daemon.state('ids') == 'whole')
+    before = daemon.act('ids', type='check', seconds=60).value
+    daemon.kill()
+    daemon.start()
+    until(lambda: daemon.state('ids') == 'whole')
+    after = daemon.act('ids', type='check', seconds=60).value
+    assert daemon.get(after['href']).status == 200
+    for gone in before['href'], daemon.follow(before, 'resource/monitor'):
+        fault(daemon.get(gone), 404)
+
+
 def test_put_resets_and_patch_changes(lab, daemon):
     daemon.post('/api/mirrors', {**IDS, 'direction': 'sent', 'filter': 'arp'})
     answer = daemon.ask('PATCH', '/api/mirrors/ids', {'filter': 'ip'})

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "data/json.h"
+#include "rest/work.h"
 
 static const char *const genres[] = {"novel", "science", "cookery", NULL};
 
@@ -442,7 +443,10 @@ int shelves_new(struct shelves *shelves)
 				     "books", "id", "1", "title", "Ulysses", "genre", "novel");
 	if (!shelves->events || !shelves->shelves)
 		return -ENOMEM;
-	return rest_api_new(&shelves_model, shelves, &shelves->api, &e);
+	if (rest_api_new(&shelves_model, shelves, &shelves->api, &e) < 0)
+		return e.code;
+	shelves->api->last_job = 0; /* the first is number 1, so that tests can name it */
+	return 0;
 }
 
 void shelves_free(struct shelves *shelves)

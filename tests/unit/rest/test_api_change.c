@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "ask.h"
 #include "base/mem.h"
@@ -564,6 +565,20 @@ static void test_a_change_without_memory(void **state)
 		      400);
 }
 
+/* A client that asks after a restart must not be told of another's work. */
+static void test_rule_10_numbers_are_those_of_no_process_before(void **state)
+{
+	struct asked *a = *state;
+	uint64_t before = rest_numbers_start(), number;
+	struct rest_api *api;
+
+	assert_int_equal(rest_api_new(&shelves_model, &a->app, &api, NULL), 0);
+	number = rest_job_number(rest_job_new(api, NULL, NULL));
+	assert_in_range(number, before + 1, rest_numbers_start() + 1);
+	assert_in_range(number / 1000, time(NULL) - 60, time(NULL));
+	rest_api_free(api);
+}
+
 static void test_rule_10_asynchronous_when_asked_for(void **state)
 {
 	struct asked *a = *state;
@@ -921,6 +936,7 @@ int main(void)
 		RULE(test_rule_10_a_wait_has_its_end),
 		RULE(test_rule_10_a_job_is_cancelled),
 		RULE(test_rule_10_how_it_ended_is_the_answer),
+		RULE(test_rule_10_numbers_are_those_of_no_process_before),
 		RULE(test_rule_10_asynchronous_when_asked_for),
 		RULE(test_a_change_without_memory),
 		RULE(test_rule_10_expectations_that_fail),
