@@ -222,7 +222,7 @@ static int check(const struct rest_call *call, const json_t *input, struct rest_
 		return rest_no_memory(fault);
 	a = begin(call, told);
 	/* (There is room for more jobs than checks.) */
-	if (describe(a, made, fault) < 0 || !(a->job = rest_job_new(call->api, cancelled, a))) {
+	if (describe(a, made, fault) < 0 || !(a->job = rest_job_new(call, cancelled, a))) {
 		forget(a);
 		return rest_no_memory(fault);
 	}

@@ -98,7 +98,8 @@ int rest_document(const struct rest_api *api, const char *base, struct buf *out)
  * before has come so far, so that a client which asks after a restart isn't told of something else
  * than it began. (The clock, in milliseconds: nobody gives out a thousand a second for long.) */
 uint64_t rest_numbers_start(void);
-struct rest_job *rest_job_new(struct rest_api *api, void (*cancel)(void *data), void *data);
+/* call: the request that begins it; what it ends with has hrefs with its base. */
+struct rest_job *rest_job_new(const struct rest_call *call, void (*cancel)(void *data), void *data);
 uint64_t rest_job_number(const struct rest_job *job);
 /* share: 0 to 1. */
 void rest_job_progress(struct rest_job *job, double share);

@@ -339,7 +339,7 @@ enum step work_change(struct work *work)
 	else if (work->method == METHOD_PATCH)
 		work->call.stale = 409;
 	work->api->changes++;
-	if (work->expect.async && !(work->reserved = rest_job_new(work->api, NULL, NULL)))
+	if (work->expect.async && !(work->reserved = rest_job_new(&work->call, NULL, NULL)))
 		return rest_refuse(&work->fault, 503, "too-many-jobs", NULL,
 				   "%d jobs are under way already: try again when one is done",
 				   REST_JOBS_MAX);

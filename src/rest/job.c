@@ -19,6 +19,7 @@ struct rest_job {
 	unsigned status; /* 0: under way */
 	json_t *resource;
 	bool awaited; /* by a held request, which will ask for the end */
+	char base[];  /* of the hrefs in resource: as who began it calls this host */
 };
 
 bool job_is_done(const struct rest_job *job)
@@ -105,15 +106,19 @@ uint64_t rest_numbers_start(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-struct rest_job *rest_job_new(struct rest_api *api, void (*cancel_job)(void *data), void *data)
+struct rest_job *rest_job_new(const struct rest_call *call, void (*cancel_job)(void *data),
+			      void *data)
 {
+	struct rest_api *api = call->api;
 	struct rest_job **place = find_place(api);
-	struct rest_job *job = place ? calloc(1, sizeof(*job)) : NULL;
+	size_t room = strlen(call->base) + 1;
+	struct rest_job *job = place ? calloc(1, sizeof(*job) + room) : NULL;
 
 	if (!job)
 		return NULL;
 	*job = (struct rest_job){
 		.api = api, .number = ++api->last_job, .cancel = cancel_job, .data = data};
+	memcpy(job->base, call->base, room);
 	*place = job;
 	rest_api_changed(api, &job_type);
 	return job;
@@ -178,24 +183,47 @@ static const struct rest_field fields[] = {
 	{0},
 };
 
-static json_t *headers_of(const struct rest_job *job)
+/* Makes the hrefs in it those of another base. (json_lacked() is asked in the end.) */
+static void rebase(json_t *value, const char *from, const char *to)
 {
-	const json_t *href = json_object_get(job->resource, "href");
+	size_t len = strlen(from), i;
+	const char *key, *href;
+	json_t *part;
 
-	if (job->status != 201 || !href)
+	json_array_foreach(value, i, part)
+	{
+		rebase(part, from, to);
+	}
+	json_object_foreach(value, key, part)
+	{
+		href = strcmp(key, "href") == 0 ? json_string_value(part) : NULL;
+		if (!href)
+			rebase(part, from, to);
+		else if (strncmp(href, from, len) == 0 && href[len] == '/')
+			json_object_set_new(value, key, json_sprintf("%s%s", to, href + len));
+	}
+}
+
+static json_t *headers_of(unsigned status, const json_t *body)
+{
+	const json_t *href = json_object_get(body, "href");
+
+	if (status != 201 || !href)
 		return json_array();
 	return json_pack("[{s:s, s:s}]", "name", "Location", "value", json_string_value(href));
 }
 
-static json_t *monitor(const struct rest_job *job)
+static json_t *monitor(const struct rest_job *job, const struct rest_call *call)
 {
 	unsigned status = job->status ? job->status : 202;
 	double progress = job->status ? 1 : job->progress;
+	json_t *body = json_deep_copy(job->resource);
 
-	return json_pack("{s:o, s:o, s:o, s:o, s:O?}", "id", json_sprintf("%" PRIu64, job->number),
+	rebase(body, job->base, call->base);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o?}", "id", json_sprintf("%" PRIu64, job->number),
 			 "status", json_sprintf("%u %s", status, say_phrase(status)), "progress",
-			 json_sprintf("%d%%", (int)(progress * 100)), "headers", headers_of(job),
-			 "body", job->resource);
+			 json_sprintf("%d%%", (int)(progress * 100)), "headers",
+			 headers_of(status, body), "body", body);
 }
 
 static int list_jobs(const struct rest_call *call, struct rest_list *list, struct rest_fault *fault)
@@ -214,7 +242,7 @@ static int list_jobs(const struct rest_call *call, struct rest_list *list, struc
 		}
 		if (!next)
 			return 0;
-		if (json_array_append_new(list->items, monitor(next)) < 0)
+		if (json_array_append_new(list->items, monitor(next, call)) < 0)
 			return rest_no_memory(fault);
 		last = next->number;
 	}
@@ -245,7 +273,7 @@ static int get_job(const struct rest_call *call, json_t **resource, struct rest_
 
 	if (!job)
 		return -1;
-	*resource = monitor(job);
+	*resource = monitor(job, call);
 	return *resource ? 0 : rest_no_memory(fault);
 }
 

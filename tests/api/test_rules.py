@@ -431,6 +431,16 @@ def test_rule_10_asynchronous(api):
     fault(daemon.get('/api/mirrors', expect='202-accepted'), 417)
 
 
+def test_rule_2_a_monitor_tells_hrefs_as_it_is_called(api):
+    """Whoever began the work may have called this host otherwise."""
+    daemon = api.daemon
+    begun = daemon.post('/api/mirrors/ids/actions', {'type': 'check', 'seconds': 0.2}, host='other:8640')
+    monitor = daemon.follow(begun.value, 'resource/monitor').removeprefix('http://other:8640')
+    done = until(lambda: (value := daemon.get(monitor).value)['status'] == '201 Created' and value)
+    assert done['body']['href'].startswith(f'{BASE}/api/mirrors/ids/actions/')
+    assert done['headers'][0]['value'] == done['body']['href']
+
+
 def test_rule_11_ranges(api):
     for url, items in collections(api).items():
         assert api.daemon.get(url).headers['accept-ranges'] == 'resources'

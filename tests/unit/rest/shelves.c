@@ -378,7 +378,7 @@ static int create_order(const struct rest_call *call, const json_t *input, struc
 	of(call)->orders++;
 	if (strcmp(type, "dust") == 0)
 		return 0;
-	made->job = rest_job_new(call->api, cancel_order, call->context);
+	made->job = rest_job_new(call, cancel_order, call->context);
 	if (!made->job)
 		return rest_refuse(fault, 503, "busy", NULL, "too much to do");
 	if (strcmp(type, "copy") == 0) /* done before anybody has asked */

@@ -573,10 +573,41 @@ static void test_rule_10_numbers_are_those_of_no_process_before(void **state)
 	struct rest_api *api;
 
 	assert_int_equal(rest_api_new(&shelves_model, &a->app, &api, NULL), 0);
-	number = rest_job_number(rest_job_new(api, NULL, NULL));
+	number = rest_job_number(
+		rest_job_new(&(struct rest_call){.api = api, .base = BASE}, NULL, NULL));
 	assert_in_range(number, before + 1, rest_numbers_start() + 1);
 	assert_in_range(number / 1000, time(NULL) - 60, time(NULL));
 	rest_api_free(api);
+}
+
+/* Who asks for the end may call this host otherwise than who has begun it. */
+static void test_rule_2_a_monitor_tells_hrefs_as_it_is_called(void **state)
+{
+	static const char other[] = "https://kvm1.example";
+	struct asked *a = *state;
+	const json_t *body;
+
+	ASK(a, "POST", "/api/shelves/low/books", .expect = "202-accepted",
+	    JSON("{\"title\": \"http://localhost:8640/\"}"));
+	answered(a, 202);
+	ASK(a, "GET", "/api/monitors/1", .base = other);
+	answered(a, 200);
+	assert_string_equal(text_of(a->body, "href"), "https://kvm1.example/api/monitors/1");
+	body = json_object_get(a->body, "body");
+	assert_string_equal(text_of(body, "href"), "https://kvm1.example/api/shelves/low/books/2");
+	assert_string_equal(text_of(body, "title"), "http://localhost:8640/");
+	assert_string_equal(text_of(json_array_get(json_object_get(a->body, "headers"), 0),
+				    "value"),
+			    "https://kvm1.example/api/shelves/low/books/2");
+	ASK(a, "POST", "/api/shelves", .expect = "202-accepted", JSON("{\"name\": \"high\"}"));
+	answered(a, 202);
+	ASK(a, "GET", "/api/monitors", .base = other);
+	answered(a, 200);
+	body = json_object_get(json_array_get(a->body, 1), "body");
+	assert_string_equal(text_of(json_object_get(body, "room"), "href"),
+			    "https://kvm1.example/api/shelves/high");
+	assert_string_equal(text_of(json_array_get(json_object_get(body, "link"), 0), "href"),
+			    "https://kvm1.example/api/shelves/high/books");
 }
 
 static void test_rule_10_asynchronous_when_asked_for(void **state)
@@ -937,6 +968,7 @@ int main(void)
 		RULE(test_rule_10_a_job_is_cancelled),
 		RULE(test_rule_10_how_it_ended_is_the_answer),
 		RULE(test_rule_10_numbers_are_those_of_no_process_before),
+		RULE(test_rule_2_a_monitor_tells_hrefs_as_it_is_called),
 		RULE(test_rule_10_asynchronous_when_asked_for),
 		RULE(test_a_change_without_memory),
 		RULE(test_rule_10_expectations_that_fail),

@@ -130,7 +130,8 @@ static void test_a_change_is_seen_at_once(void **state)
 	app.looked = 0;
 	ASK(api);
 	assert_int_equal(app.looked, 1);
-	rest_job_done(rest_job_new(api, NULL, NULL), 204, NULL);
+	rest_job_done(rest_job_new(&(struct rest_call){.api = api, .base = ""}, NULL, NULL), 204,
+		      NULL);
 	ASK(api);
 	assert_int_equal(app.looked, 2);
 	rest_api_free(api);
