@@ -285,16 +285,21 @@ def test_what_it_may_write_and_who_may_ask(container, lab, wait_until):
     assert status == 201
     assert 'bridge:br0' in container.run('cat', PATH).stdout
     wait_until(lambda: is_copied(lab))
-    # A check takes raw sockets, and a process of its own.
-    status, check = ask(container, 'POST', '/api/mirrors/ids/actions', '{"type": "check", "seconds": 0.5}')
-    assert status == 202, check
 
-    def verdict():
+    def verdict(check):
         a.send([ethernet(b.mac, a.mac, 0x88b5, os.urandom(50))])
         b.send([ethernet(a.mac, b.mac, 0x88b5, os.urandom(50))])
         return ask(container, 'GET', check['href'].removeprefix('http://localhost'))[1].get('verdict')
 
-    wait_until(lambda: verdict() == 'whole', 20)
+    def proves():
+        """A check takes raw sockets, and a process of its own. (For lack of time it may be blind.)"""
+        status, check = ask(container, 'POST', '/api/mirrors/ids/actions', '{"type": "check", "seconds": 0.5}')
+        assert status == 202, check
+        wait_until(lambda: verdict(check), 20)
+        assert verdict(check) in ('whole', 'blind')
+        return verdict(check) == 'whole'
+
+    wait_until(proves, 60)
     assert ask(container, 'DELETE', '/api/mirrors/ids')[0] == 204
     assert container.run('ls', '/etc/portmirror/sessions.d').stdout == ''
 
