@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <net/ethernet.h>
+#include <netdb.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <pcap/namedb.h> /* which needs pcap.h */
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -15,6 +18,32 @@
 #include "data/text.h"
 
 #define MATCH 0xffffffffu
+
+/* The last name of a host or a network that libpcap asked for; "": none. */
+static _Thread_local char unknown[TEXT_SHOWN];
+
+/*
+ * libpcap looks names up while it compiles: for as long as DNS doesn't answer, and the next time
+ * there may be another answer, though a filter is to mean the same each time. It asks by public
+ * functions of its own, through the dynamic linker, so these two take their place. They know
+ * addresses, for libpcap reads IPv6 ones so too, but no name.
+ */
+struct addrinfo *pcap_nametoaddrinfo(const char *name)
+{
+	const struct addrinfo only = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+
+	if (getaddrinfo(name, NULL, &only, &found) == 0)
+		return found;
+	text_shown(unknown, name);
+	return NULL;
+}
+
+bpf_u_int32 pcap_nametonetaddr(const char *name)
+{
+	text_shown(unknown, name);
+	return 0;
+}
 
 static void pcap_close_at(pcap_t **handle)
 {
@@ -88,11 +117,28 @@ static int every_frame(struct bytecode *out, struct err *e)
 	return 0;
 }
 
+/* Why libpcap didn't compile it. */
+static int refuse(pcap_t *handle, const char *expression, struct err *e)
+{
+	char shown[TEXT_SHOWN]; /* what is long must not push the reason out of the sentence */
+
+	if (errno == ENOMEM)
+		return err_set(e, -ENOMEM, "out of memory");
+	text_shown(shown, expression);
+	if (*unknown)
+		return err_set(
+			e, -EINVAL,
+			"\"%s\" has the name %s where a filter takes addresses only: what "
+			"a name means may change; getent ahosts tells the addresses of a host",
+			shown, unknown);
+	return err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s", shown, pcap_geterr(handle));
+}
+
 int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 {
 	pcap_t *handle cleanup(pcap_close_at) = NULL;
 	struct bpf_program program;
-	char shown[TEXT_SHOWN]; /* what is long must not push the reason out of the sentence */
+	char shown[TEXT_SHOWN];
 	bool live = true;
 	int r;
 
@@ -106,11 +152,9 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 	if (!handle)
 		return err_set(e, -ENOMEM, "out of memory");
 	errno = 0;
+	*unknown = '\0';
 	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return errno == ENOMEM
-			       ? err_set(e, -ENOMEM, "out of memory")
-			       : err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s",
-					 text_shown(shown, expression), pcap_geterr(handle));
+		return refuse(handle, expression, e);
 	if (!live && looks_for_tag(&program))
 		r = err_set(e, -ENETDOWN,
 			    "\"%s\" needs the device lo to be up while it is compiled: "

@@ -19,7 +19,8 @@ struct bytecode {
  * Compiles expression (NULL: every frame) with libpcap for Ethernet, as the kernel shows frames to
  * a classifier: the outer VLAN tag may stand in the frame or beside it, and "vlan" finds both.
  * A frame that matches gets the value 0xffffffff, which cls_bpf takes for "matches, no class".
- * A wrong expression: -EINVAL and libpcap's own words.
+ * A wrong expression: -EINVAL and libpcap's own words. So is one with the name of a host or a
+ * network: nobody is asked what it means.
  */
 int filter_compile(const char *expression, struct bytecode *out, struct err *e);
 

@@ -102,6 +102,50 @@ static void a_wrong_one_is_refused_in_libpcaps_words(void **state)
 	assert_int_equal(code.count, 7);
 }
 
+/* Also one that /etc/hosts or /etc/networks has: nobody is asked. */
+static void a_name_is_refused(void **state)
+{
+	static const char *const filters[][2] = {
+		{"host localhost", "localhost"},
+		{"tcp and (src host 10.0.0.1 or localhost)", "localhost"},
+		{"net loopback", "loopback"},
+		{"dst htpp", "htpp"},
+		{"host ::1 or ip6 host no.such.name.invalid", "no.such.name.invalid"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(filters); i++) {
+		struct bytecode code = {.count = 7};
+		struct err e = {0};
+		char *said cleanup(free_at) = string_fmt(
+			"\"%s\" has the name %s where a filter takes addresses only: what "
+			"a name means may change; getent ahosts tells the addresses of a host",
+			filters[i][0], filters[i][1]);
+
+		assert_int_equal(scarce(filter_compile(filters[i][0], &code, &e)), -EINVAL);
+		assert_string_equal(e.text, said);
+		assert_int_equal(code.count, 7);
+	}
+	a_wrong_one_is_refused_in_libpcaps_words(state);
+}
+
+static void addresses_of_all_kinds_are_none(void **state)
+{
+	static const char *const filters[] = {
+		"host 10.1.2.3", "host ::ffff:10.1.2.3",  "net 10.1.0.0/16",	    "net 10.1",
+		"src ::1",	 "dst net 2001:db8::/32", "ether host 2:0:0:0:0:1", "port http",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(filters); i++) {
+		struct bytecode code cleanup(bytecode_free) = {0};
+		struct err e = {0};
+
+		if (filter_compile(filters[i], &code, &e) < 0)
+			fail_msg("%s", e.text);
+	}
+}
+
 static void a_loop_is_refused(void **state)
 {
 	struct bytecode code cleanup(bytecode_free) = {0};
@@ -161,6 +205,8 @@ int main(void)
 		cmocka_unit_test(a_match_has_the_value_that_the_classifier_wants),
 		cmocka_unit_test(a_tag_is_looked_for_beside_the_frame),
 		cmocka_unit_test(a_wrong_one_is_refused_in_libpcaps_words),
+		cmocka_unit_test(a_name_is_refused),
+		cmocka_unit_test(addresses_of_all_kinds_are_none),
 		cmocka_unit_test(a_loop_is_refused),
 		cmocka_unit_test(equal_code_has_an_equal_hash),
 		cmocka_unit_test(a_long_one_is_refused),

@@ -516,7 +516,7 @@ static void its_filter_breaks(struct world *w, const char *session)
 	struct saved *saved = sessions_find(&w->sessions, session);
 
 	assert_non_null(saved);
-	saved->broken = strdup("filter: unknown host");
+	saved->broken = strdup("filter: means nothing");
 	assert_non_null(saved->broken);
 }
 
@@ -531,7 +531,7 @@ static void with_a_filter_that_means_nothing_all_is_stopped(void **state)
 		its_filter_breaks(w, "ips");
 		world_port_goes(w, V3);
 		world_settle(w);
-		assert_state(w, "ips", STATE_FAILED, "unknown host");
+		assert_state(w, "ips", STATE_FAILED, "means nothing");
 		assert_state(w, "ips", STATE_FAILED, "no frame gets through");
 		assert_int_equal(w->inliners[0].state.inside, INLINE_NOWHERE);
 		assert_true(is_led(w, V1) && is_hung(w, V1));
@@ -558,7 +558,7 @@ static void with_a_filter_that_means_nothing_all_is_stopped(void **state)
 			its_filter_breaks(w, "ips");
 			world_plan(w);
 			assert_plan(w, "");
-			assert_state(w, "ips", STATE_FAILED, "unknown host");
+			assert_state(w, "ips", STATE_FAILED, "means nothing");
 			assert_null(strstr(w->plan.states[0].reasons, "meanwhile"));
 			world_forget(w, "ips");
 		}
