@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/sig.h"
+#include "portmirrord/alone.h"
 #include "portmirrord/confine.h"
 #include "portmirrord/front.h"
 #include "portmirrord/keeper.h"
@@ -26,6 +27,7 @@
 
 struct program {
 	const struct cli_call *call;
+	int lock; /* nobody else's while it is open */
 	struct loop *loop;
 	struct loop_watch *signal_watch;
 	int signals;
@@ -217,10 +219,11 @@ static int open_all(struct program *p, const char *root, struct front_config *fr
 
 	if (r == 0)
 		r = meet_systemd(p, e);
-
-	if (r == 0 && take_handed(p) < 0)
-		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0)
+		r = p->lock = alone_stay(root, e);
+	if (r >= 0 && take_handed(p) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r >= 0)
 		r = loop_new(&p->loop, e);
 	if (r < 0)
 		return r;
@@ -269,6 +272,7 @@ static void close_all(struct program *p)
 	loop_free(p->loop);
 	notify_close(p->notify);
 	free(p->kept);
+	fd_close_at(&p->lock);
 }
 
 static int run(struct program *p, const char *root, struct front_config *front, struct err *e)
@@ -300,7 +304,7 @@ static int follow_host(const struct cli_call *call)
 {
 	const char **listen cleanup(free_at) = values_of(call, "listen");
 	const char **hosts cleanup(free_at) = values_of(call, "host");
-	struct program p = {.call = call, .signals = -1};
+	struct program p = {.call = call, .lock = -1, .signals = -1};
 	const char *root = cli_get(call, "root");
 	struct front_config front;
 	struct err e = {0};

@@ -842,11 +842,21 @@ def test_it_takes_as_many_descriptors_as_it_may(lab, pm, daemon):
 
 
 def test_a_second_one_leaves_the_first_alone(lab, pm, daemon):
+    """Wherever it would serve. Another root, another network namespace may have one of their own."""
     running = daemon()
-    result = lab.host.run(PROGRAM, '--group', 'root', check=False, env={**os.environ, **pm.env})
-    assert result.returncode == 1 and 'somebody serves there already' in result.stderr
-    assert result.stderr.count('\n') == 1
-    assert running.events('stopped') == [] and (pm.root / 'run/portmirror/api.sock').exists()
+    elsewhere = ['--group', 'root', '--listen', f'unix:{pm.root}/other.sock']
+    env = {**os.environ, **pm.env}
+    for before, who in [([], f'as process {running.pid}:'),
+                        (['unshare', '--pid', '--fork'], 'in another PID namespace:')]:
+        result = lab.host.run(*before, PROGRAM, *elsewhere, check=False, env=env)
+        assert result.returncode == 1 and f'portmirrord runs already, {who}' in result.stderr
+        assert result.stderr.count('\n') == 1
+    assert running.events('stopped') == [] and running.answers()
+    for before, options in [([], ['--root', pm.root / 'another']), (['unshare', '--net'], [])]:
+        with lab.host.popen(*before, PROGRAM, *elsewhere, *options, env=env, stderr=subprocess.PIPE) as other:
+            assert 'follows this host from now on' in other.stderr.readline()
+            other.terminate()
+            assert other.wait(20) == 0
 
 
 def test_a_loop_that_somebody_makes_of_a_mirror_ends_it(lab, pm, daemon, wait_until):
