@@ -84,9 +84,24 @@ static enum state state_of(const struct session_state *st)
 	return st->state == STATE_WHOLE && st->pending > 0 ? STATE_PARTIAL : st->state;
 }
 
+static void say_whole(struct buf *b, const struct view *view, const struct session_state *st)
+{
+	const struct session *s = st->session;
+	bool leads = s->mode == MODE_INLINE;
+	const char *before =
+		leads ? "all that it guards is led through" : "all that it names is copied to";
+
+	for (size_t i = 0; i < (leads ? SIDES : s->nto); i++) {
+		int ifindex = leads ? st->through[i] : st->to[i];
+		const struct nl_link *link = nl_link_by_index(&view->host.links, ifindex);
+
+		buf_fmt(b, "%s %s", before, link ? link->name : "a device that has just gone");
+		before = leads ? " and" : ",";
+	}
+}
+
 static char *state_text(const struct view *view, const struct session_state *st)
 {
-	const struct nl_link *to = nl_link_by_index(&view->host.links, st->to_ifindex);
 	struct buf b cleanup(buf_free) = {0};
 
 	buf_fmt(&b, "session-%s ", state_name(state_of(st)));
@@ -96,7 +111,7 @@ static char *state_text(const struct view *view, const struct session_state *st)
 	else if (st->pending > 0)
 		buf_str(&b, "the kernel differs from what is saved");
 	else
-		buf_fmt(&b, "all that it names is copied to %s", to ? to->name : "nowhere");
+		say_whole(&b, view, st);
 	return buf_take(&b);
 }
 

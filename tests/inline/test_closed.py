@@ -120,7 +120,7 @@ def test_the_daemon_finds_one_that_fails(lab, pm, appliance, daemon, wait_until)
     wait_until(lambda: told(pm, 'session-failed', 'no frame gets through'))
     assert cut(a, b)
     lab.host.ip(f'link set {INSIDE} nomaster')
-    wait_until(lambda: told(pm, 'session-whole'))
+    wait_until(lambda: told(pm, 'session-whole', f'all that it guards is led through {INSIDE} and {OUTSIDE}'))
     assert arrives(a, b, b'through it') == (1, 1)
 
 

@@ -278,6 +278,12 @@ def test_session_files_are_followed(lab, pm, daemon, wait_until):
         'session-changed', 'port-left', 'session-failed', 'session-removed']
 
 
+@pytest.mark.engine('bpf')
+def test_all_destinations_are_told(lab, pm, daemon):
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--to', 'port:vnet2')
+    assert daemon().events('session-whole')[0]['text'] == 'all that it names is copied to ids0, vnet2'
+
+
 def unseen(pm):
     """A session file that no inotify tells of, as on a network file system: a hard link."""
     hidden = pm.root / 'elsewhere'
