@@ -25,7 +25,8 @@
 struct tap {
 	int fd;
 	char port[IFNAMSIZ];
-	size_t hint; /* which of the command line's hints is about it; SIZE_MAX: none */
+	uint8_t mac[6]; /* the tap's own, where it ends with the machine; zeros where not known */
+	size_t hint;	/* which of the command line's hints is about it; SIZE_MAX: none */
 };
 
 struct taps {
@@ -87,9 +88,18 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* The network namespace of the tap's device, from the tap itself: pidfd_getfd(2), Linux 5.6, and
- * TUNGETDEVNETNS, Linux 5.2. -errno where that can't be had. */
-static int net_of_tap(struct process *p, int fd, struct stat *net)
+static void read_mac(int fd, struct tap *tap)
+{
+	struct ifreq request = {0};
+
+	if (ioctl(fd, TUNGETIFF, &request) == 0 && !(request.ifr_flags & IFF_PERSIST) &&
+	    ioctl(fd, SIOCGIFHWADDR, &request) == 0)
+		memcpy(tap->mac, request.ifr_hwaddr.sa_data, sizeof(tap->mac));
+}
+
+/* What the tap itself tells: its address, and the network namespace of its device. It takes
+ * pidfd_getfd(2), Linux 5.6, and TUNGETDEVNETNS, Linux 5.2. -errno where that can't be had. */
+static int ask_tap(struct process *p, struct tap *asked, struct stat *net)
 {
 	int tap cleanup(fd_close_at) = -1;
 	int ns cleanup(fd_close_at) = -1;
@@ -99,12 +109,13 @@ static int net_of_tap(struct process *p, int fd, struct stat *net)
 	p->asked = true;
 	if (p->pidfd < 0)
 		return -ESRCH;
-	tap = (int)syscall(SYS_pidfd_getfd, p->pidfd, fd, 0);
+	tap = (int)syscall(SYS_pidfd_getfd, p->pidfd, asked->fd, 0);
 	if (tap < 0)
 		return -errno;
 	ns = ioctl(tap, TUNGETDEVNETNS);
 	if (ns < 0)
 		return -errno;
+	read_mac(tap, asked);
 	return fstat(ns, net) < 0 ? -errno : 0;
 }
 
@@ -112,12 +123,12 @@ static int net_of_tap(struct process *p, int fd, struct stat *net)
  * Anybody may make a tap called vnet1 in a namespace of his own and hand its descriptor around:
  * the device's own namespace decides. Only where the kernel won't tell it, the process's does.
  */
-static bool is_in_our_net(struct process *p, int fd)
+static bool is_in_our_net(struct process *p, struct tap *tap)
 {
 	struct stat net = {0};
 	char path[32];
 
-	if (net_of_tap(p, fd, &net) == 0)
+	if (ask_tap(p, tap, &net) == 0)
 		return is_same(&net, &p->search->net);
 	snprintf(path, sizeof(path), "%d/ns/net", (int)p->pid);
 	return fstatat(dirfd(p->search->proc), path, &net, 0) == 0 &&
@@ -156,7 +167,7 @@ static int add_tap(struct process *p, int fd)
 	r = file_read_at(dirfd(p->search->proc), path, FDINFO_MAX, &fdinfo, &len, NULL);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
-	if (!read_port(fdinfo, tap.port) || !is_in_our_net(p, fd))
+	if (!read_port(fdinfo, tap.port) || !is_in_our_net(p, &tap))
 		return 0;
 	if (array_room(&p->taps.items, &p->taps.room, p->taps.count, sizeof(tap)) < 0)
 		return -ENOMEM;
@@ -224,8 +235,22 @@ static int find_taps(struct process *p)
 	return ret;
 }
 
+/*
+ * The card of the command line was unplugged, and another one's tap has the same descriptor. Under
+ * libvirt that can be told: its taps have the address of the guest's card but for the first byte
+ * (virNetDevTapCreateInBridgePort(), qemuInterfaceEthernetConnect()). It hands descriptors over,
+ * and calls a back end "host" and the card's alias. A tap that outlives the machine it hasn't made.
+ */
+static bool is_stale(const struct vm_hint *hint, const struct tap *tap)
+{
+	return hint->nfds > 0 && hint->has_mac && strncmp(hint->netdev, "host", 4) == 0 &&
+	       tap->mac[0] == 0xfe && memcmp(hint->mac + 1, tap->mac + 1, 5) != 0;
+}
+
 static bool is_about(const struct vm_hint *hint, const struct tap *tap)
 {
+	if (is_stale(hint, tap))
+		return false;
 	for (size_t i = 0; i < hint->nfds; i++)
 		if (hint->fds[i] == tap->fd)
 			return true;
@@ -273,7 +298,8 @@ static void pair_last(struct taps *taps, const struct vm_hints *hints)
 			return;
 		hint = i;
 	}
-	if (tap != SIZE_MAX)
+	if (tap != SIZE_MAX && hint != SIZE_MAX &&
+	    !is_stale(&hints->items[hint], &taps->items[tap]))
 		taps->items[tap].hint = hint;
 }
 

@@ -136,6 +136,21 @@ def test_a_card_that_is_plugged_in_is_mirrored_too(lab, pm, web_and_sensor, daem
     assert_copied(lab, pm, web, ids)
 
 
+def test_a_card_that_was_exchanged_has_no_old_address(pm, libvirt, image):
+    """The new one's tap has the number that the command line knows, and tells that the card is another one."""
+    web = libvirt.define(image, 'web1', 1).start()
+    web.wait_until_up()
+    old, = pm.json('vms')[0]['nics']
+    assert old['mac'] == web.mac
+    web.virsh('detach-interface', '--type', 'bridge', '--mac', web.mac, '--live')
+    wait(lambda: not web.ports(), 'the card was not pulled out')
+    web.virsh('attach-interface', '--type', 'bridge', '--source', 'br0', '--model', 'virtio', '--mac',
+              '52:54:00:00:01:09', '--live')
+    wait(lambda: web.ports(), 'no card was plugged in')
+    new, = pm.json('vms')[0]['nics']
+    assert new == {'port': web.ports()[0], 'mac': None}
+
+
 def test_a_machine_that_is_renamed_is_another_by_name_and_the_same_by_uuid(lab, pm, libvirt, image, daemon, wait_until):
     web = libvirt.define(image, 'web1', 1).start('--paused')
     uuid = web.virsh('domuuid').stdout.strip()

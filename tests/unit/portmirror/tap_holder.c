@@ -16,6 +16,17 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+/* The kernel's random one may look as if libvirt had given it. */
+static int change_address(int tap)
+{
+	struct ifreq request = {0};
+
+	if (ioctl(tap, SIOCGIFHWADDR, &request) < 0)
+		return -1;
+	request.ifr_hwaddr.sa_data[0] = 2;
+	return ioctl(tap, SIOCSIFHWADDR, &request);
+}
+
 static int hold(int number, const char *name, size_t len)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE};
@@ -24,7 +35,7 @@ static int hold(int number, const char *name, size_t len)
 	if (fd < 0 || len >= IFNAMSIZ)
 		return -1;
 	memcpy(request.ifr_name, name, len);
-	if (len > 0 && ioctl(fd, TUNSETIFF, &request) < 0)
+	if (len > 0 && (ioctl(fd, TUNSETIFF, &request) < 0 || change_address(fd) < 0))
 		return -1;
 	if (dup3(fd, number, O_CLOEXEC) < 0)
 		return -1;

@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <net/if_arp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -192,6 +195,79 @@ static void two_hints_that_are_left_over_tell_nothing(void **state)
 	assert_nic(&vms.items[0], 0, "tap0", 0);
 }
 
+static void set_address(const char *port, const char *bytes)
+{
+	struct ifreq request = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
+	int fd cleanup(fd_close_at) = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", port);
+	memcpy(request.ifr_hwaddr.sa_data, bytes, 6);
+	assert_int_equal(ioctl(fd, SIOCSIFHWADDR, &request), 0);
+}
+
+/* As one that was there before the machine. */
+static void make_persistent(const char *port, unsigned long persistent)
+{
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE};
+	int fd cleanup(fd_close_at) = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", port);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, persistent), 0);
+}
+
+/* Under libvirt, the first card was exchanged: its tap, with the same number, isn't the old one's.
+ */
+static void a_card_that_was_exchanged_has_no_old_address(void **state)
+{
+	static const char *const argv[] = {"qemu-system-x86_64",
+					   "-netdev",
+					   "tap,fd=30,id=hostnet0",
+					   "-device",
+					   "x,netdev=hostnet0,mac=52:54:00:00:00:01",
+					   "-netdev",
+					   "tap,fd=31,id=hostnet1",
+					   "-device",
+					   "x,netdev=hostnet1,mac=52:54:00:00:00:02",
+					   NULL};
+	struct vms before cleanup(vms_free) = {0}, after cleanup(vms_free) = {0};
+	struct vms persistent cleanup(vms_free) = {0};
+
+	start(*state, "30=vnet0 31=vnet1", NULL, argv);
+	set_address("vnet0", "\xfe\x54\0\0\0\x01");
+	set_address("vnet1", "\xfe\x54\0\0\0\x02");
+	find(&before);
+	assert_nic(&before.items[0], 0, "vnet0", 1);
+	assert_nic(&before.items[0], 1, "vnet1", 2);
+
+	set_address("vnet0", "\xfe\x54\0\0\0\x03");
+	find(&after);
+	assert_nic(&after.items[0], 0, "vnet1", 2);
+	assert_nic(&after.items[0], 1, "vnet0", 0);
+
+	make_persistent("vnet0", 1);
+	find(&persistent);
+	assert_nic(&persistent.items[0], 0, "vnet0", 1);
+	make_persistent("vnet0", 0);
+}
+
+/* Whoever else hands a descriptor over leaves the tap's address to chance, or to somebody. */
+static void an_address_that_libvirt_has_not_given_tells_nothing(void **state)
+{
+	static const char *const argv[] = {"qemu-system-x86_64",
+					   "-netdev",
+					   "tap,fd=30,id=net0",
+					   "-device",
+					   "x,netdev=net0,mac=52:54:00:00:00:01",
+					   NULL};
+	struct vms vms cleanup(vms_free) = {0};
+
+	start(*state, "30=tap0", NULL, argv);
+	set_address("tap0", "\xfe\x54\0\0\0\x03");
+	find(&vms);
+	assert_nic(&vms.items[0], 0, "tap0", 1);
+}
+
 static void machines_are_sorted_by_name(void **state)
 {
 	static const char *const b[] = {"kvm", "-name", "b", NULL};
@@ -352,6 +428,11 @@ int main(int argc, char **argv)
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(two_hints_that_are_left_over_tell_nothing,
 							 NULL, stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(
+			a_card_that_was_exchanged_has_no_old_address, NULL, stop_all, &world),
+		cmocka_unit_test_prestate_setup_teardown(
+			an_address_that_libvirt_has_not_given_tells_nothing, NULL, stop_all,
+			&world),
 		cmocka_unit_test_prestate_setup_teardown(machines_are_sorted_by_name, NULL,
 							 stop_all, &world),
 		cmocka_unit_test_prestate_setup_teardown(
