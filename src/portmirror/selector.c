@@ -281,9 +281,16 @@ static int add_port_of(const struct vm_nic *nic, const struct nl_links *links,
 	return link ? ifindexes_add(found, link->index) : 0;
 }
 
-static bool has_mac(const struct vm_nic *nic, const uint8_t mac[6])
+/* No command line tells the address of a card that was plugged in later. libvirt gives its tap the
+ * same one but for the first byte. */
+static bool has_mac(const struct vm_nic *nic, const struct nl_links *links, const uint8_t mac[6])
 {
-	return nic->has_mac && memcmp(nic->mac, mac, 6) == 0;
+	const struct nl_link *tap;
+
+	if (nic->has_mac)
+		return memcmp(nic->mac, mac, 6) == 0;
+	tap = nl_link_by_name(links, nic->port);
+	return tap && tap->has_mac && tap->mac[0] == 0xfe && memcmp(tap->mac + 1, mac + 1, 5) == 0;
 }
 
 static bool is_called(const struct vm *vm, const char *name)
@@ -310,7 +317,7 @@ static int resolve_vm(const struct selector *s, const struct nl_links *links, co
 	}
 	for (size_t i = 0; vm && i < vm->nnics && ret == 0; i++)
 		if ((s->nic < 0 || (size_t)s->nic == i) &&
-		    (!s->has_mac || has_mac(&vm->nics[i], s->mac)))
+		    (!s->has_mac || has_mac(&vm->nics[i], links, s->mac)))
 			ret = add_port_of(&vm->nics[i], links, found);
 	return ret;
 }
@@ -332,7 +339,7 @@ static int resolve_mac(const struct selector *s, const struct nl_links *links,
 		for (size_t j = 0; j < vms->items[i].nnics; j++) {
 			const struct vm_nic *other = &vms->items[i].nics[j];
 
-			if (!has_mac(other, s->mac))
+			if (!has_mac(other, links, s->mac))
 				continue;
 			if (nic)
 				return ambiguous(s, nic->port, other->port, e);

@@ -149,6 +149,9 @@ def test_a_card_that_was_exchanged_has_no_old_address(pm, libvirt, image):
     wait(lambda: web.ports(), 'no card was plugged in')
     new, = pm.json('vms')[0]['nics']
     assert new == {'port': web.ports()[0], 'mac': None}
+    pm('add', 'old', '--from', f'mac:{old["mac"]}', '--to', 'port:ids0')
+    pm('add', 'new', '--from', 'mac:52:54:00:00:01:09', '--to', 'port:ids0')
+    assert pm.json('show', 'old')['ports'] == [] and pm.json('show', 'new')['ports'] == web.ports()
 
 
 def test_a_machine_that_is_renamed_is_another_by_name_and_the_same_by_uuid(lab, pm, libvirt, image, daemon, wait_until):

@@ -186,6 +186,12 @@ static struct nl_link host_links[] = {
 	{.index = 7, .name = "eth1", .has_mac = true, .mac = MAC(7)},
 	{.index = 8, .name = "eth1.5", .kind = "vlan", .has_mac = true, .mac = MAC(7)},
 	{.index = 9, .name = "br1", .kind = "bridge"},
+	{.index = 10,
+	 .name = "tap3",
+	 .kind = "tun",
+	 .has_mac = true,
+	 .mac = {0xfe, 0x54, 0, 0, 0, 0x13}},
+	{.index = 11, .name = "tap4", .kind = "tun", .has_mac = true, .mac = MAC(0x14)},
 };
 static const struct nl_links links = {host_links, COUNT(host_links), COUNT(host_links)};
 
@@ -193,7 +199,9 @@ static struct vm_nic web_nics[] = {
 	{"vnet1", true, MAC(0x11)}, {"vnet0", true, MAC(0x10)}, {"vnet9", true, MAC(0x19)}};
 static struct vm_nic db_nics[] = {{"vnet2", true, MAC(0x12)}, {"eth1", true, MAC(0x20)}};
 static struct vm_nic twin_nics[] = {{"vnet0", true, MAC(0x20)}};
-static char web_name[] = "web1", db_name[] = "My DB", twin_name[] = "twin";
+static struct vm_nic late_nics[] = {
+	{"tap4", false, {0}}, {"tap3", false, {0}}, {"vnet2", false, {0}}, {"vnet9", false, {0}}};
+static char web_name[] = "web1", db_name[] = "My DB", twin_name[] = "twin", late_name[] = "late";
 static struct vm host_vms[] = {
 	{.pid = 11, .name = web_name, .id = "100", .nics = web_nics, .nnics = COUNT(web_nics)},
 	{.pid = 12,
@@ -203,6 +211,7 @@ static struct vm host_vms[] = {
 	 .nnics = COUNT(db_nics)},
 	{.pid = 13, .name = twin_name, .id = "7", .nics = twin_nics, .nnics = 1},
 	{.pid = 14, .name = twin_name},
+	{.pid = 15, .name = late_name, .nics = late_nics, .nnics = COUNT(late_nics)},
 };
 static const struct vms vms = {host_vms, COUNT(host_vms), COUNT(host_vms)};
 
@@ -210,14 +219,14 @@ static void selectors_are_resolved(void **state)
 {
 	static const struct {
 		const char *text;
-		int found[9]; /* ends with 0 */
+		int found[11]; /* ends with 0 */
 	} cases[] = {
 		{"port:vnet1", {5}},
 		{"port:none", {0}},
 		{"port:vnet*", {4, 5, 6}},
-		{"port:*", {2, 3, 4, 5, 6, 7, 8, 9}},
+		{"port:*", {2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 		{"port:l?", {0}},
-		{"port:[!ve]*", {3, 9}},
+		{"port:[!vet]*", {3, 9}},
 		{"bridge:br0", {2, 4, 5}},
 		{"bridge:br1", {0}},
 		{"bridge:br2", {0}},
@@ -239,6 +248,9 @@ static void selectors_are_resolved(void **state)
 		{"mac:52:54:00:00:00:05", {5}}, /* a device's */
 		{"mac:52:54:00:00:00:02", {2}}, /* not the bridge's, too */
 		{"mac:52:54:00:00:00:99", {0}},
+		{"mac:52:54:00:00:00:13", {10}}, /* plugged in later, under libvirt */
+		{"vm:late/52:54:00:00:00:13", {10}},
+		{"vm:late/52:54:00:00:00:14", {0}},
 		{"mac:00:00:00:00:00:00", {0}}, /* lo has it */
 	};
 
