@@ -102,6 +102,47 @@ static bool loops(const struct bpf_program *program)
 	return false;
 }
 
+/*
+ * "inbound" and "outbound" look at skb->pkt_type. Only the copies that packet sockets get of what
+ * leaves are PACKET_OUTGOING: at a port's hooks all frames are inbound, whichever way they go.
+ */
+static bool asks_direction(const struct bpf_program *program)
+{
+	for (unsigned i = 0; i < program->bf_len; i++)
+		if (BPF_CLASS(program->bf_insns[i].code) == BPF_LD &&
+		    BPF_MODE(program->bf_insns[i].code) == BPF_ABS &&
+		    program->bf_insns[i].k == (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE))
+			return true;
+	return false;
+}
+
+/* What libpcap has understood, but the kernel can't do at a port. */
+static int refuse(const struct bpf_program *program, const char *expression, bool live,
+		  struct err *e)
+{
+	char shown[TEXT_SHOWN]; /* what is long must not push the reason out of the sentence */
+
+	text_shown(shown, expression);
+	if (!live && looks_for_tag(program))
+		return err_set(e, -ENETDOWN,
+			       "\"%s\" needs the device lo to be up while it is compiled: "
+			       "ip link set lo up",
+			       shown);
+	if (loops(program))
+		return err_set(e, -EINVAL, "\"%s\" loops (protochain), which the kernel can't run",
+			       shown);
+	if (asks_direction(program))
+		return err_set(
+			e, -EINVAL,
+			"\"%s\" asks for inbound or outbound frames, which no filter can tell "
+			"at a port: for those of one direction use --direction",
+			shown);
+	if (program->bf_len > BPF_MAXINSNS)
+		return err_set(e, -E2BIG, "\"%s\" makes a filter of %u steps; the kernel takes %d",
+			       shown, program->bf_len, BPF_MAXINSNS);
+	return 0;
+}
+
 static int copy_code(const struct bpf_program *program, struct bytecode *out)
 {
 	struct sock_filter *code = calloc(program->bf_len, sizeof(*code));
@@ -134,9 +175,9 @@ static int every_frame(struct bytecode *out, struct err *e)
 }
 
 /* Why libpcap didn't compile it. */
-static int refuse(pcap_t *handle, const char *expression, struct err *e)
+static int tell_why(pcap_t *handle, const char *expression, struct err *e)
 {
-	char shown[TEXT_SHOWN]; /* what is long must not push the reason out of the sentence */
+	char shown[TEXT_SHOWN];
 
 	if (errno == ENOMEM)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -154,7 +195,6 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 {
 	pcap_t *handle cleanup(pcap_close_at) = NULL;
 	struct bpf_program program;
-	char shown[TEXT_SHOWN];
 	bool live = true;
 	int r;
 
@@ -171,22 +211,10 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 	errno = 0;
 	*unknown = '\0';
 	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return refuse(handle, expression, e);
-	if (!live && looks_for_tag(&program))
-		r = err_set(e, -ENETDOWN,
-			    "\"%s\" needs the device lo to be up while it is compiled: "
-			    "ip link set lo up",
-			    text_shown(shown, expression));
-	else if (loops(&program))
-		r = err_set(e, -EINVAL, "\"%s\" loops (protochain), which the kernel can't run",
-			    text_shown(shown, expression));
-	else if (program.bf_len > BPF_MAXINSNS)
-		r = err_set(e, -E2BIG, "\"%s\" makes a filter of %u steps; the kernel takes %d",
-			    text_shown(shown, expression), program.bf_len, BPF_MAXINSNS);
-	else if (copy_code(&program, out) < 0)
+		return tell_why(handle, expression, e);
+	r = refuse(&program, expression, live, e);
+	if (r == 0 && copy_code(&program, out) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
-	else
-		r = 0;
 	pcap_freecode(&program);
 	return r;
 }

@@ -46,7 +46,6 @@ static int ancillary(struct insns *p, uint32_t k)
 		bool swap;
 	} fields[] = {
 		{SKF_AD_PROTOCOL, CTX_AT(protocol), true},
-		{SKF_AD_PKTTYPE, CTX_AT(pkt_type), false},
 		{SKF_AD_IFINDEX, CTX_AT(ifindex), false},
 		{SKF_AD_MARK, CTX_AT(mark), false},
 		{SKF_AD_QUEUE, CTX_AT(queue_mapping), false},

@@ -146,8 +146,8 @@ def test_a_file_that_cannot_be_read_leaves_its_session_alone(lab, pm):
     for text, words in [
             (whole[:12], 'ids.yaml'), (whole + 'form: x\n', 'did you mean "from"'),
             ('from: [port:vnet1\n', 'ids.yaml:'), (whole.replace('ids', 'other', 1), 'name'),
-            (whole + 'filter: tcp prt\n', 'syntax error'), ('', 'ids.yaml'),
-            (whole + 'mode: inline\n', 'mode')]:
+            (whole + 'filter: tcp prt\n', 'syntax error'), (whole + 'filter: outbound\n', '--direction'),
+            ('', 'ids.yaml'), (whole + 'mode: inline\n', 'mode')]:
         path.write_text(text)
         result = pm('apply', status=1)
         assert words in result.stderr and result.stderr.count('\n') == 1, text

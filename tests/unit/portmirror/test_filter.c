@@ -156,6 +156,33 @@ static void a_loop_is_refused(void **state)
 	assert_non_null(strstr(e.text, "protochain"));
 }
 
+/* At a port's hooks every frame would be inbound, and none outbound. */
+static void what_only_packet_sockets_are_told_is_refused(void **state)
+{
+	static const char *const all[] = {"inbound", "tcp port 80 and not outbound",
+					  "ether[0xfffff004] = 4"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(all); i++) {
+		struct bytecode code = {.count = 7};
+		struct err e = {0};
+
+		assert_int_equal(scarce(filter_compile(all[i], &code, &e)), -EINVAL);
+		assert_non_null(strstr(e.text, all[i]));
+		assert_non_null(strstr(e.text, "use --direction"));
+		assert_int_equal(code.count, 7);
+	}
+}
+
+/* The hooks know the port that they are at. */
+static void a_port_by_its_number_is_taken(void **state)
+{
+	struct bytecode code cleanup(bytecode_free) = {0};
+
+	(void)state;
+	assert_int_equal(scarce(filter_compile("ifindex 3", &code, NULL)), 0);
+}
+
 static void equal_code_has_an_equal_hash(void **state)
 {
 	struct bytecode a cleanup(bytecode_free) = {0}, b cleanup(bytecode_free) = {0};
@@ -208,6 +235,8 @@ int main(void)
 		cmocka_unit_test(a_name_is_refused),
 		cmocka_unit_test(addresses_of_all_kinds_are_none),
 		cmocka_unit_test(a_loop_is_refused),
+		cmocka_unit_test(what_only_packet_sockets_are_told_is_refused),
+		cmocka_unit_test(a_port_by_its_number_is_taken),
 		cmocka_unit_test(equal_code_has_an_equal_hash),
 		cmocka_unit_test(a_long_one_is_refused),
 		cmocka_unit_test(libpcap_has_no_memory),
