@@ -65,12 +65,13 @@ static void look_at_device(struct work *w, const struct session_state *st,
 			   const struct nl_link *link)
 {
 	const struct fact_device *d = facts_device(w->in->facts, link->index);
+	enum direction direction = plan_directions(st, &w->in->host->links, link->index);
 
 	if (!d)
 		return;
-	if (st->session->direction & DIRECTION_SENT)
+	if (direction & DIRECTION_SENT)
 		look_at_tcx(w, st, link, &d->tcx_sent, true);
-	if (st->session->direction & DIRECTION_RECEIVED)
+	if (direction & DIRECTION_RECEIVED)
 		look_at_tcx(w, st, link, &d->tcx_received, false);
 	if (d->connection)
 		doctor_add(w, SEVERITY_WARNING, "networkmanager", st, link->name,
@@ -248,10 +249,9 @@ static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigne
 }
 
 /* The session, or another one to a destination of it, mirrors that device. */
-static bool mirrored_too(const struct work *w, const struct session_state *of, const char *device)
+static bool mirrored_too(const struct work *w, const struct session_state *of,
+			 const struct nl_link *link)
 {
-	const struct nl_link *link = nl_link_by_name(&w->in->host->links, device);
-
 	for (size_t i = 0; link && i < w->in->plan->nstates; i++) {
 		const struct session_state *st = &w->in->plan->states[i];
 
@@ -271,7 +271,7 @@ static void look_at_firewall(struct work *w, const struct session_state *st,
 	if (!firewall_port(link, &vm, &nic))
 		return;
 	snprintf(tap, sizeof(tap), "tap%lui%lu", vm, nic);
-	if (mirrored_too(w, st, tap))
+	if (mirrored_too(w, st, nl_link_by_name(&w->in->host->links, tap)))
 		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, link->name,
 			   doctor_text(w,
 				       "%s and %s are both mirrored: between them is Proxmox's "
@@ -289,34 +289,52 @@ static void look_at_firewall(struct work *w, const struct session_state *st,
 			   doctor_text(w, "mirror the machine itself: --from vm:%lu/%lu", vm, nic));
 }
 
-/* The bridge's own device, where its ports may have been meant. */
+static bool port_mirrored_too(const struct work *w, const struct session_state *of,
+			      const struct nl_link *bridge)
+{
+	const struct nl_links *links = &w->in->host->links;
+
+	for (size_t i = 0; i < links->count; i++)
+		if (links->items[i].master == bridge->index &&
+		    mirrored_too(w, of, &links->items[i]))
+			return true;
+	return false;
+}
+
+/* The bridge's own device, where its ports may have been meant, or see the same frames. */
 static void look_at_bridge(struct work *w, const struct session_state *st,
 			   const struct nl_link *link)
 {
-	bool ports = false;
+	enum direction direction = plan_directions(st, &w->in->host->links, link->index);
 
 	if (strcmp(link->kind, "bridge") != 0)
 		return;
-	for (size_t i = 0; i < st->from.count; i++) {
-		const struct nl_link *port = link_of(w, st->from.items[i]);
-
-		ports |= port && port->master == link->index;
-	}
-	if (ports)
-		doctor_add(w, SEVERITY_HINT, "bridge-device", st, link->name,
-			   doctor_text(w,
-				       "%s is mirrored beside ports of it: it adds only what this "
-				       "host itself sends and receives there",
-				       link->name),
-			   doctor_text(w, "leave port:%s out if the machines are meant",
-				       link->name));
-	else
+	if (!port_mirrored_too(w, st, link))
 		doctor_add(w, SEVERITY_WARNING, "bridge-device", st, link->name,
 			   doctor_text(w,
 				       "%s is a bridge: at the device itself passes only what this "
 				       "host sends and receives, not what its ports exchange",
 				       link->name),
 			   doctor_text(w, "mirror its ports: --from bridge:%s", link->name));
+	else if (direction & DIRECTION_SENT)
+		doctor_add(w, SEVERITY_WARNING, "bridge-device", st, link->name,
+			   doctor_text(w,
+				       "%s is mirrored, and so are ports of it, but not all in "
+				       "this session: what passes one of these and reaches this "
+				       "host, too, is copied twice",
+				       link->name),
+			   doctor_text(w,
+				       "mirror its other ports, too: --from bridge:%s; or leave "
+				       "port:%s out",
+				       link->name, link->name));
+	else
+		doctor_add(
+			w, SEVERITY_HINT, "bridge-device", st, link->name,
+			doctor_text(w, "%s is mirrored beside ports of it: it adds %s", link->name,
+				    direction & DIRECTION_RECEIVED
+					    ? "only what this host itself sends there"
+					    : "nothing"),
+			doctor_text(w, "leave port:%s out if the machines are meant", link->name));
 }
 
 void doctor_sources(struct work *w, const struct session_state *st)

@@ -25,6 +25,7 @@
 struct buf;
 struct err;
 struct host;
+struct nl_links;
 struct sessions;
 
 /* What this kernel lacks, as far as it has said so. */
@@ -167,6 +168,10 @@ void plan_free(struct plan *plan); /* also for cleanup() */
 
 /* The state of a session by name; NULL: not among those given. */
 struct session_state *plan_state(const struct plan *plan, const char *name);
+/* The directions in which a session's source is to be copied: the session's; but what a bridge's
+ * own device receives for this host isn't, where all ports of the bridge are sources too. */
+enum direction plan_directions(const struct session_state *st, const struct nl_links *links,
+			       int ifindex);
 /* Whether copies of both go to one device. */
 bool plan_share_destination(const struct session_state *a, const struct session_state *b);
 

@@ -429,7 +429,7 @@ static int group_of(const struct work *w, int ifindex)
 static void add_want(struct work *w, int state, int ifindex, enum direction direction,
 		     enum direct direct)
 {
-	if (ifindex == 0)
+	if (ifindex == 0 || direction == 0)
 		return;
 	if (array_room(&w->wants, &w->wants_room, w->nwants, sizeof(*w->wants)) < 0) {
 		w->failed = true;
@@ -457,6 +457,36 @@ static void add_leads(struct work *w, int state)
 		add_want(w, state, st->through[side], DIRECTION_SENT, DIRECT_LEADS);
 }
 
+/* All ports of the bridge, but destinations, are sources. */
+static bool has_all_ports(const struct session_state *st, const struct nl_links *links, int bridge)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < links->count; i++) {
+		int port = links->items[i].index;
+
+		if (links->items[i].master != bridge || destination(st, port) >= 0)
+			continue;
+		if (!ifindexes_have(&st->from, port))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* As a bridge passes a frame up it enters the host once more, at the bridge's own device, and
+ * nothing tells there by which port it came: __netif_receive_skb_core() sets skb_iif anew. */
+enum direction plan_directions(const struct session_state *st, const struct nl_links *links,
+			       int ifindex)
+{
+	const struct nl_link *link = nl_link_by_index(links, ifindex);
+	unsigned all = st->session->direction;
+
+	if (link && strcmp(link->kind, "bridge") == 0 && has_all_ports(st, links, ifindex))
+		all &= ~(unsigned)DIRECTION_SENT;
+	return (enum direction)all;
+}
+
 /* So do those that copy, and those that shorten copies at the destinations. */
 static void add_copies(struct work *w, int state)
 {
@@ -464,7 +494,8 @@ static void add_copies(struct work *w, int state)
 	bool direct = st->engine == ENGINE_BPF && !plan_by_tcx(w);
 
 	for (size_t i = 0; i < st->from.count; i++)
-		add_want(w, state, st->from.items[i], st->session->direction,
+		add_want(w, state, st->from.items[i],
+			 plan_directions(st, &w->in->host->links, st->from.items[i]),
 			 direct ? DIRECT_COPIES : DIRECT_NONE);
 	for (size_t i = 0; direct && st->session->snap && i < st->session->nto; i++)
 		add_want(w, state, st->to[i], DIRECTION_RECEIVED, DIRECT_CUTS);

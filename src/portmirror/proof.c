@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -130,7 +131,8 @@ static int read_links(struct nl_links *links, struct err *e)
 	return r;
 }
 
-/* What the devices are like: their MTU, and whether TCP super-frames stay whole at all of them. */
+/* What the devices are like: their kind and MTU, and whether TCP super-frames stay whole at all of
+ * them. */
 static int look_at_devices(struct run *run, const struct nl_links *links, struct err *e)
 {
 	run->terms.blur = FRAME_EXACT;
@@ -141,6 +143,7 @@ static int look_at_devices(struct run *run, const struct nl_links *links, struct
 		if (!link)
 			return err_set(e, -ENODEV, "there is no device with index %d any more",
 				       ifindex);
+		run->watches[i].bridge = strcmp(link->kind, "bridge") == 0;
 		run->watches[i].mtu = link->mtu;
 		run->watches[i].cuts = !ring_takes_super_frames(link->name);
 		if (run->watches[i].cuts)

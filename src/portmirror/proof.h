@@ -11,7 +11,8 @@
  *
  * Of each content as many copies are expected as entered at all sources together, or as left at
  * the first source where it was seen to leave, whichever is more: a frame that enters at one
- * source and leaves at others is copied once.
+ * source and leaves at others is copied once. What a bridge's own device receives for this host has
+ * entered at a port of the bridge: there it counts among what leaves.
  *
  * A session may promise less. Of copies that are cut so many bytes are compared; the tag counts
  * among them, so an untagged frame's last four stand for it in the comparison. Where only a part of

@@ -24,7 +24,7 @@ struct entry {
 	uint64_t loose;			   /* where flows are looked at: see name_of() */
 	uint64_t source_tags, copied_tags; /* the sets of tags seen, one bit each */
 	uint32_t sent;			   /* at all sources together */
-	uint32_t received;		   /* at the source `first` */
+	uint32_t received;		   /* (or passed) at the source `first` */
 	uint32_t copied;		   /* all of them, inside the measured time or not */
 	uint32_t excused;		   /* views outside the measured time */
 	uint32_t sent_sum, received_sum, copied_sum; /* of their tags, mixed */
@@ -196,11 +196,11 @@ bool book_add(struct book *book, const struct frame_mark *mark, const struct boo
 	e->source_tags |= tag_bit(mark->tag);
 	if (!view->inside)
 		return true;
-	if (view->side == BOOK_RECEIVED) {
-		add_received(e, view->source, mark->tag);
-	} else {
+	if (view->side == BOOK_SENT) {
 		count_up(&e->sent);
 		e->sent_sum += tag_mix(mark->tag);
+	} else {
+		add_received(e, view->source, mark->tag);
 	}
 	return true;
 }

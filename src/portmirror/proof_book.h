@@ -13,12 +13,17 @@
 struct frame_mark;
 struct proof_counts;
 
-enum book_side { BOOK_SENT, BOOK_RECEIVED, BOOK_COPIED };
+enum book_side {
+	BOOK_SENT,
+	BOOK_PASSED, /* sent, at a bridge's own device: it has entered at a port of it before */
+	BOOK_RECEIVED,
+	BOOK_COPIED
+};
 
 struct book_view {
 	enum book_side side;
-	uint16_t source; /* of BOOK_RECEIVED: which one, below UINT16_MAX; of BOOK_COPIED: which
-			    destination, below SESSION_TO_MAX */
+	uint16_t source; /* of BOOK_PASSED, BOOK_RECEIVED: which one, below UINT16_MAX; of
+			    BOOK_COPIED: which destination, below SESSION_TO_MAX */
 	bool inside;	 /* the measured time; a view outside of it is not demanded, but excuses */
 };
 

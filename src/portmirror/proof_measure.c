@@ -118,6 +118,7 @@ static void see(const struct ring_frame *seen, void *data)
 	struct book_view view = {
 		.side = watch->destination ? BOOK_COPIED
 			: seen->outgoing   ? BOOK_RECEIVED
+			: watch->bridge	   ? BOOK_PASSED
 					   : BOOK_SENT,
 		.source = watch->number,
 		.inside = time >= run->start && time < run->end,

@@ -29,6 +29,7 @@ struct watch {
 	struct run *run;
 	struct ring *ring;
 	bool destination;
+	bool bridge;	 /* a bridge's own device */
 	uint16_t number; /* of the source, or of the destination */
 	unsigned mtu;
 	bool cuts;	 /* TCP super-frames leave the device as segments */

@@ -137,6 +137,24 @@ def test_doubled_copies(lab, pm):
     assert proof['frames']['lost'] == 0
 
 
+def test_doubled_at_a_bridge_s_own_device(lab, pm):
+    """What enters at a port and reaches the host: the device shows it again, as if it had come anew."""
+    bridge = '02:00:00:00:00:fe'
+    lab.host.ip(f'link set br0 address {bridge}')
+    mirror(pm, ports=('vnet1', 'br0'))
+    with traffic(lab, to=bridge):
+        proof = check(pm, status=1)
+    # The second machine's port is no source: what it sends to the host is copied at the device alone.
+    assert proof['verdict'] == 'broken' and not proof['frames']['lost']
+    assert 10 < proof['frames']['doubled'] < proof['frames']['expected']
+    assert all(source['sent'] > 10 for source in proof['sources'])
+    pm('rm', 'ids')
+    mirror(pm, ports=('vnet1', 'vnet2', 'br0'))
+    with traffic(lab, to=bridge):
+        proof = check(pm, '--probe')
+    assert proof['frames']['copied'] > 20
+
+
 def test_frames_of_others(lab, pm):
     lab.host.ip('address add 10.9.0.1/24 dev ids0')
     mirror(pm)

@@ -310,7 +310,17 @@ def test_the_device_of_a_bridge(lab, pm):
     only(pm, 'bridge-device', 'warning', 'br0 is a bridge', 'br0')
     pm('rm', 'ids')
     mirror(pm, '--from', 'port:vnet1', source='port:br0')
-    only(pm, 'bridge-device', 'hint', 'br0 is mirrored beside ports of it', 'br0')
+    only(pm, 'bridge-device', 'warning', 'but not all in this session', 'br0')
+    pm('rm', 'ids')
+    mirror(pm, source='port:br0')
+    mirror(pm, name='web')
+    only(pm, 'bridge-device', 'warning', 'but not all in this session', 'br0')
+    pm('rm', '--all')
+    for direction, adds in (('both', 'only what this host itself sends there'),
+                            ('received', 'only what this host itself sends there'), ('sent', 'nothing')):
+        mirror(pm, '--from', 'bridge:br0', '--direction', direction, source='port:br0')
+        only(pm, 'bridge-device', 'hint', f'br0 is mirrored beside ports of it: it adds {adds}', 'br0')
+        pm('rm', 'ids')
 
 
 def test_leftovers(lab, pm):

@@ -66,6 +66,61 @@ def test_frames_that_the_host_sends(lab, pm):
         assert capture.counts(1) == {frame: 1}
 
 
+BRIDGE = '02:00:00:00:00:fe'
+
+
+def to_and_from_the_host(lab):
+    """Frames that enter at the first machine's port and reach the host, and what the host sends back."""
+    a = lab.machines[0]
+    lab.host.ip(f'link set br0 address {BRIDGE}')
+    return [(a, ethernet(BRIDGE, a.mac, 0x88b5, b'to the host')), (a, broadcast(a)),
+            (a, ethernet('01:00:5e:01:02:03', a.mac, 0x88b5, b'group'))], \
+        ethernet(a.mac, BRIDGE, 0x88b5, b'from the host')
+
+
+@pytest.mark.lab(machines=3)
+@pytest.mark.parametrize('selectors', [['bridge:br0', 'port:br0'], ['port:*']])
+@pytest.mark.parametrize('direction', ['both', 'sent'])
+def test_a_bridge_s_own_device_beside_its_ports(lab, pm, selectors, direction):
+    sent, back = to_and_from_the_host(lab)
+    pm('add', 'ids', *[word for s in selectors for word in ('--from', s)], '--to', 'port:ids0',
+       '--direction', direction)
+    expected = {frame: 1 for _, frame in sent}
+    if direction == 'both':
+        expected[back] = 1
+    with lab.sensor.capture() as capture:
+        lab.host.send([back], 'br0')
+        for machine, frame in sent:
+            machine.send([frame])
+        assert capture.counts(len(expected)) == expected
+    assert pm.json('show', 'ids')['state'] == 'whole'
+
+
+@pytest.mark.lab(machines=3)
+def test_a_bridge_s_own_device_alone(lab, pm):
+    sent, back = to_and_from_the_host(lab)
+    pm('add', 'ids', '--from', 'port:br0', '--to', 'port:ids0')
+    with lab.sensor.capture() as capture:
+        lab.host.send([back], 'br0')
+        for machine, frame in sent:
+            machine.send([frame])
+        assert capture.counts(4) == {back: 1, **{frame: 1 for _, frame in sent}}
+
+
+@pytest.mark.lab(machines=3)
+def test_a_port_that_joins_and_leaves_beside_the_bridge_s_own_device(lab, pm):
+    """What the host receives is copied where it enters, or at the bridge's device where it enters elsewhere."""
+    to_and_from_the_host(lab)
+    pm('add', 'ids', '--from', 'port:vnet[23]', '--from', 'port:br0', '--to', 'port:ids0')
+    for master, machine in (['master', 'br0'], lab.machines[0]), (['nomaster'], lab.machines[1]):
+        lab.host.run('ip', 'link', 'set', 'vnet1', *master)
+        pm('apply')
+        frame = ethernet(BRIDGE, machine.mac, 0x88b5, b'to the host')
+        with lab.sensor.capture() as capture:
+            machine.send([frame])
+            assert capture.counts(1) == {frame: 1}
+
+
 @pytest.mark.lab(machines=3)
 def test_equal_frames_are_copied_as_often_as_they_are_sent(lab, pm):
     a, b, _ = lab.machines

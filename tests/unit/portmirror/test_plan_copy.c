@@ -247,6 +247,37 @@ static void a_port_that_comes_touches_no_other(void **state)
 	world_settle(w);
 }
 
+/* What a bridge's own device receives has entered at a port: where all of them are sources, but one
+ * that is the destination, nothing hangs there for it. */
+static void a_bridge_s_own_device_is_heard_where_a_port_of_it_is_not(void **state)
+{
+	struct world *w = *state;
+
+	world_want(w, "name: one\n" BPF "from: [port:br0, port:v1, port:v2]\nto: port:s0\n");
+	world_settle(w);
+	assert_non_null(world_pin(w, "one", "2-sent"));
+	world_port_goes(w, V3);
+	world_plan(w);
+	assert_plan(w, "link.remove");
+	assert_int_equal(world_op(w, OP_UNLINK, 0)->ifindex, BR0);
+	assert_false(world_op(w, OP_UNLINK, 0)->received);
+	world_settle(w);
+	world_port_comes(w, V3, "v3", BR0);
+	world_plan(w);
+	assert_plan(w, "link.add");
+	world_want(w, "name: one\n" BPF "from: [port:br0, bridge:br0]\nto: port:v3\n"
+		      "direction: sent\n");
+	world_settle(w);
+	assert_non_null(world_pin(w, "one", "4-sent"));
+	for (size_t i = 0; i < w->host.pins.count; i++)
+		assert_string_not_equal(w->pins[i].name, "2-sent");
+	for (int port = V1; port <= V3; port++) /* what is no port of it tells nothing of it */
+		world_port_goes(w, port);
+	world_want(w, "name: one\n" BPF "from: [port:br0, port:w1]\nto: port:s0\n");
+	world_settle(w);
+	assert_non_null(world_pin(w, "one", "2-sent"));
+}
+
 static void of_a_port_that_is_gone_the_links_go(void **state)
 {
 	struct world *w = *state;
@@ -1159,6 +1190,7 @@ int main(void)
 		TEST(a_folder_that_a_crash_left_empty_is_used),
 		TEST(a_link_that_is_not_where_it_should_be_is_made_anew),
 		TEST(a_port_that_comes_touches_no_other),
+		TEST(a_bridge_s_own_device_is_heard_where_a_port_of_it_is_not),
 		TEST(of_a_port_that_is_gone_the_links_go),
 		TEST(once_is_told_as_ports_come_and_go),
 		TEST(the_destination_goes_and_comes_back),

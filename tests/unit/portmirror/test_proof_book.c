@@ -101,6 +101,22 @@ static void test_multiplicity(void **state)
 	CLOSED(5, 3, 2, 0, 0, 0);
 }
 
+/* It enters at a mirrored port, or at another one, and reaches the host by the bridge: one copy. */
+static void test_passed_on_to_the_host(void **state)
+{
+	(void)state;
+	see(0x100, BOOK_SENT, 0);
+	see(0x100, BOOK_PASSED, 1);
+	see(0x100, BOOK_COPIED, 0);
+	see(0x100, BOOK_COPIED, 0);
+	see(0x200, BOOK_RECEIVED, 0);
+	see(0x200, BOOK_PASSED, 1);
+	see(0x200, BOOK_COPIED, 0);
+	see(0x300, BOOK_PASSED, 1);
+	see(0x300, BOOK_COPIED, 0);
+	CLOSED(3, 3, 0, 1, 0, 0);
+}
+
 /* It enters at one mirrored port and leaves at three: one copy. */
 static void test_between_sources(void **state)
 {
@@ -279,13 +295,21 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_copied_once),	 TEST(test_lost_doubled_other),
-		TEST(test_multiplicity), TEST(test_between_sources),
-		TEST(test_flooded),	 TEST(test_tag_lost),
-		TEST(test_tag_changed),	 TEST(test_bridge_adds_tag),
-		TEST(test_flooded_tags), TEST(test_altered),
-		TEST(test_edges),	 TEST(test_sweep),
-		TEST(test_many),	 TEST(test_full),
+		TEST(test_copied_once),
+		TEST(test_lost_doubled_other),
+		TEST(test_multiplicity),
+		TEST(test_between_sources),
+		TEST(test_passed_on_to_the_host),
+		TEST(test_flooded),
+		TEST(test_tag_lost),
+		TEST(test_tag_changed),
+		TEST(test_bridge_adds_tag),
+		TEST(test_flooded_tags),
+		TEST(test_altered),
+		TEST(test_edges),
+		TEST(test_sweep),
+		TEST(test_many),
+		TEST(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
