@@ -126,6 +126,12 @@ char *doctor_isolate(struct work *w, const struct session *s)
 			   s->name);
 }
 
+char *doctor_one_direction(struct work *w, const struct session *s)
+{
+	return doctor_text(w, "(portmirror export %s; echo 'direction: sent') | portmirror apply -",
+			   s->name);
+}
+
 /* A command that ends in the session's name, and more; or that doesn't need it. */
 struct cure {
 	const char *before;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What is wrong with a session's destination and its sources. */
-#include <ctype.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -155,7 +153,53 @@ static bool hides(const struct work *w, const struct tc_filter *f, const struct 
 	return f->parent == ours->parent && f->pref < ours->pref && !is_ours(w, f) && ends(f);
 }
 
-/* Foreign filters in front of those that copy for this session. */
+static bool redirects(const struct tc_action *a)
+{
+	return strcmp(a->kind, "mirred") == 0 &&
+	       (a->mirred == TCA_EGRESS_REDIR || a->mirred == TCA_INGRESS_REDIR);
+}
+
+static bool hides_any(const struct work *w, const struct session_state *st,
+		      const struct nl_link *link, const struct tc_filter *f)
+{
+	const struct tc_filter *all;
+	size_t count = host_filters(w->in->host, link->index, &all);
+
+	for (size_t i = 0; i < count; i++)
+		if (ours_copies(&all[i], w->in->house, st->session->name, st->action) &&
+		    hides(w, f, &all[i]))
+			return true;
+	return false;
+}
+
+/* The ifb device that a foreign filter leads frames to which enter, to be shaped there, as
+ * wondershaper does; NULL: none. They come back to where they were, and enter the bridge then. */
+static const struct nl_link *detour(const struct work *w, const struct tc_filter *f)
+{
+	for (size_t i = 0; i < f->nactions && i < TC_FILTER_ACTIONS; i++) {
+		const struct nl_link *to =
+			redirects(&f->actions[i]) ? link_of(w, f->actions[i].to_ifindex) : NULL;
+
+		if (to && strcmp(to->kind, "ifb") == 0 && !received(f->parent) && !is_ours(w, f))
+			return to;
+	}
+	return NULL;
+}
+
+static void report_detour(struct work *w, const struct session_state *st,
+			  const struct nl_link *link, const struct nl_link *to)
+{
+	doctor_add(w, SEVERITY_WARNING, "source-queued", st, link->name,
+		   doctor_text(w,
+			       "what %s sends is led to %s, and waits there where that shapes it: "
+			       "then it is copied as it enters, and again as it leaves by another "
+			       "source",
+			       link->name, to->name),
+		   doctor_one_direction(w, st->session));
+}
+
+/* Foreign filters in front of those that copy for this session; and those that hold frames up
+ * between the one and the other end. */
 static void look_at_filters(struct work *w, const struct session_state *st,
 			    const struct nl_link *link)
 {
@@ -163,11 +207,12 @@ static void look_at_filters(struct work *w, const struct session_state *st,
 	size_t count = host_filters(w->in->host, link->index, &all);
 
 	for (size_t i = 0; i < count; i++) {
-		if (!ours_copies(&all[i], w->in->house, st->session->name, st->action))
-			continue;
-		for (size_t j = 0; j < count; j++)
-			if (hides(w, &all[j], &all[i]))
-				report_earlier(w, st, link, &all[j]);
+		const struct nl_link *to = detour(w, &all[i]);
+
+		if (hides_any(w, st, link, &all[i]))
+			report_earlier(w, st, link, &all[i]);
+		else if (to && doctor_both_ends(w, st, link))
+			report_detour(w, st, link, to);
 	}
 }
 
@@ -232,111 +277,6 @@ void doctor_leads(struct work *w, const struct session_state *st)
 		look_at_hooks(w, st, st->through[side], false);
 }
 
-/* Proxmox puts the bridge fwbr100i0 between the machine's tap100i0 and the port fwpr100p0 of its
- * bridge, where the machine has a firewall. */
-static bool firewall_port(const struct nl_link *link, unsigned long *vm, unsigned long *nic)
-{
-	const char *at = link->name;
-	char *end;
-
-	if (strncmp(at, "fwpr", 4) != 0 || !isdigit((unsigned char)at[4]))
-		return false;
-	*vm = strtoul(at + 4, &end, 10);
-	if (end[0] != 'p' || !isdigit((unsigned char)end[1]))
-		return false;
-	*nic = strtoul(end + 1, &end, 10);
-	return *end == '\0';
-}
-
-/* The session, or another one to a destination of it, mirrors that device. */
-static bool mirrored_too(const struct work *w, const struct session_state *of,
-			 const struct nl_link *link)
-{
-	for (size_t i = 0; link && i < w->in->plan->nstates; i++) {
-		const struct session_state *st = &w->in->plan->states[i];
-
-		if (st->state != STATE_FAILED && plan_share_destination(st, of) &&
-		    ifindexes_have(&st->from, link->index))
-			return true;
-	}
-	return false;
-}
-
-static void look_at_firewall(struct work *w, const struct session_state *st,
-			     const struct nl_link *link)
-{
-	unsigned long vm, nic;
-	char tap[48];
-
-	if (!firewall_port(link, &vm, &nic))
-		return;
-	snprintf(tap, sizeof(tap), "tap%lui%lu", vm, nic);
-	if (mirrored_too(w, st, nl_link_by_name(&w->in->host->links, tap)))
-		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, link->name,
-			   doctor_text(w,
-				       "%s and %s are both mirrored: between them is Proxmox's "
-				       "firewall bridge, and a frame that passes it is copied "
-				       "on either side",
-				       tap, link->name),
-			   doctor_text(w, "mirror vm:%lu alone, or the bridge alone", vm));
-	else
-		doctor_add(w, SEVERITY_HINT, "firewall-bridge", st, link->name,
-			   doctor_text(w,
-				       "between the machine and %s is Proxmox's firewall bridge: "
-				       "what the firewall drops of that which the machine sends is "
-				       "not copied",
-				       link->name),
-			   doctor_text(w, "mirror the machine itself: --from vm:%lu/%lu", vm, nic));
-}
-
-static bool port_mirrored_too(const struct work *w, const struct session_state *of,
-			      const struct nl_link *bridge)
-{
-	const struct nl_links *links = &w->in->host->links;
-
-	for (size_t i = 0; i < links->count; i++)
-		if (links->items[i].master == bridge->index &&
-		    mirrored_too(w, of, &links->items[i]))
-			return true;
-	return false;
-}
-
-/* The bridge's own device, where its ports may have been meant, or see the same frames. */
-static void look_at_bridge(struct work *w, const struct session_state *st,
-			   const struct nl_link *link)
-{
-	enum direction direction = plan_directions(st, &w->in->host->links, link->index);
-
-	if (strcmp(link->kind, "bridge") != 0)
-		return;
-	if (!port_mirrored_too(w, st, link))
-		doctor_add(w, SEVERITY_WARNING, "bridge-device", st, link->name,
-			   doctor_text(w,
-				       "%s is a bridge: at the device itself passes only what this "
-				       "host sends and receives, not what its ports exchange",
-				       link->name),
-			   doctor_text(w, "mirror its ports: --from bridge:%s", link->name));
-	else if (direction & DIRECTION_SENT)
-		doctor_add(w, SEVERITY_WARNING, "bridge-device", st, link->name,
-			   doctor_text(w,
-				       "%s is mirrored, and so are ports of it, but not all in "
-				       "this session: what passes one of these and reaches this "
-				       "host, too, is copied twice",
-				       link->name),
-			   doctor_text(w,
-				       "mirror its other ports, too: --from bridge:%s; or leave "
-				       "port:%s out",
-				       link->name, link->name));
-	else
-		doctor_add(
-			w, SEVERITY_HINT, "bridge-device", st, link->name,
-			doctor_text(w, "%s is mirrored beside ports of it: it adds %s", link->name,
-				    direction & DIRECTION_RECEIVED
-					    ? "only what this host itself sends there"
-					    : "nothing"),
-			doctor_text(w, "leave port:%s out if the machines are meant", link->name));
-}
-
 void doctor_sources(struct work *w, const struct session_state *st)
 {
 	for (size_t i = 0; i < st->from.count; i++) {
@@ -346,8 +286,7 @@ void doctor_sources(struct work *w, const struct session_state *st)
 			continue;
 		look_at_device(w, st, link);
 		look_at_filters(w, st, link);
-		look_at_firewall(w, st, link);
-		look_at_bridge(w, st, link);
+		doctor_source_bridge(w, st, link);
 	}
 }
 
@@ -396,34 +335,6 @@ static void look_at_mtu(struct work *w, const struct session_state *st, const st
 			       to->name, to->mtu, largest->name, largest->mtu),
 		   doctor_text(w, "ip link set dev %s mtu %u", doctor_quote(w, &q, to->name),
 			       largest->mtu));
-}
-
-static void look_at_flooding(struct work *w, const struct session_state *st,
-			     const struct nl_link *to)
-{
-	const unsigned floods = BRPORT_FLOOD | BRPORT_MCAST_FLOOD | BRPORT_BCAST_FLOOD;
-	unsigned long vm, nic;
-
-	if (strcmp(to->port_kind, "bridge") == 0 && (to->brport & floods) && !st->session->isolate)
-		doctor_add(w, SEVERITY_WARNING, "destination-floods", st, to->name,
-			   doctor_text(w,
-				       "the destination %s is a port of %s too, which floods "
-				       "frames to it a second time, and takes in what it sends",
-				       to->name, name_of(w, to->master)),
-			   doctor_isolate(w, st->session));
-	if (firewall_port(to, &vm, &nic))
-		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, to->name,
-			   doctor_text(w,
-				       "between the destination %s and its machine is Proxmox's "
-				       "firewall bridge, which can drop copies",
-				       to->name),
-			   doctor_text(w, "copy to the machine itself: --to vm:%lu/%lu", vm, nic));
-}
-
-static bool redirects(const struct tc_action *a)
-{
-	return strcmp(a->kind, "mirred") == 0 &&
-	       (a->mirred == TCA_EGRESS_REDIR || a->mirred == TCA_INGRESS_REDIR);
 }
 
 /* Copies run through the filters of the destination's own egress. */
@@ -511,7 +422,7 @@ static void look_at_destination(struct work *w, const struct session_state *st,
 
 	look_at_state(w, st, to);
 	look_at_mtu(w, st, to);
-	look_at_flooding(w, st, to);
+	doctor_destination_bridge(w, st, to);
 	look_at_redirects(w, st, to);
 	look_at_cuts(w, st, to);
 	if (!d)

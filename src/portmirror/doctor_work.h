@@ -34,8 +34,19 @@ const char *doctor_quote(struct work *w, struct quoted *quoted, const char *devi
 /* The commands that make the session anew, with --isolate. */
 char *doctor_isolate(struct work *w, const struct session *s);
 
+/* Likewise, with one direction: then no frame is copied at both ends of its way. */
+char *doctor_one_direction(struct work *w, const struct session *s);
+
 /* doctor_inline.c */
 void doctor_inline(struct work *w, const struct session_state *st);
+/* doctor_bridge.c: what a bridge does to a source's frames, and at a destination. */
+void doctor_source_bridge(struct work *w, const struct session_state *st,
+			  const struct nl_link *link);
+void doctor_destination_bridge(struct work *w, const struct session_state *st,
+			       const struct nl_link *to);
+/* Both ends of a frame's way over the source's bridge are mirrored. */
+bool doctor_both_ends(const struct work *w, const struct session_state *st,
+		      const struct nl_link *source);
 /* doctor_ports.c */
 void doctor_destinations(struct work *w, const struct session_state *st);
 void doctor_sources(struct work *w, const struct session_state *st);

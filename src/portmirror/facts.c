@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/pkt_sched.h>
 #include <linux/sockios.h>
@@ -185,6 +186,23 @@ static void *try_kernel(void *data)
 	return NULL;
 }
 
+/* The first number of a file of /proc isn't 0. False where it can't be read. */
+static bool is_set(const char *path)
+{
+	char text[16] = "";
+	int fd cleanup(fd_close_at) = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) != 0;
+}
+
+/* (Of this network namespace. Connections are counted only while a rule asks for conntrack.) */
+static bool bridges_track(void)
+{
+	return (is_set("/proc/sys/net/bridge/bridge-nf-call-iptables") ||
+		is_set("/proc/sys/net/bridge/bridge-nf-call-ip6tables")) &&
+	       is_set("/proc/sys/net/netfilter/nf_conntrack_count");
+}
+
 static int is_misnamed(const struct dirent *entry)
 {
 	const char *dot = strrchr(entry->d_name, '.');
@@ -224,6 +242,7 @@ int facts_gather(const struct plan *plan, const struct host *host, const char *r
 		facts_free(&made);
 		return r;
 	}
+	made.bridge_conntrack = bridges_track();
 	if (pthread_create(&thread, NULL, try_kernel, &made) == 0)
 		pthread_join(thread, NULL);
 	*facts = made;

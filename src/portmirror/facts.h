@@ -55,7 +55,8 @@ struct facts {
 	size_t nappliances, appliances_room;
 	char *misnamed; /* a file beside those of sessions that is taken for none; NULL: none. Owned
 			 */
-	bool probed;	/* the following are known */
+	bool bridge_conntrack; /* bridges hand IP to the packet filter, and that to conntrack */
+	bool probed;	       /* the following are known */
 	bool lacks_mirred, lacks_clsact, lacks_bpf;
 };
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """portmirror doctor: each finding, provoked for real; and its cure, carried out."""
+import itertools
+import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -321,6 +324,55 @@ def test_the_device_of_a_bridge(lab, pm):
         mirror(pm, '--from', 'bridge:br0', '--direction', direction, source='port:br0')
         only(pm, 'bridge-device', 'hint', f'br0 is mirrored beside ports of it: it adds {adds}', 'br0')
         pm('rm', 'ids')
+
+
+def doubled(lab, pm, talk):
+    """How many frames are copied twice of what two machines talk, until the check has ended."""
+    check = pm.popen('check', 'ids', '--seconds', '1', '--json', stdout=subprocess.PIPE)
+    while check.poll() is None:
+        talk(*lab.machines)
+    return json.loads(check.communicate()[0])['frames']['doubled']
+
+
+def test_fragments_that_the_bridge_puts_together(lab, pm):
+    """What conntrack makes of them is cut anew when they have all entered."""
+    try:
+        lab.host.sysctl(**{'net__bridge__bridge-nf-call-iptables': 1})
+    except FileNotFoundError:
+        pytest.skip('this kernel has no br_netfilter')
+    mirror(pm, source='bridge:br0')
+    lab.ping()
+    assert 'bridge-netfilter' not in findings(pm)  # nobody asks for conntrack
+    if lab.host.run('nft', '-f', '-', check=False,
+                    stdin='table ip t {\nchain c {\ntype filter hook forward priority 0\n'
+                          'ct state established accept\n}\n}\n').returncode:
+        pytest.skip("this kernel's packet filter has no conntrack")
+    lab.ping()
+    only(pm, 'bridge-netfilter', 'warning', 'br0 hands IP to the packet filter', 'br0')
+    assert doubled(lab, pm, lambda a, b: a.run('ping', '-q', '-c', '1', '-s', '4000', b.ipv4)) > 1
+    pm('rm', 'ids')
+    mirror(pm)
+    assert 'bridge-netfilter' not in findings(pm)  # one end
+    pm('rm', 'ids')
+    mirror(pm, '--direction', 'sent', source='bridge:br0')
+    assert 'bridge-netfilter' not in findings(pm)
+
+
+def test_frames_that_wait_in_a_shaper(lab, pm):
+    if lab.host.run('ip', 'link', 'add', 'ifb7', 'type', 'ifb', check=False).returncode:
+        pytest.skip('this kernel has no ifb')
+    redirect = 'action mirred egress redirect dev ifb7'
+    lab.host.ip('link set ifb7 up')
+    lab.host.tc('qdisc add dev vnet1 clsact', 'qdisc add dev ifb7 root tbf rate 100mbit burst 20k latency 100ms',
+                f'filter add dev vnet1 ingress protocol all pref 9 u32 match u32 0 0 {redirect}',
+                f'filter add dev vnet1 egress protocol 0x88b6 pref 9 u32 match u32 0 0 {redirect}')
+    mirror(pm, source='bridge:br0')
+    finding = only(pm, 'source-queued', 'warning', 'what vnet1 sends is led to ifb7', 'vnet1')
+    numbers = itertools.count(1000)
+    assert doubled(lab, pm, lambda a, b: a.send([ethernet(b.mac, a.mac, 0x88b5, b'%d' % next(numbers) * 200)
+                                                 for _ in range(100)])) > 10
+    cure(lab, pm, finding)
+    assert pm.json('show', 'ids')['direction'] == 'sent'
 
 
 def test_leftovers(lab, pm):

@@ -353,6 +353,81 @@ static void filters_in_front(void **state)
 	}
 }
 
+/* Between two ports of a bridge that are both sources: vnet1 and br0, which is called vnet2 here.
+ */
+static void make_both_ends(struct world *w, int ports[3])
+{
+	make(w);
+	w->links[0].master = w->links[2].master = 99;
+	strcpy(w->links[0].port_kind, "bridge");
+	strcpy(w->links[2].name, "vnet2");
+	ports[0] = VNET1;
+	ports[1] = BR0;
+	ports[2] = 98; /* gone by now */
+	w->states[0].from = (struct ifindexes){.items = ports, .count = 3};
+}
+
+static void filters_that_hold_frames_up(void **state)
+{
+	static const struct {
+		uint32_t parent;
+		int mirred, to_ifindex;
+		bool found;
+	} cases[] = {
+		{SENT, TCA_EGRESS_REDIR, IDS0, true},	{SENT, TCA_INGRESS_REDIR, IDS0, true},
+		{SENT, TCA_EGRESS_MIRROR, IDS0, false}, {SENT, TCA_EGRESS_REDIR, BR0, false},
+		{SENT, TCA_EGRESS_REDIR, 98, false},	{RECEIVED, TCA_EGRESS_REDIR, IDS0, false}};
+	struct world w;
+	int ports[3];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		make_both_ends(&w, ports);
+		strcpy(w.links[1].kind, "ifb");
+		w.filters[1] = (struct tc_filter){.ifindex = VNET1,
+						  .parent = cases[i].parent,
+						  .pref = 9,
+						  .handle = 1,
+						  .kind = "u32",
+						  .nactions = 1,
+						  .actions = {{.kind = "mirred",
+							       .mirred = cases[i].mirred,
+							       .to_ifindex = cases[i].to_ifindex}}};
+		w.host.filters.count = 2;
+		if (!cases[i].found) {
+			assert_nothing(&w);
+			continue;
+		}
+		assert_only(&w, "source-queued", SEVERITY_WARNING,
+			    "(portmirror export ids; echo 'direction: sent') | portmirror apply -");
+		w.filters[1].pref = 2; /* then it isn't copied as it enters */
+		assert_only(&w, "earlier-filter", SEVERITY_WARNING, NULL);
+		w.filters[1].pref = 9;
+		w.links[0].master = 0;
+		assert_nothing(&w);
+		w.links[0].master = 97; /* another bridge */
+		assert_nothing(&w);
+	}
+}
+
+static void fragments_that_a_bridge_puts_together(void **state)
+{
+	struct world w;
+	int ports[3];
+
+	(void)state;
+	make_both_ends(&w, ports);
+	w.facts.bridge_conntrack = true;
+	assert_nothing(&w); /* the bridge is gone by now */
+	w.links[0].master = w.links[2].master = IDS0;
+	assert_only(&w, "bridge-netfilter", SEVERITY_WARNING, NULL);
+	w.saved[0].session.direction = DIRECTION_SENT;
+	assert_nothing(&w);
+	w.saved[0].session.direction = DIRECTION_BOTH;
+	strcpy(w.links[0].port_kind, "bond");
+	assert_nothing(&w);
+}
+
 static struct tc_filter direct_filter(enum direct does, const char *session, int ifindex,
 				      uint32_t parent, uint16_t pref)
 {
@@ -734,6 +809,8 @@ int main(void)
 		cmocka_unit_test(tcx_programs_behind_ours),
 		cmocka_unit_test(proxmox_s_firewall_bridges),
 		cmocka_unit_test(filters_in_front),
+		cmocka_unit_test(filters_that_hold_frames_up),
+		cmocka_unit_test(fragments_that_a_bridge_puts_together),
 		cmocka_unit_test(filters_in_front_of_programs),
 		cmocka_unit_test(filters_that_let_frames_past_an_appliance),
 		cmocka_unit_test(an_appliance_that_failed_while_nobody_watched),
