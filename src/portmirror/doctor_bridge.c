@@ -161,20 +161,54 @@ void doctor_source_bridge(struct work *w, const struct session_state *st,
 	look_at_netfilter(w, st, link);
 }
 
-void doctor_destination_bridge(struct work *w, const struct session_state *st,
-			       const struct nl_link *to)
+/* This host has an address at the bridge, or at a device on top of it, such as a VLAN's. */
+static bool host_speaks(const struct work *w, const struct nl_link *bridge)
+{
+	const struct ifindexes *at = &w->in->facts->addressed;
+
+	for (size_t i = 0; i < at->count; i++) {
+		const struct nl_link *link = nl_link_by_index(&w->in->host->links, at->items[i]);
+
+		if (link && (link == bridge || link->link == bridge->index))
+			return true;
+	}
+	return false;
+}
+
+/* What its bridge sends to a destination, beside the copies. */
+static void look_at_flooding(struct work *w, const struct session_state *st,
+			     const struct nl_link *to)
 {
 	const unsigned floods = BRPORT_FLOOD | BRPORT_MCAST_FLOOD | BRPORT_BCAST_FLOOD;
 	const struct nl_link *bridge = nl_link_by_index(&w->in->host->links, to->master);
-	unsigned long vm, nic;
+	struct quoted q;
 
-	if (strcmp(to->port_kind, "bridge") == 0 && (to->brport & floods) && !st->session->isolate)
+	if (!bridge || strcmp(to->port_kind, "bridge") != 0)
+		return;
+	if ((to->brport & floods) && !st->session->isolate)
 		doctor_add(w, SEVERITY_WARNING, "destination-floods", st, to->name,
 			   doctor_text(w,
 				       "the destination %s is a port of %s too, which floods "
 				       "frames to it a second time, and takes in what it sends",
-				       to->name, bridge ? bridge->name : "?"),
+				       to->name, bridge->name),
 			   doctor_isolate(w, st->session));
+	else if (host_speaks(w, bridge)) /* br_flood() looks at no flag then */
+		doctor_add(w, SEVERITY_WARNING, "destination-hears-host", st, to->name,
+			   doctor_text(w,
+				       "the destination %s is a port of %s, at which this host has "
+				       "an address: what the host sends to all there reaches it "
+				       "beside the copies, isolated or not",
+				       to->name, bridge->name),
+			   doctor_text(w, "ip link set dev %s nomaster",
+				       doctor_quote(w, &q, to->name)));
+}
+
+void doctor_destination_bridge(struct work *w, const struct session_state *st,
+			       const struct nl_link *to)
+{
+	unsigned long vm, nic;
+
+	look_at_flooding(w, st, to);
 	if (firewall_port(to, &vm, &nic))
 		doctor_add(w, SEVERITY_WARNING, "firewall-bridge", st, to->name,
 			   doctor_text(w,

@@ -5,9 +5,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/ethtool.h>
 #include <linux/pkt_sched.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -186,6 +188,33 @@ static void *try_kernel(void *data)
 	return NULL;
 }
 
+static bool is_own(const struct sockaddr *address)
+{
+	const struct sockaddr_in6 *ipv6 = (const void *)address;
+
+	if (!address)
+		return false;
+	return address->sa_family == AF_INET ||
+	       (address->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&ipv6->sin6_addr));
+}
+
+static int gather_addresses(const struct host *host, struct facts *facts, struct err *e)
+{
+	struct ifaddrs *all;
+	int r = 0;
+
+	if (getifaddrs(&all) < 0)
+		return err_sys(e, -errno, "can't ask for this host's addresses");
+	for (const struct ifaddrs *a = all; a && r == 0; a = a->ifa_next) {
+		const struct nl_link *link = nl_link_by_name(&host->links, a->ifa_name);
+
+		if (link && is_own(a->ifa_addr))
+			r = ifindexes_add(&facts->addressed, link->index);
+	}
+	freeifaddrs(all);
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
+}
+
 /* The first number of a file of /proc isn't 0. False where it can't be read. */
 static bool is_set(const char *path)
 {
@@ -237,6 +266,8 @@ int facts_gather(const struct plan *plan, const struct host *host, const char *r
 	if (r == 0)
 		r = facts_gather_fights(root ? root : "", &made, e);
 	if (r == 0)
+		r = gather_addresses(host, &made, e);
+	if (r == 0)
 		r = gather_misnamed(root ? root : "", &made, e);
 	if (r < 0) {
 		facts_free(&made);
@@ -261,5 +292,6 @@ void facts_free(struct facts *facts)
 	free(facts->fights);
 	free(facts->appliances);
 	free(facts->misnamed);
+	ifindexes_free(&facts->addressed);
 	*facts = (struct facts){0};
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "portmirror/inliner_probe.h"
+#include "portmirror/selector.h"
 #include "portmirror/session.h"
 
 struct err;
@@ -55,6 +56,9 @@ struct facts {
 	size_t nappliances, appliances_room;
 	char *misnamed; /* a file beside those of sessions that is taken for none; NULL: none. Owned
 			 */
+	/* Devices at which this host has an address of its own; link-local ones don't count, which
+	 * every device has that is up. */
+	struct ifindexes addressed;
 	bool bridge_conntrack; /* bridges hand IP to the packet filter, and that to conntrack */
 	bool probed;	       /* the following are known */
 	bool lacks_mirred, lacks_clsact, lacks_bpf;

@@ -109,6 +109,23 @@ def test_a_destination_that_is_a_flooding_bridge_port(lab, pm, options):
     is_isolated_by_the_cure(lab, pm, 'ids0')
 
 
+@pytest.mark.lab(machines=3)
+def test_a_destination_that_hears_the_host(lab, pm):
+    """The bridge floods what the host itself sends to every port, whatever its flags (br_flood())."""
+    mirror(pm, '--isolate', source='bridge:br0', to='port:vnet3')
+    assert 'destination-hears-host' not in findings(pm)
+    lab.host.ip('address add 10.0.0.254/24 dev br0')
+    finding = only(pm, 'destination-hears-host', 'warning', 'vnet3 is a port of br0, at which this host has an address',
+                   'vnet3')
+    frame = ethernet(BROADCAST, '02:00:00:00:00:fe', 0x88b5, b'from the host')
+    for copies in 2, 1:
+        with lab.machines[2].capture() as capture:
+            lab.host.send([frame], 'br0')
+            assert capture.counts(copies) == {frame: copies}
+        cure(lab, pm, finding)
+    assert pm.json('show', 'ids')['state'] == 'whole'
+
+
 def test_each_of_several_destinations(lab, pm):
     """What is wrong with the second is told as of the first."""
     lab.host.ip('link add ids1 type veth peer name ids1p', 'link set ids1p up')

@@ -51,7 +51,7 @@ static const struct cli_option add_options[] = {
 	{.name = "rate", .value = "MBIT", .help = "copy no more than this a second (bpf)"},
 	{.name = "balance", .help = "each flow to one of the destinations, not all to each (bpf)"},
 	{.name = "isolate",
-	 .help = "the destination, a port of a bridge, gets nothing but the mirror"},
+	 .help = "the destination, a port of a bridge, gets little but the mirror"},
 	{.name = "runtime", .help = "forget the session at the next boot"},
 	{.name = "strict", .help = "refuse selectors that match nothing yet"},
 	DRY_RUN,

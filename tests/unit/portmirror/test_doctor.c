@@ -213,6 +213,28 @@ static void a_bridge_port_as_destination(void **state)
 	assert_nothing(&w);
 }
 
+static void a_destination_that_hears_the_host(void **state)
+{
+	int at[] = {IDS0, 98}; /* its own address does no harm; the other device is gone by now */
+	struct world w;
+
+	(void)state;
+	make(&w);
+	w.links[1].master = BR0;
+	strcpy(w.links[1].port_kind, "bridge");
+	w.links[1].brport = BRPORT_ISOLATED;
+	w.facts.addressed = (struct ifindexes){.items = at, .count = COUNT(at)};
+	assert_nothing(&w);
+	at[1] = BR0;
+	assert_only(&w, "destination-hears-host", SEVERITY_WARNING,
+		    "ip link set dev ids0 nomaster");
+	at[1] = VNET1; /* built on the bridge */
+	w.links[0].link = BR0;
+	assert_only(&w, "destination-hears-host", SEVERITY_WARNING, NULL);
+	strcpy(w.links[1].port_kind, "bond");
+	assert_nothing(&w);
+}
+
 static void offloads(void **state)
 {
 	struct world w;
@@ -759,7 +781,9 @@ static void what_the_kernel_can_is_tried(void **state)
 	if (geteuid() != 0)
 		skip();
 	make(&w);
+	strcpy(w.links[2].name, "lo"); /* where this host has an address */
 	assert_int_equal(scarce_or(!facts.probed, gather_anew(&w, &facts)), 0);
+	assert_true(ifindexes_have(&facts.addressed, BR0));
 	assert_int_equal(facts.count, 2);
 	assert_true(facts.probed);
 	assert_false(facts.lacks_mirred || facts.lacks_clsact || facts.lacks_bpf);
@@ -803,6 +827,7 @@ int main(void)
 		cmocka_unit_test(what_the_kernel_lacks),
 		cmocka_unit_test(the_destination),
 		cmocka_unit_test(a_bridge_port_as_destination),
+		cmocka_unit_test(a_destination_that_hears_the_host),
 		cmocka_unit_test(offloads),
 		cmocka_unit_test(devices_that_nobody_has_asked),
 		cmocka_unit_test(tcx_programs),
