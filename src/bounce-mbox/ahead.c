@@ -133,7 +133,7 @@ static int prepare_next(struct sender *s)
 
 	job->index = s->next++;
 	job->tries = 0;
-	job->again = job->bare = false;
+	job->again = job->utf8 = job->bare = false;
 	r = prepare(&job->p, run->store, store_item(run->store, job->index),
 		    &run->options->cleaning, &e);
 	s->bytes += job->p.text.len;

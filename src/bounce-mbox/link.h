@@ -28,6 +28,7 @@ struct job {
 	unsigned tries;
 	bool again;		   /* it is in doubt: an earlier attempt may have put it there */
 	bool raw;		   /* has bytes over 127, which the server did not offer to take */
+	bool utf8;		   /* says SMTPUTF8: the server refused it without */
 	bool bare;		   /* goes without its keywords */
 	struct buf resent;	   /* the Resent- block; empty: none */
 	struct buf mailbox, flags; /* for IMAP */

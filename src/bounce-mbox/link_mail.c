@@ -82,7 +82,7 @@ int link_send(struct link *l, struct job *job, struct err *e)
 	struct smtp_message m = {
 		.id = (uint64_t)(job - l->owner->jobs),
 		.eight_bit = job->p.facts.eight_bit,
-		.utf8 = job->p.facts.utf8_head,
+		.utf8 = job->utf8,
 	};
 
 	put_resent(l->owner->run->options, job);

@@ -147,6 +147,11 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 		job_later(s, job, told, words);
 		return;
 	}
+	if (told->wants_utf8 && job->p.facts.utf8_head) {
+		job->utf8 = true;
+		sender_again(s, job);
+		return;
+	}
 	if (can_go_bare(s, job) && !is_full(told)) {
 		buf_clear(&job->p.keywords);
 		job->bare = true;

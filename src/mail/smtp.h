@@ -54,6 +54,7 @@ struct smtp_told {
 	uint64_t id;
 	enum smtp_result result;
 	struct smtp_reply reply;
+	bool wants_utf8;     /* it was refused for want of SMTPUTF8, which the server knows */
 	bool absent;	     /* it was asked for, and is not there but for this attempt (IMAP) */
 	const char *command; /* that the reply was to: "MAIL FROM", … */
 	const char *piece;   /* for SMTP_MAIL; borrowed until the next call */

@@ -75,6 +75,17 @@ static int ask_mail(struct smtp *s, struct mail *m, enum asked asked)
 	return smtp_ask(s, asked);
 }
 
+/*
+ * RFC 6531 3.4 wants it for headers that are UTF-8 too. But Postfix, told so, can't give the
+ * message to a server that does not know it (Dovecot 2.3's LMTP, most of all): it takes the
+ * message, and bounces it later. Untold, it passes such headers on as they are, as servers always
+ * did. So it is said for headers only after a refusal.
+ */
+static bool says_utf8(const struct smtp *s, const struct mail *m)
+{
+	return s->utf8_address || m->message.utf8;
+}
+
 static int say_mail(struct smtp *s, struct mail *m)
 {
 	buf_fmt(&s->out, "MAIL FROM:<%s>", s->setup.sender);
@@ -82,7 +93,7 @@ static int say_mail(struct smtp *s, struct mail *m)
 		buf_fmt(&s->out, " SIZE=%" PRIu64, m->message.size);
 	if (m->message.eight_bit && smtp_knows(s, "8BITMIME"))
 		buf_str(&s->out, " BODY=8BITMIME");
-	if ((m->message.utf8 || s->utf8_address) && smtp_knows(s, "SMTPUTF8"))
+	if (says_utf8(s, m) && smtp_knows(s, "SMTPUTF8"))
 		buf_str(&s->out, " SMTPUTF8");
 	buf_str(&s->out, "\r\n");
 	return ask_mail(s, m, ASKED_MAIL);
@@ -300,6 +311,13 @@ static enum smtp_result result_of(const struct smtp *s, const struct mail *m)
 	return m->bad.code != 0 ? SMTP_REFUSED : SMTP_UNSENT;
 }
 
+/* RFC 6531 3.5 has the code for addresses; of a header that nothing announced it is said too. */
+static bool wants_utf8(const struct smtp *s, const struct mail *m)
+{
+	return strcmp(m->bad.enhanced, "5.6.7") == 0 && !says_utf8(s, m) &&
+	       smtp_knows(s, "SMTPUTF8");
+}
+
 static void tell(struct smtp *s, struct smtp_told *told)
 {
 	struct mail *m = &s->mails[s->mail_first];
@@ -309,6 +327,7 @@ static void tell(struct smtp *s, struct smtp_told *told)
 		.result = result_of(s, m),
 		.reply = m->sent ? m->last : m->bad,
 		.command = m->command,
+		.wants_utf8 = wants_utf8(s, m),
 	};
 	if (s->mail_first + 1 == s->mail_count)
 		s->step = STEP_NONE;

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 import pytest
-from conftest import bounce, message, until
+from conftest import Smtp, bounce, crlf, message, until
 
 MAIN = '''
 compatibility_level = 3.6
@@ -32,6 +32,10 @@ virtual_mailbox_maps = static:mail/
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_minimum_uid = 1
+transport_maps = inline:{{ next.test=lmtp:inet:127.0.0.1:{next} }}
+relay_domains = next.test
+relay_recipient_maps =
+lmtp_tls_security_level = none
 smtpd_tls_security_level = may
 smtpd_tls_loglevel = 1
 smtpd_tls_cert_file = {folder}/good.pem
@@ -84,6 +88,7 @@ rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 virtual unix - n n - - virtual
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 proxymap unix - - n - - proxymap
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -117,7 +122,8 @@ class Postfix:
                         '-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout',
                         self.folder / 'good.key', '-out', self.folder / 'good.pem'], check=True, capture_output=True)
         self.port = free_port()
-        (self.folder / 'etc/main.cf').write_text(MAIN.format(folder=self.folder))
+        self.next = Smtp((b'8BITMIME', b'PIPELINING'), lmtp=True)  # as Dovecot 2.3's is
+        (self.folder / 'etc/main.cf').write_text(MAIN.format(folder=self.folder, next=self.next.port))
         (self.folder / 'etc/master.cf').write_text(MASTER.format(port=self.port))
         (self.folder / 'auth.conf').write_text(AUTH.format(folder=self.folder))
         self.dovecot = subprocess.Popen(['dovecot', '-F', '-c', self.folder / 'auth.conf'])
@@ -141,6 +147,7 @@ class Postfix:
 
     def stop(self):
         self.postfix('stop')
+        self.next.close()
         self.dovecot.terminate()
         self.dovecot.wait()
         shutil.rmtree(self.folder)
@@ -172,6 +179,16 @@ def test_postfix(postfix, mbox, tmp_path):
     done = bounce('--tls-ca', postfix.folder / 'good.pem', mbox(*map(message, range(9)), name='x'), 'me@relay.test',
                   f'smtp://127.0.0.1:{postfix.port}')
     assert done.code == 1 and 'Relay access denied' in done.err
+
+
+def test_letters_that_the_next_hop_does_not_know(postfix, mbox):
+    """What is given to postfix as SMTPUTF8 it can't give to a server without that: it would take it, and bounce it."""
+    text = b'X: \xc3\xa4\n' + message(0)
+    done = bounce('--tls-ca', postfix.folder / 'good.pem', '--sender', 'a@old.test', mbox(text), 'me@next.test',
+                  f'smtp://127.0.0.1:{postfix.port}')
+    assert done.code == 0, done.err
+    until(lambda: 'to=<me@next.test>' in (postfix.folder / 'log').read_text(), what='the delivery')
+    assert [m[m.index(b'X: '):] for m in postfix.next.messages] == [crlf(text)], (postfix.folder / 'log').read_text()
 
 
 @pytest.mark.parametrize('mechanism', ['PLAIN', 'LOGIN', 'CRAM-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256'])

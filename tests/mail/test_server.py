@@ -372,16 +372,28 @@ def test_broken_signatures_are_told_before_sending(smtp, mbox):
 
 
 def test_smtputf8(smtp, mbox):
-    """It is said of headers that are UTF-8, and of addresses; these need it."""
+    """It is said of addresses, which need it; of a header that is UTF-8 where the server refuses that without it."""
     knows = (b'SMTPUTF8', b'8BITMIME', b'PIPELINING')
 
-    def said(*args, extensions=knows):
-        server = smtp(extensions=extensions)
+    def said(*args, extensions=knows, answer=None):
+        server = smtp(extensions=extensions, answer=answer)
         done = bounce(*args, server.url)
         return done, [c.endswith(b' SMTPUTF8') for c in server.commands if c.startswith(b'MAIL')]
     path = mbox(b'A: \xc3\xa4\n' + message(0), b'A: \xe4\n' + message(1), message(2, b'\xc3\xa4\n'))
-    assert said(path, 'me@new.test')[1] == [True, False, False]
+    assert said(path, 'me@new.test')[1] == [False, False, False]
     assert said(path, 'm\u00e9@new.test')[1] == [True, True, True]
+
+    def refuse(verb, _, server):
+        last = [c for c in server.commands if c.startswith(b'MAIL')][-1:]
+        if verb == 'DOT' and not last[0].endswith(b'SMTPUTF8'):
+            return b'550 5.6.7 SMTPUTF8 is required\r\n'
+    one = mbox(b'A: \xc3\xa4\n' + message(0), name='one')
+    done, mails = said(one, 'me@new.test', answer=refuse)
+    assert done.code == 0 and done.sums['sent'] == 1 and mails == [False, True]
+    done, mails = said(mbox(b'A: \xe4\n' + message(1), name='other'), 'me@new.test', answer=refuse)
+    assert done.sums['set_aside'] == 1 and mails == [False]
+    done, mails = said(one, 'me@new.test', extensions=knows[1:], answer=refuse)
+    assert done.sums['set_aside'] == 1 and '5.6.7' in done.err and mails == [False]
     done, mails = said(path, 'm\u00e9@new.test', extensions=knows[1:])
     assert done.code == 1 and 'does not offer SMTPUTF8' in done.err and not mails
 
