@@ -123,6 +123,22 @@ static bool is_one_file(const struct sender *s, const struct job *job, int code)
 	return code == -ESTALE && s->run->store->folders[job->p.item->folder].kind != FOLDER_MBOX;
 }
 
+/* Postfix's local(8), or its other agents with the flag D, and qmail-local bounce such mail after
+ * it was taken. The first one is told at once, while there is time to stop. */
+static void tell_delivered(struct sender *s, const struct job *job)
+{
+	struct run *run = s->run;
+
+	if (!job->p.delivered || s->told_delivered)
+		return;
+	s->told_delivered = true;
+	report_note(run->report,
+		    "%s has a Delivered-To of %s: a server that takes that for a loop bounces it "
+		    "after it has taken it (--remove Delivered-To)",
+		    *job->p.id ? job->p.id : "a message without Message-ID",
+		    run->options->recipient);
+}
+
 /* The next message of the archive: a new job, or none where there is nothing to send. */
 static int prepare_next(struct sender *s)
 {
@@ -153,6 +169,7 @@ static int prepare_next(struct sender *s)
 	}
 	if (known(s, job) || !clean_enough(s, job))
 		return 0;
+	tell_delivered(s, job);
 	job->state = JOB_NEW;
 	push(&s->new, job);
 	s->waiting++;

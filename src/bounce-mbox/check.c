@@ -145,6 +145,9 @@ static void check_head(const struct run *run, const struct prepared *p, const ch
 		if (counts[i] > 1)
 			buf_fmt(words, "%sit has %u %s fields", words->len > 0 ? "; " : "",
 				counts[i], single[i]);
+	if (p->delivered)
+		add_words(words, "it has a Delivered-To of the recipient; a server that takes that "
+				 "for a loop bounces it (--remove Delivered-To)");
 	check_signature(run, p, head, len, &stands, words);
 	check_dmarc(run, head, len, stands, words);
 }

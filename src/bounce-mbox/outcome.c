@@ -60,6 +60,7 @@ static void job_sent(struct sender *s, struct job *job, const char *words)
 	run->tally.sent_bytes += job->p.size;
 	run->tally.repaired += job->p.facts.repaired > 0;
 	run->tally.leaks += job->p.facts.leaks > 0;
+	run->tally.delivered += job->p.delivered;
 	run->tally.raw += job->raw;
 	run->tally.bare += job->bare;
 	run->tally.long_lines += job->p.facts.longest > MAIL_LINE_MAX;

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -200,7 +201,26 @@ static int find_id(struct prepared *p, const struct buf *text)
 	return p->id && buf_status(&id) == 0 ? 0 : -ENOMEM;
 }
 
-static int run(struct prepared *p, struct stream *s, struct err *e)
+/* Whether the head says that the address got it once. */
+static bool was_delivered(const struct buf *text, const char *address)
+{
+	struct cursor c = cursor_of(buf_text(text), text->len);
+	size_t len = strlen(address);
+	struct mail_field f;
+	enum mail_head what;
+
+	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
+		if (what != MAIL_HEAD_FIELD || !mail_field_is(&f, "Delivered-To"))
+			continue;
+		while (f.value_len > 0 && strchr(" \t", f.value[f.value_len - 1]))
+			f.value_len--;
+		if (f.value_len == len && strncasecmp(f.value, address, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int run(struct prepared *p, struct stream *s, const char *recipient, struct err *e)
 {
 	EVP_MD_CTX *digest cleanup(digest_free_at) = NULL;
 	bool last = false, first = true;
@@ -216,6 +236,8 @@ static int run(struct prepared *p, struct stream *s, struct err *e)
 			return r;
 		if (first && find_id(p, &p->text) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
+		if (first)
+			p->delivered = recipient && was_delivered(&p->text, recipient);
 		EVP_DigestUpdate(digest, buf_text(&p->text), p->text.len);
 		p->size += p->text.len;
 		if (!last)
@@ -265,7 +287,7 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	p->placed = p->owed = p->in_doubt = false;
 	stream_start(&s, store, item, cleaning);
 	s.about = p;
-	r = run(p, &s, e);
+	r = run(p, &s, cleaning->recipient, e);
 	stream_free(&s);
 	if (r == 0 && (p->facts.repaired > 0 ||
 		       (p->facts.removed > 0 && cleaning->remove->count > cleaning->always)))

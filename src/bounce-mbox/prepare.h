@@ -23,6 +23,7 @@ struct cleaning {
 	const struct mail_names *remove;
 	size_t always; /* so many of these names go in each run */
 	unsigned repair;
+	const char *recipient; /* of whose earlier deliveries it is told; NULL: nobody's */
 };
 
 struct prepared {
@@ -32,6 +33,7 @@ struct prepared {
 	unsigned char as_sent[KEY_BYTES]; /* of the cleaned message: bounce-mbox 0.1.0's key */
 	uint64_t size;			  /* of it */
 	struct mail_facts facts;
+	bool delivered;	       /* goes with a Delivered-To of the recipient's */
 	struct buf keywords;   /* " WORD WORD", from fields that may be removed */
 	struct buf mailbox;    /* that a field names; empty: the archive's folder counts */
 	unsigned flags;	       /* MAIL_*, of the archive and that field */

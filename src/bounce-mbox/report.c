@@ -329,9 +329,10 @@ static void print_json(struct report *r, const struct tally *t, double seconds, 
 		",\n  \"already_sent\": %" PRIu64 ",\n  \"skipped\": %" PRIu64
 		",\n  \"set_aside\": %" PRIu64 ",\n  \"failed\": %" PRIu64
 		",\n  \"in_doubt\": %" PRIu64 ",\n  \"sent_bytes\": %" PRIu64
-		",\n  \"repaired\": %" PRIu64 ",\n  \"seconds\": %.3f,\n  \"trouble\": ",
+		",\n  \"repaired\": %" PRIu64 ",\n  \"delivered_before\": %" PRIu64
+		",\n  \"seconds\": %.3f,\n  \"trouble\": ",
 		t->total, t->read, t->sent, t->already, t->skipped, t->aside, t->failed, t->doubt,
-		t->sent_bytes, t->repaired, seconds);
+		t->sent_bytes, t->repaired, t->delivered, seconds);
 	if (trouble)
 		put_string(&b, trouble);
 	else
@@ -362,6 +363,9 @@ static void note_sent(struct report *r, const struct tally *t)
 	if (t->bare > 0)
 		report_note(r, "sent without their keywords, which the server refuses: %s",
 			    messages(count, t->bare));
+	if (t->delivered > 0)
+		report_note(r, "sent with a Delivered-To of the recipient, and may come back: %s",
+			    messages(count, t->delivered));
 	if (t->raw > 0)
 		report_note(r,
 			    "sent with bytes over 127 to a server that does not offer 8BITMIME: %s",

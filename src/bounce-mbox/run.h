@@ -48,6 +48,7 @@ struct tally {
 	uint64_t read, sent, already, skipped, aside, failed;
 	uint64_t doubt; /* of those that failed */
 	uint64_t sent_bytes, repaired, leaks, long_lines;
+	uint64_t delivered; /* sent with a Delivered-To of the recipient's */
 	uint64_t raw;  /* sent with bytes over 127 to a server that did not offer to take them */
 	uint64_t bare; /* sent without the keywords that the server refused */
 };

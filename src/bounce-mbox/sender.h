@@ -43,6 +43,7 @@ struct sender {
 	bool taken; /* the server has taken a message, or greeted us, at least once */
 	unsigned refused_in_a_row; /* for the sender or the recipient */
 	bool told_used_up;	   /* that the day's allowance is */
+	bool told_delivered;	   /* that a message has a Delivered-To of the recipient's */
 	bool refreshed;		   /* the secret was got again, and not yet proved */
 	int failure;		   /* the error that ends the run; 0: none */
 	struct err why;

@@ -246,6 +246,8 @@ bool setup_target(const struct cli_call *call, struct setup *s, const char *reci
 	o->connections = (unsigned)connections;
 	o->timeout = (int)timeout;
 	o->timeout_end = cli_has(call, "timeout") ? o->timeout : 600; /* RFC 5321 4.5.3.2.6 */
+	/* LMTP's servers are the last stop, IMAP's no stop at all */
+	o->cleaning.recipient = o->target.kind == TARGET_SMTP ? o->recipient : NULL;
 	return read_pace(call, s) && read_login(call, s) && setup_messages(call, s);
 }
 

@@ -361,6 +361,23 @@ def test_check_tells_of_dmarc(smtp, mbox):
     assert set(said('--repair', 'cr', path, 'me@new.test', smtp(lmtp=True).url)) == {'5', '7'}
 
 
+def test_what_was_delivered_before(smtp, mbox):
+    """Postfix's local(8) and qmail-local take a Delivered-To of the recipient's own for a loop, and bounce it."""
+    sender = b'From: me@new.test\n'
+    path = mbox(b'Delivered-To: you@new.test\n' + sender + message(0),
+                *[b'Delivered-To: Me@New.test \n' + sender + message(n) for n in (1, 2)])
+    loop, server = 'takes that for a loop', smtp()
+    done = bounce(path, 'me@new.test', server.url)
+    assert done.code == 0 and done.sums['delivered_before'] == 2 and len(server.messages) == 3
+    assert done.err.count(loop) == 1 and '<m1@test> has a Delivered-To of me@new.test' in done.err
+    assert 'Delivered-To of the recipient, and may come back: 2 messages\n' in done.err
+    done = bounce('--check', path, 'me@new.test', server.url)
+    assert [m['message-id'] for m in done.sums['messages'] if loop in m['reason']] == ['<m1@test>', '<m2@test>']
+    for args in ('-r', 'delivered-to', path, 'me@new.test', server.url), (path, 'me@new.test', smtp(lmtp=True).url):
+        done = bounce(*args)
+        assert done.sums['delivered_before'] == 0 and loop not in done.err
+
+
 def test_broken_signatures_are_told_before_sending(smtp, mbox):
     server = smtp()
     signature = b'DKIM-Signature: h=X-A; d=x\n'
