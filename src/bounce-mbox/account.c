@@ -60,7 +60,9 @@ static int read_all(struct reader *r, struct link *l, struct err *e)
 
 	if (code == 0)
 		code = link_fetch(l, r->owner.run->options->folder, e);
-	return code < 0 ? code : dial_until(l, &r->owner, is_read, e);
+	if (code == 0)
+		code = dial_until(l, &r->owner, is_read, e);
+	return code < 0 ? code : link_keeps_one(l);
 }
 
 int account_walk(void *export, verify_visit *visit, void *data, struct err *e)

@@ -336,6 +336,11 @@ int link_fetch(struct link *l, const char *below, struct err *e)
 	return imap_fetch(l->talk.imap, below) < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
+bool link_keeps_one(const struct link *l)
+{
+	return imap_has_labels(l->talk.imap);
+}
+
 int link_flush(struct link *l, struct err *e)
 {
 	talk_flush(&l->talk);

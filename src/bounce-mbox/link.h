@@ -79,6 +79,8 @@ int link_flush(struct link *l, struct err *e);
 /* Asks an IMAP server for all mail, in the mailbox below only unless that is NULL; piece() gets it.
  */
 int link_fetch(struct link *l, const char *below, struct err *e);
+/* Whether it keeps but one copy of a message, wherever that was put. */
+bool link_keeps_one(const struct link *l);
 /* Says QUIT; it closes when the server has answered. */
 void link_quit(struct link *l);
 /* Breaks it off. What is on the way is told. failed: as the server's fault. */

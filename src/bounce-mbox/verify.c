@@ -17,6 +17,7 @@
 /* In an entry of a table "sent" counts the archive's copies, "met" the export's. */
 struct comparison {
 	struct journal_table messages; /* by content */
+	bool keeps_one;		       /* of copies, there */
 	struct journal_table ids;      /* the export's that the archive has not, by Message-ID */
 };
 
@@ -171,8 +172,9 @@ static int tell(struct comparison *c, const struct journal_entry *entry, struct 
 		uint64_t sums[3], struct err *e)
 {
 	const char *id = entry->id ? entry->id : "";
+	uint32_t wanted = c->keeps_one && entry->sent > 0 ? 1 : entry->sent;
 
-	for (uint32_t n = entry->met; n < entry->sent; n++) {
+	for (uint32_t n = entry->met; n < wanted; n++) {
 		int other = changed(c, entry, e);
 
 		if (other < 0)
@@ -201,10 +203,11 @@ int verify(struct store *archive, verify_walk *walk, void *export, const struct 
 	side.add = add_export;
 	if (r == 0)
 		r = walk(export, add_one, &side, e);
+	c.keeps_one = r > 0;
 	prepared_free(&side.p);
-	for (size_t i = 0; i < c.messages.count && r == 0; i++)
+	for (size_t i = 0; i < c.messages.count && r >= 0; i++)
 		r = tell(&c, journal_table_nth(&c.messages, i), report, sums, e);
-	if (r == 0)
+	if (r >= 0)
 		report_verified(report, archive->count, sums[0], sums[1], sums[2]);
 	journal_table_free(&c.messages);
 	journal_table_free(&c.ids);

@@ -10,7 +10,8 @@ struct store;
 
 /* Called for each message; an error ends the walk. */
 typedef int verify_visit(void *data, struct store *store, const struct item *item, struct err *e);
-/* Shows each message of what there is to compare with. */
+/* Shows each message of what there is to compare with. Returns 0, 1 where that keeps only one of
+ * several copies, or an error. */
 typedef int verify_walk(void *export, verify_visit *visit, void *data, struct err *e);
 
 /* The walk over a struct store. */

@@ -42,6 +42,7 @@ void imap_free(struct imap *i)
 	buf_free(&i->known);
 	buf_free(&i->prefix);
 	buf_free(&i->fetch.names);
+	buf_free(&i->fetch.places);
 	buf_free(&i->fetch.below);
 	free(i);
 }
@@ -126,6 +127,7 @@ static void learn(struct imap *i, const char *words, size_t len)
 	buf_char(&i->capabilities, ' ');
 	i->literal_plus = has(i, "LITERAL+", NULL);
 	i->literal_minus = has(i, "LITERAL-", NULL);
+	i->labels = has(i, "X-GM-EXT-1", NULL);
 	i->multiappend = has(i, "MULTIAPPEND", NULL);
 	i->size_max =
 		has(i, "APPENDLIMIT", &limit) && *limit == '=' ? strtoull(limit + 1, NULL, 10) : 0;

@@ -11,6 +11,11 @@
 
 #define LIST_ALL "LIST \"\" \"*\""
 
+bool imap_has_labels(const struct imap *i)
+{
+	return i->labels;
+}
+
 int imap_fetch(struct imap *i, const char *below)
 {
 	i->fetch.on = true;
@@ -20,20 +25,44 @@ int imap_fetch(struct imap *i, const char *below)
 	return buf_status(&i->fetch.below) < 0 ? -ENOMEM : buf_status(&i->out);
 }
 
-/* RFC 3501 7.2.2, RFC 6154: no mailbox at all, or one that shows what the others hold. */
+static bool has_flag(const char *flags, size_t len, const char *flag)
+{
+	for (size_t at = 0, n = strlen(flag); at + n <= len; at++)
+		if (strncasecmp(flags + at, flag, n) == 0)
+			return true;
+	return false;
+}
+
+/* RFC 3501 7.2.2, RFC 6154, RFC 8457: no mailbox at all, or one that shows what the others hold. */
 static bool is_wanted(const struct imap *i, const char *flags, size_t len, const char *name)
 {
-	static const char *const unwanted[] = {"\\Noselect", "\\NonExistent", "\\All", "\\Flagged"};
+	static const char *const unwanted[] = {"\\Noselect", "\\NonExistent", "\\All", "\\Flagged",
+					       "\\Important"};
 	const char *below = buf_text(&i->fetch.below);
 	size_t n = i->fetch.below.len;
-	size_t count = n > 0 ? 2 : 4; /* by its name such a mailbox is wanted */
+	size_t count = n > 0 ? 2 : COUNT(unwanted); /* by its name such a mailbox is wanted */
 
 	for (size_t k = 0; k < count; k++)
-		for (size_t at = 0, w = strlen(unwanted[k]); at + w <= len; at++)
-			if (strncasecmp(flags + at, unwanted[k], w) == 0)
-				return false;
+		if (has_flag(flags, len, unwanted[k]))
+			return false;
 	return n == 0 ||
 	       (strncmp(name, below, n) == 0 && (name[n] == 0 || name[n] == i->delimiter));
+}
+
+/* Where labels are, mail without one lies in \All only, and what has several is shown by each; \All
+ * has it once, but for what is in \Junk and \Trash. It may be hidden. */
+static void read_place(struct imap *i, const char *flags, size_t len, const struct buf *name)
+{
+	struct fetch *f = &i->fetch;
+	bool all = has_flag(flags, len, "\\All");
+
+	if (is_wanted(i, flags, len, buf_text(name)))
+		buf_add(&f->names, buf_text(name), name->len + 1);
+	if (!i->labels || f->below.len > 0)
+		return;
+	if (all || has_flag(flags, len, "\\Junk") || has_flag(flags, len, "\\Trash"))
+		buf_add(&f->places, buf_text(name), name->len + 1);
+	f->all = f->all || all;
 }
 
 /* (FLAGS) "/" NAME */
@@ -46,9 +75,8 @@ static void read_name(struct imap *i, const struct imap_line *line, const char *
 
 	if (close && end - close >= 3 && close[1] == ' ' &&
 	    imap_string(line, close + 2, &delimiter, &at) && end - at >= 2 &&
-	    imap_string(line, at + 1, &name, &at) &&
-	    is_wanted(i, flags, (size_t)(close - flags), buf_text(&name)))
-		buf_add(&i->fetch.names, buf_text(&name), name.len + 1);
+	    imap_string(line, at + 1, &name, &at))
+		read_place(i, flags, (size_t)(close - flags), &name);
 	/* a mailbox that is passed over would make its mail missing */
 	i->out.failed = i->out.failed || buf_status(&delimiter) < 0 || buf_status(&name) < 0;
 }
@@ -69,17 +97,18 @@ void imap_fetch_untagged(struct imap *i, const struct imap_line *line)
 static void next_mailbox(struct imap *i)
 {
 	struct fetch *f = &i->fetch;
+	const struct buf *names = f->all ? &f->places : &f->names;
 
-	if (f->next >= f->names.len) {
+	if (f->next >= names->len) {
 		f->tell_end = true;
 		return;
 	}
 	f->exists = false;
 	imap_ask(i, ASKED_LOOK);
 	buf_str(&i->out, "EXAMINE ");
-	imap_quoted(&i->out, f->names.data + f->next);
+	imap_quoted(&i->out, names->data + f->next);
 	buf_str(&i->out, "\r\n");
-	f->next += strlen(f->names.data + f->next) + 1;
+	f->next += strlen(names->data + f->next) + 1;
 }
 
 /* Where a server allows no dots, mail was put below a name without them. */
@@ -176,7 +205,7 @@ int imap_fetch_input(struct imap *i, struct smtp_told *told, struct err *e)
 		f->tell_end = false;
 		return SMTP_NO_MORE;
 	}
-	if (buf_status(&f->names) < 0)
+	if (buf_status(&f->names) < 0 || buf_status(&f->places) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (f->in_tail && !skip_tail(i))
 		return SMTP_WAIT;

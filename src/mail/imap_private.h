@@ -65,10 +65,12 @@ struct group {
 /* Reading what the account holds. */
 struct fetch {
 	bool on, tell_end;
-	struct buf names; /* of mailboxes, as the server writes them, each with a NUL */
-	size_t next;	  /* of them */
-	struct buf below; /* the server's name of the mailbox that is wanted; empty: all */
-	bool exists;	  /* the mailbox that is open holds a message */
+	struct buf names;  /* of mailboxes, as the server writes them, each with a NUL */
+	struct buf places; /* where there are labels, those that hold each message once … */
+	bool all;	   /* … if \All is among them */
+	size_t next;	   /* of the ones that are read */
+	struct buf below;  /* the server's name of the mailbox that is wanted; empty: all */
+	bool exists;	   /* the mailbox that is open holds a message */
 	bool in_body, in_tail;
 	uint64_t left; /* bytes of the message under way */
 };
@@ -86,6 +88,7 @@ struct imap {
 	struct buf prefix; /* of the person's own mailboxes, as the server writes it (RFC 2342) */
 	char delimiter;
 	bool no_dots; /* the server allows none in names (a Dovecot with Maildir and "/") */
+	bool labels;  /* in place of mailboxes (Gmail) */
 	bool literal_plus, literal_minus, multiappend;
 	uint64_t size_max;
 	struct smtp_reply farewell;

@@ -17,7 +17,7 @@ class Imap:
 
     def __init__(self, password, answer):
         self.password, self.answer = password, answer
-        self.messages, self.said, self.sessions = [], [], 0
+        self.messages, self.said, self.sessions, self.line = [], [], 0, b''
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.url = f'imap://127.0.0.1:{self.listener.getsockname()[1]}'
         self.acceptor = threading.Thread(target=self.accept, daemon=True)
@@ -43,7 +43,7 @@ class Imap:
             return b'', b'[APPENDUID 7 %d]' % len(self.messages) if b'UIDPLUS' in self.capabilities else b''
         if command == 'EXAMINE':
             return b'* %d EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n' % len(self.messages), b''
-        if command == 'UID':
+        if command == 'UID' and b'SEARCH' in line:
             wanted = re.search(rb'<.*>', line)[0]
             return b'* SEARCH%s\r\n' % b''.join(b' %d' % n for n, m in enumerate(self.messages, 1) if wanted in m), b''
         return b'', b''
@@ -57,6 +57,7 @@ class Imap:
             tag, command = line.split()[:2]
             command = command.decode()
             self.said.append(command)
+            self.line = line
             before, behind = self.usual(command, line, stream)
             reply = self.answer(session, command, self)
             if isinstance(reply, BaseException):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """--verify: what was exported again, beside the archive."""
 import json
+import re
 import subprocess
 
-from conftest import PROGRAM, bounce, message
+import pytest
+from conftest import PROGRAM, bounce, crlf, message
+from test_doubt import imap  # noqa: F401
 
 
 def verify(export, archive):
@@ -35,3 +38,51 @@ def test_messages_without_a_header(mbox):
     path = mbox(b'\nfirst\n\nsecond\n')
     assert bounce('--verify', mbox(b'Received: here\n\nfirst\n\nsecond\n', name='same'), path, fast=False).code == 0
     assert bounce('--verify', mbox(b'\nother\n\nsecond\n', name='other'), path, fast=False).code == 1
+
+
+@pytest.fixture
+def account(imap, tmp_path):  # noqa: F811
+    """An account to look at: its mailboxes, by name, are (flags, numbers of messages)."""
+    def start(mailboxes, extensions=b''):
+        def answer(_, command, server):
+            name = (re.findall(rb'"([^"]*)"', server.line) or [b''])[-1]
+            if command == 'CAPABILITY':
+                return b'* CAPABILITY IMAP4rev1 %s\r\nOK' % extensions
+            if command == 'LIST' and name == b'*':
+                return b''.join(b'* LIST (%s) "/" "%s"\r\n' % (mailboxes[box][0], box) for box in mailboxes) + b'OK'
+            if command == 'EXAMINE':
+                server.messages = [crlf(message(n)) for n in mailboxes[name][1]]
+                return b'* %d EXISTS\r\nOK' % len(server.messages)
+            if command == 'UID':
+                return b''.join(b'* %d FETCH (BODY[] {%d}\r\n%s)\r\n' % (n, len(m), m)
+                                for n, m in enumerate(server.messages, 1)) + b'OK'
+        server = imap(answer)
+
+        def compare(*args):
+            return bounce('--tls', 'off', '--password-file', tmp_path / 'password', '--verify',
+                          server.url.replace('//', '//joe@'), *args, fast=False)
+        return compare
+    return start
+
+
+@pytest.mark.parametrize('hidden', [False, True])
+def test_gmail(account, mbox, hidden):
+    """It has each message once, and labels show it as often as it bears some, or not at all; unless All Mail is hidden."""
+    mailboxes = {b'INBOX': (b'', [0, 2]), b'Work': (b'', [0]), b'[Gmail]': (b'\\Noselect', []),
+                 b'[Gmail]/All Mail': (b'\\All', [0, 1, 2]), b'[Gmail]/Important': (b'\\Important', [1, 2]),
+                 b'[Gmail]/Spam': (b'\\Junk', [3]), b'[Gmail]/Trash': (b'\\Trash', [4])}
+    if hidden:
+        del mailboxes[b'[Gmail]/All Mail']
+    compare = account(mailboxes, b'X-GM-EXT-1')
+    done = compare(mbox(*map(message, (0, 0, 1, 2, 3, 4, 5))))
+    assert done.out == f'compared 7: missing {1 + hidden}, changed 0, doubled 0\n', done.err
+    mailboxes[b'[Gmail]/Trash'] = b'\\Trash', [4, 4]
+    done = compare(mbox(*map(message, (2, 3, 4))))
+    assert done.out == 'compared 3: missing 0, changed 0, doubled 1\n', done.err
+
+
+def test_mailboxes_that_show_what_others_hold(account, mbox):
+    compare = account({b'INBOX': (b'', [0]), b'A': (b'\\All', [0, 1]), b'I': (b'\\HasNoChildren \\Important', [0]),
+                       b'J': (b'\\Junk', [1])})
+    assert compare(mbox(*map(message, (0, 1)))).out == 'compared 2: missing 0, changed 0, doubled 0\n'
+    assert compare('--folder', 'A', mbox(*map(message, (0, 1)))).out == 'compared 2: missing 0, changed 0, doubled 0\n'

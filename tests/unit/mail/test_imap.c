@@ -613,7 +613,7 @@ static int hear(struct imap *i, const char *text, char said[200], struct err *e)
 static int talk_without_memory(struct imap *i, bool fetch, char said[200])
 {
 	static const char *const lines[] = {
-		"* PREAUTH hi\r\n", "* CAPABILITY IMAP4rev1 NAMESPACE\r\nA1 OK done\r\n",
+		"* PREAUTH hi\r\n", "* CAPABILITY IMAP4rev1 NAMESPACE X-GM-EXT-1\r\nA1 OK done\r\n",
 		"* NAMESPACE ((\"In.\" \".\")) NIL NIL\r\nA2 OK done\r\n",
 		"* LIST (\\Noselect) \".\" \"\"\r\nA3 OK done\r\n"};
 	static const struct smtp_message message = {
@@ -628,7 +628,10 @@ static int talk_without_memory(struct imap *i, bool fetch, char said[200])
 	if (r == 0)
 		r = hear(i, "", said, NULL);
 	if (r >= 0)
-		r = hear(i, fetch ? "* LIST () \".\" a\r\n" : "A4 OK made\r\n", said, NULL);
+		r = hear(i,
+			 fetch ? "* LIST () \".\" b\r\n* LIST (\\All) \".\" a\r\n"
+			       : "A4 OK made\r\n",
+			 said, NULL);
 	if (r >= 0)
 		r = hear(i, fetch ? "A4 OK done\r\n" : "A5 OK subscribed\r\n", said, NULL);
 	return r;
