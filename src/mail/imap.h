@@ -55,7 +55,8 @@ bool imap_is_busy(const struct imap *i);
 bool imap_is_judged(const struct imap *i);
 uint64_t imap_size_max(const struct imap *i);
 /* Reads all messages that the account holds, or that are in the mailbox below and under it (UTF-8;
- * NULL: all but what only shows the others' mail once more). Instead of imap_send(). */
+ * NULL: all but what only shows the others' mail once more). -ENOENT of imap_next(): there is no
+ * such mailbox. Instead of imap_send(). */
 int imap_fetch(struct imap *i, const char *below);
 /* True where mailboxes are labels of messages that are there once (Gmail): of copies one stays. */
 bool imap_has_labels(const struct imap *i);

@@ -33,20 +33,31 @@ static bool has_flag(const char *flags, size_t len, const char *flag)
 	return false;
 }
 
+/* Whether it is the mailbox that is wanted, or below that. INBOX has no case (RFC 3501 5.1). */
+static bool is_below(const struct imap *i, const char *name)
+{
+	const char *below = buf_text(&i->fetch.below);
+	size_t n = i->fetch.below.len;
+	bool inbox = strncasecmp(below, "INBOX", 5) == 0 && (n == 5 || below[5] == i->delimiter);
+	size_t caseless = inbox ? 5 : 0;
+
+	return strncasecmp(name, below, caseless) == 0 &&
+	       strncmp(name + caseless, below + caseless, n - caseless) == 0 &&
+	       (n == 0 || name[n] == 0 || name[n] == i->delimiter);
+}
+
 /* RFC 3501 7.2.2, RFC 6154, RFC 8457: no mailbox at all, or one that shows what the others hold. */
 static bool is_wanted(const struct imap *i, const char *flags, size_t len, const char *name)
 {
 	static const char *const unwanted[] = {"\\Noselect", "\\NonExistent", "\\All", "\\Flagged",
 					       "\\Important"};
-	const char *below = buf_text(&i->fetch.below);
-	size_t n = i->fetch.below.len;
-	size_t count = n > 0 ? 2 : COUNT(unwanted); /* by its name such a mailbox is wanted */
+	/* by its name such a mailbox is wanted */
+	size_t count = i->fetch.below.len > 0 ? 2 : COUNT(unwanted);
 
 	for (size_t k = 0; k < count; k++)
 		if (has_flag(flags, len, unwanted[k]))
 			return false;
-	return n == 0 ||
-	       (strncmp(name, below, n) == 0 && (name[n] == 0 || name[n] == i->delimiter));
+	return is_below(i, name);
 }
 
 /* Where labels are, mail without one lies in \All only, and what has several is shown by each; \All
@@ -203,7 +214,11 @@ int imap_fetch_input(struct imap *i, struct smtp_told *told, struct err *e)
 
 	if (f->tell_end) {
 		f->tell_end = false;
-		return SMTP_NO_MORE;
+		return f->below.len == 0 || f->names.len > 0
+			       ? SMTP_NO_MORE
+			       : err_set(e, -ENOENT,
+					 "the account has no mailbox of that name, nor any below "
+					 "it");
 	}
 	if (buf_status(&f->names) < 0 || buf_status(&f->places) < 0)
 		return err_set(e, -ENOMEM, "out of memory");

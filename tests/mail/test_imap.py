@@ -495,7 +495,6 @@ def test_verify(dovecot, mbox):
     assert dovecot.bounce('--folder', 'A', archive, user='verify').code == 0
     assert verify(dovecot, 'verify', archive) == (0, 'compared 32: missing 0, changed 0, doubled 0\n')
     assert verify(dovecot, 'verify', archive, '--folder', 'A')[0] == 0
-    assert verify(dovecot, 'verify', archive, '--folder', 'B')[1].endswith('missing 32, changed 0, doubled 0\n')
     code, out = verify(dovecot, 'verify', other)
     assert (code, out) == (1, 'compared 32: missing 1, changed 0, doubled 0\n')
     assert dovecot.bounce('--folder', 'A/B', mbox(message(3), message(4, b'other\n'), name='more'), user='verify').code == 0

@@ -86,3 +86,14 @@ def test_mailboxes_that_show_what_others_hold(account, mbox):
                        b'J': (b'\\Junk', [1])})
     assert compare(mbox(*map(message, (0, 1)))).out == 'compared 2: missing 0, changed 0, doubled 0\n'
     assert compare('--folder', 'A', mbox(*map(message, (0, 1)))).out == 'compared 2: missing 0, changed 0, doubled 0\n'
+
+
+def test_one_mailbox(account, mbox):
+    """INBOX is written in any case; a name that is not there is no mailbox without mail."""
+    compare = account({b'INBOX': (b'', [0]), b'InBox/a': (b'', [1]), b'Inboxes': (b'', [2]), b'A': (b'', [3])})
+    for name, there in (('Inbox', (0, 1)), ('INBOX/a', (1,)), ('Inboxes', (2,)), ('A', (3,))):
+        done = compare('--folder', name, mbox(*map(message, there)))
+        assert done.code == 0 and done.out.endswith(' missing 0, changed 0, doubled 0\n'), done.err
+    for name in 'a', 'B', 'INBOX/A':
+        done = compare('--folder', name, mbox(message(3)))
+        assert done.code == 1 and 'no mailbox of that name' in done.err and not done.out
