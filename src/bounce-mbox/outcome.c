@@ -11,6 +11,7 @@
 #include "bounce-mbox/rejects.h"
 #include "bounce-mbox/report.h"
 #include "bounce-mbox/store.h"
+#include "mail/flags.h"
 
 const char *sender_folder(const struct sender *s, const struct job *job)
 {
@@ -137,7 +138,17 @@ static void job_later(struct sender *s, struct job *job, const struct smtp_told 
 /* Each IMAP server has limits of its own for keywords; the message counts for more than they. */
 static bool can_go_bare(const struct sender *s, const struct job *job)
 {
-	return s->run->options->target.kind == TARGET_IMAP && job->p.keywords.len > 0;
+	bool some = job->p.keywords.len > 0 || (job->p.flags & MAIL_FORWARDED);
+
+	return s->run->options->target.kind == TARGET_IMAP && some;
+}
+
+static void go_bare(struct sender *s, struct job *job)
+{
+	buf_clear(&job->p.keywords);
+	job->p.flags &= ~(unsigned)MAIL_FORWARDED; /* "$Forwarded" is a keyword */
+	job->bare = true;
+	sender_again(s, job);
 }
 
 static void job_refused(struct sender *s, struct job *job, const struct smtp_told *told,
@@ -154,9 +165,7 @@ static void job_refused(struct sender *s, struct job *job, const struct smtp_tol
 		return;
 	}
 	if (can_go_bare(s, job) && !is_full(told)) {
-		buf_clear(&job->p.keywords);
-		job->bare = true;
-		sender_again(s, job);
+		go_bare(s, job);
 		return;
 	}
 	sender_set_aside(s, job, words);

@@ -89,6 +89,21 @@ def imap(tmp_path):
         server.close()
 
 
+def test_a_server_without_keywords(imap, mbox):
+    """$Forwarded is one, though the archive keeps it as a flag."""
+    flags = []
+
+    def answer(_, command, server):
+        if command == 'APPEND':
+            flags.append(re.search(rb'\((.*?)\)', server.line)[1].split())
+            return b'NO [CANNOT] no keywords here' if flags[-1][1:] else None
+    for fields in b'X-Mozilla-Status: 1001\n', b'X-Mozilla-Status: 1001\nX-Mozilla-Keys: work\n':
+        flags.clear()
+        done = imap(answer).bounce(mbox(fields + message(0)))
+        assert done.sums['sent'] == 1 and 'without their keywords' in done.err, done.err
+        assert flags[0][:2] == [b'\\Seen', b'$Forwarded'] and flags[1:] == [[b'\\Seen']]
+
+
 @pytest.mark.parametrize('word', ['EXAMINE', 'UID'])
 @pytest.mark.parametrize('journal', [True, False])
 def test_breaks_again_while_it_asks(imap, mbox, tmp_path, word, journal):
