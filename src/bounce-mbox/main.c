@@ -304,6 +304,17 @@ static int act(const struct cli_call *call, struct run *run, struct err *e)
 	return r;
 }
 
+/* A file of messages has no room for what IMAP keeps beside them. */
+static void tell_aside(const struct run *run)
+{
+	if (run->rejects && run->tally.aside > 0 && run->options->target.kind == TARGET_IMAP)
+		report_note(
+			run->report,
+			"what was set aside stands in the file without its folders, flags and "
+			"keywords: to put it in its place run this again on the archive, with the "
+			"journal (and --repair, where that helps)");
+}
+
 static int send_all(const struct cli_call *call, struct setup *s, struct store *store,
 		    struct report *report)
 {
@@ -322,6 +333,7 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	run.tally.total = store->count + run.tally.skipped;
 	r = act(call, &run, &e);
 	tell_changes(&run);
+	tell_aside(&run);
 	if (r != 0 && !run.journal && run.tally.sent > 0)
 		report_note(report, "without --journal, the next run will send all of it again");
 	report_end(report, &run.tally, now_us() - started, r < 0 ? e.text : NULL);

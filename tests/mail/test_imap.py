@@ -309,6 +309,19 @@ def test_names_and_keywords_that_the_server_refuses(dovecot, tmp_path):
     assert 'sent without their keywords, which the server refuses: 1 message\n' in done.err
 
 
+def test_what_was_set_aside_goes_to_its_place(dovecot, tmp_path):
+    """By the archive, not by what --rejects wrote: that holds the message alone."""
+    (tmp_path / 'tree').mkdir()
+    (tmp_path / 'tree' / 'Work').write_bytes(FROM + b'X-Mozilla-Status: 0005\nX-Mozilla-Keys: plan\nMessage-ID: <1@test>\n\nx\0\n')
+    args = '-j', tmp_path / 'j', '--rejects', tmp_path / 'r', tmp_path / 'tree'
+    note = 'without its folders, flags and keywords'
+    done = dovecot.bounce(*args, user='aside')
+    assert done.sums['set_aside'] == 1 and note in done.err and b'Work' not in (tmp_path / 'r').read_bytes()
+    done = dovecot.bounce('--repair', 'nul', *args, user='aside')
+    assert done.code == 0 and note not in done.err
+    assert [m[0] for m in dovecot.mails('aside', 'Work')] == [{'\\Seen', '\\Flagged', 'plan'}]
+
+
 def test_a_mailbox_that_is_removed(dovecot, mbox, tmp_path):
     """The account's owner puts it in order, while more is on its way."""
     (tmp_path / 'tree').mkdir()
