@@ -153,6 +153,8 @@ bool pace_is_quota(const struct smtp_reply *reply)
 	/* RFC 3463 has no code for it: these are Google's and Microsoft's */
 	if (strcmp(reply->enhanced, "5.4.5") == 0 || strcmp(reply->enhanced, "5.1.90") == 0)
 		return true;
+	if (strcasestr(reply->text, REPLY_BANDWIDTH))
+		return true;
 	return reply->code >= 400 && strcasestr(reply->text, "daily") &&
 	       (strcasestr(reply->text, "limit") || strcasestr(reply->text, "quota"));
 }

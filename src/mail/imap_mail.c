@@ -190,11 +190,11 @@ void imap_set_reply(struct smtp_reply *r, int code, const char *words, size_t le
 		r->text[k] = (char)((unsigned char)words[k] < ' ' ? '?' : words[k]);
 }
 
-/* RFC 5530: what is only for now. */
+/* RFC 5530, and Gmail: what is only for now. */
 bool imap_for_now(const char *words, size_t len)
 {
-	static const char *const codes[] = {"[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]",
-					    "[THROTTLED]"};
+	static const char *const codes[] = {"[UNAVAILABLE]", "[INUSE]",	    "[LIMIT]",
+					    "[SERVERBUG]",   "[THROTTLED]", REPLY_BANDWIDTH};
 	char text[64] = "";
 
 	memcpy(text, words, len < sizeof(text) - 1 ? len : sizeof(text) - 1);
@@ -473,6 +473,17 @@ int imap_mail_reply(struct imap *i, const struct question *q, bool ok, const cha
 	return 0;
 }
 
+/* That the server said goodbye only for now is told of one message, which is enough for a pause. */
+static void decide_gone(struct imap *i, struct mail *m)
+{
+	m->result = m->whole && m->end <= i->left ? SMTP_DOUBT : SMTP_UNSENT;
+	if (m->result == SMTP_DOUBT || !imap_for_now(i->farewell.text, strlen(i->farewell.text)))
+		return;
+	m->result = SMTP_REFUSED;
+	m->reply = i->farewell;
+	*i->farewell.text = 0;
+}
+
 bool imap_mail_tell(struct imap *i, struct smtp_told *told)
 {
 	struct mail m;
@@ -483,7 +494,7 @@ bool imap_mail_tell(struct imap *i, struct smtp_told *told)
 	if (!m.decided && !i->gone)
 		return false;
 	if (!m.decided)
-		m.result = m.whole && m.end <= i->left ? SMTP_DOUBT : SMTP_UNSENT;
+		decide_gone(i, &m);
 	if (i->mail_count == 1)
 		i->step = STEP_NONE;
 	memmove(&i->mails[0], &i->mails[1], (i->mail_count - 1) * sizeof(m));

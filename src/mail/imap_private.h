@@ -112,7 +112,7 @@ struct imap {
 void imap_ask(struct imap *i, enum asked asked);
 void imap_say(struct imap *i, enum asked asked, const char *command);
 void imap_set_reply(struct smtp_reply *r, int code, const char *words, size_t len);
-/* True where the server's refusal is only for now (RFC 5530). */
+/* True where the server's refusal is only for now (RFC 5530, Gmail). */
 bool imap_for_now(const char *words, size_t len);
 
 /* Appends the server's name of a mailbox. */

@@ -11,6 +11,10 @@ struct smtp_reply {
 	char text[500];	   /* all lines behind the code, joined by blanks; cut, made printable */
 };
 
+/* What Gmail's IMAP says where an account has used up a day's megabytes or commands: in a NO or a
+ * BYE, under the code of a full mailbox, [OVERQUOTA], or another. */
+#define REPLY_BANDWIDTH "exceeded command or bandwidth limits"
+
 /* No line and no reply may be longer. */
 #define SMTP_REPLY_LINE 4096
 #define SMTP_REPLY_MAX	65536

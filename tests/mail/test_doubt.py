@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What an IMAP server may have is asked for, and put there again only where it says that it is not there."""
 import contextlib
+import json
 import re
+import signal
 import socket
 import threading
 
@@ -87,6 +89,42 @@ def imap(tmp_path):
     yield start
     for server in servers:
         server.close()
+
+
+BANDWIDTH = b'Account exceeded command or bandwidth limits.'
+
+
+@pytest.mark.parametrize('command,words', [('APPEND', b'NO [OVERQUOTA] %s (Failure)' % BANDWIDTH),
+                                           ('CREATE', b'* BYE [OVERQUOTA] %s\r\nNO so' % BANDWIDTH)])
+def test_gmails_limit_of_a_day(imap, mbox, tmp_path, command, words):
+    """It is waited for. The code is that of a full mailbox, for which messages are set aside, and the run ends."""
+    server = imap(lambda _, said, server: words if said == command else None)
+    args = '-j', tmp_path / 'j', '--folder', 'New', mbox(*map(message, range(4)))
+    process = server.bounce(*args, popen=True)
+    try:
+        said = next(line for line in process.stderr if b'going on in' in line)
+        assert BANDWIDTH in said and b'going on in 3600 s' in said
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert [json.loads(out)[key] for key in ('sent', 'set_aside', 'failed')] == [0, 0, 0]
+    server.messages.clear()  # none was kept
+    server.answer = lambda *_: None
+    assert server.bounce(*args).code == 0 and server.messages == [crlf(message(n)) for n in range(4)]
+
+
+def test_gmail_puts_off_a_login(imap, mbox):
+    """That is no wrong password."""
+    def answer(session, command, server):
+        if session == 1 and command == 'APPEND' and len(server.messages) == 2:
+            return EOFError()
+        if session == 2 and command in ('GREETING', 'LOGIN'):
+            return b'* OK hi' if command == 'GREETING' else b'NO [ALERT] %s (Failure)' % BANDWIDTH
+    server = imap(answer)
+    done = server.bounce(mbox(*map(message, range(4))))
+    assert done.code == 0 and server.messages == [crlf(message(n)) for n in range(4)], done.err
+    assert server.sessions == 3 and 'LOGIN' in server.said
 
 
 def test_a_server_without_keywords(imap, mbox):

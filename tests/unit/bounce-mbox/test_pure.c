@@ -86,6 +86,9 @@ static void test_pace(void **state)
 	struct smtp_reply later = {.code = 451, .text = "not now"};
 	struct smtp_reply told = {.code = 421,
 				  .text = "4.3.2 Suggested Backoff Time: 1500 milliseconds"};
+	struct smtp_reply gmail = {
+		.code = 554,
+		.text = "NO [OVERQUOTA] Account exceeded command or bandwidth limits."};
 	struct smtp_reply quota = {.code = 550, .enhanced = "5.4.5", .text = "Daily limit"};
 
 	(void)state;
@@ -104,7 +107,7 @@ static void test_pace(void **state)
 	pace_good(&p);
 	assert_int_equal(pace_setback(&p, 0, &later), SECOND);
 	assert_int_equal(pace_setback(&p, 0, &told), 1500000);
-	assert_true(pace_is_quota(&quota));
+	assert_true(pace_is_quota(&quota) && pace_is_quota(&gmail));
 	assert_false(pace_is_quota(&later));
 	assert_int_equal(pace_setback(&p, 0, &quota), 3600 * SECOND);
 	for (int i = 0; i < 40; i++)
