@@ -92,9 +92,11 @@ void journal_run(struct journal *j, uint64_t total, const char *target)
 
 void journal_intent(struct journal *j, struct prepared *p, bool again)
 {
-	add_line(j, again ? "retry" : "intent", p->key, p->id);
+	bool noted = add_line(j, again ? "retry" : "intent", p->key, p->id);
+
 	p->in_doubt = again;
-	if (p->placed && !p->owed)
+	/* the next run does not look for what is owed of a message that it does not know */
+	if (noted && p->placed && !p->owed)
 		p->owed = add_line(j, "owed", p->place, "");
 }
 

@@ -600,6 +600,40 @@ static void test_lines_without_memory(void **state)
 	unlink(path);
 }
 
+/* A run that could not note all of what it was about to send. The next one sends it, and that is
+ * all: what is owed without an intent would stand for one more copy. */
+static void test_intents_without_memory(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	int fd = mkstemp(path);
+	char id[] = "<1@test>";
+	struct prepared p = {.id = id, .key = {1, 2, 3}, .place = {4, 5}, .placed = true};
+	struct journal *j = NULL;
+	struct err e = {0};
+	unsigned sent = 0;
+
+	(void)state;
+	for (unsigned nth = 1; memory_refuse(&nth);) {
+		assert_int_equal(ftruncate(fd, 0), 0);
+		p.owed = false;
+		if (journal_open(&j, path, "boot", NULL) == 0) {
+			journal_intent(j, &p, false);
+			(void)journal_write(j, NULL);
+			journal_close(j);
+		}
+		(void)memory_refused();
+		p.owed = false;
+		if (meet(path, "boot", &p) == JOURNAL_DOUBT) /* it says that lines are lost */
+			continue;
+		sent++;
+		assert_int_equal(run_once(path, &p, &e), 0);
+		assert_int_equal(meet(path, "boot", &p), JOURNAL_SENT);
+	}
+	assert_true(sent > 3);
+	close(fd);
+	unlink(path);
+}
+
 /* What an IMAP server gave a message can't be noted: the journal says why, and that it was sent. */
 static void test_no_room_for_a_uid(void **state)
 {
@@ -892,6 +926,7 @@ int main(void)
 		cmocka_unit_test(test_copies_in_two_mailboxes),
 		cmocka_unit_test(test_odd_lines),
 		cmocka_unit_test(test_lines_without_memory),
+		cmocka_unit_test(test_intents_without_memory),
 		cmocka_unit_test(test_no_room_for_a_uid),
 		cmocka_unit_test(test_spill),
 		cmocka_unit_test(test_spill_that_the_kernel_refuses),
