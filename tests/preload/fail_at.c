@@ -173,6 +173,16 @@ FUNCTION(int, unlink, (const char *path), (path))
 FUNCTION(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
 FUNCTION(ssize_t, write, (int fd, const void *data, size_t len), (fd, data, len))
 
+/* What _FORTIFY_SOURCE makes of read() where it knows the room. */
+ssize_t __read_chk(int fd, void *to, size_t len, size_t room);
+
+ssize_t __read_chk(int fd, void *to, size_t len, size_t room)
+{
+	if (len > room)
+		abort();
+	return read(fd, to, len);
+}
+
 /* With this libgcov begins to write what was counted, and does not survive that a call fails. */
 char *getenv(const char *name)
 {
