@@ -43,22 +43,61 @@ static unsigned mozilla_status(const struct mail_field *f)
 	return flags;
 }
 
-static unsigned letters(const struct mail_field *f)
-{
-	static const struct {
+struct letters {
+	const char *silent; /* that say nothing that is known here */
+	struct {
 		char letter;
 		unsigned flag;
-	} known[] = {{'R', MAIL_SEEN},
-		     {'A', MAIL_ANSWERED},
-		     {'F', MAIL_FLAGGED},
-		     {'D', MAIL_DELETED},
-		     {'T', MAIL_DRAFT}};
+	} known[4]; /* unused ones at the end */
+};
+
+/* What the letters stand for, where there is nothing else: not everybody who writes a field of that
+ * name means the flags ("X-Status: Delivered"). */
+static unsigned read_letters(const struct mail_field *f, const struct letters *letters)
+{
+	size_t len = f->value_len;
 	unsigned flags = 0;
 
-	for (size_t i = 0; i < COUNT(known); i++)
-		if (memchr(f->value, known[i].letter, f->value_len))
-			flags |= known[i].flag;
+	while (len > 0 && f->value[len - 1] == ' ') /* Dovecot's room for more */
+		len--;
+	for (size_t i = 0; i < len; i++) {
+		char c = f->value[i];
+		size_t k = 0;
+
+		while (k < COUNT(letters->known) && letters->known[k].letter != c)
+			k++;
+		if (k < COUNT(letters->known))
+			flags |= letters->known[k].flag;
+		else if (!memchr(letters->silent, c, strlen(letters->silent)))
+			return 0;
+	}
 	return flags;
+}
+
+static unsigned status(const struct mail_field *f)
+{
+	static const struct letters letters = {"ONUD", {{'R', MAIL_SEEN}}};
+
+	return read_letters(f, &letters);
+}
+
+/* KMail writes other letters than all the rest, the one for read or unread first. Its 'D' is left
+ * out: it kept no such message, and a word like RAPID is to delete none. */
+static unsigned x_status(const struct mail_field *f)
+{
+	static const struct letters usual = {
+		"",
+		{{'A', MAIL_ANSWERED}, {'F', MAIL_FLAGGED}, {'D', MAIL_DELETED}, {'T', MAIL_DRAFT}},
+	};
+	static const struct letters kmail = {
+		"UNOQKSWIPHTC",
+		{{'R', MAIL_SEEN},
+		 {'A', MAIL_ANSWERED},
+		 {'F', MAIL_FORWARDED},
+		 {'G', MAIL_FLAGGED}},
+	};
+
+	return read_letters(f, f->value_len > 0 && strchr("RUNO", *f->value) ? &kmail : &usual);
 }
 
 static bool internal_subject(const struct mail_field *f)
@@ -78,11 +117,11 @@ unsigned mail_flags_of(const struct mail_field *field)
 		if (mail_field_is(field, "X-Mozilla-Status2"))
 			return hex_of(field) & 0x00200000 ? MAIL_DELETED : 0;
 		if (mail_field_is(field, "X-Status"))
-			return letters(field);
+			return x_status(field);
 		return 0;
 	case 's':
 		if (mail_field_is(field, "Status"))
-			return letters(field) & MAIL_SEEN;
+			return status(field);
 		if (mail_field_is(field, "Subject") && internal_subject(field))
 			return MAIL_INTERNAL;
 		return 0;

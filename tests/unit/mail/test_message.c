@@ -283,16 +283,43 @@ static void test_dates(void **state)
 	assert_false(mail_date_separator("From here on it went well for us 2008", 37, &d));
 }
 
+static void test_status(void **state)
+{
+	static const struct {
+		const char *head;
+		unsigned flags;
+	} cases[] = {
+		{"X-Status: AF\n", MAIL_ANSWERED | MAIL_FLAGGED},
+		{"X-Status: DT  \n", MAIL_DELETED | MAIL_DRAFT},
+		{"X-Status:\n", 0},
+		{"X-Status: Delivered\n", 0},
+		{"X-Status: DONE\n", 0},
+		/* KMail's */
+		{"X-Status: RAFT\n", MAIL_SEEN | MAIL_ANSWERED | MAIL_FORWARDED},
+		{"X-Status: UG\n", MAIL_FLAGGED},
+		{"X-Status: RAPID\n", 0},
+		{"Status: RO\n", MAIL_SEEN},
+		{"Status: O\n", 0},
+		{"Status: Read it\n", 0},
+	};
+	struct mail_field f;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct cursor c = cursor_of(cases[i].head, strlen(cases[i].head));
+
+		assert_int_equal(mail_head_next(&c, &f), MAIL_HEAD_FIELD);
+		assert_int_equal(mail_flags_of(&f), cases[i].flags);
+	}
+}
+
 static void test_flags(void **state)
 {
-	static const char head[] = "X-Status: AF\n";
 	static const char keys[] = "X-Mozilla-Keys: $label1 work(x) nonjunk   \n";
 	struct buf words cleanup(buf_free) = {0};
 	struct mail_field f;
 
 	(void)state;
-	assert_true(mail_head_find(head, sizeof(head) - 1, "X-Status", &f));
-	assert_int_equal(mail_flags_of(&f), MAIL_ANSWERED | MAIL_FLAGGED);
 	assert_int_equal(mail_flags_of_name("1.x:2,FS"), MAIL_FLAGGED | MAIL_SEEN);
 	assert_int_equal(mail_flags_of_name("FRS"), 0);
 	assert_true(mail_head_find(keys, sizeof(keys) - 1, "X-Mozilla-Keys", &f));
@@ -438,14 +465,23 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verbatim),      cmocka_unit_test(test_unquote),
-		cmocka_unit_test(test_repairs),	      cmocka_unit_test(test_long_lines),
-		cmocka_unit_test(test_names),	      cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_dates),	      cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_utf8),	      cmocka_unit_test(test_find),
-		cmocka_unit_test(test_old_labels),    cmocka_unit_test(test_gmail_labels),
-		cmocka_unit_test(test_words),	      cmocka_unit_test(test_domains),
-		cmocka_unit_test(test_which_repairs), cmocka_unit_test(test_half_a_signature),
+		cmocka_unit_test(test_verbatim),
+		cmocka_unit_test(test_unquote),
+		cmocka_unit_test(test_repairs),
+		cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_dates),
+		cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_old_labels),
+		cmocka_unit_test(test_gmail_labels),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_which_repairs),
+		cmocka_unit_test(test_half_a_signature),
 		cmocka_unit_test(test_emlx),
 	};
 
