@@ -151,6 +151,17 @@ static void say_folder(struct report *r, const struct folder *f)
 	say(r, PAINT_NONE, "", &text);
 }
 
+static void note_passed_over(struct report *r, const struct store *store)
+{
+	if (store->passed_over_count == 1)
+		report_note(r, "passed over, as it does not look like mail: %s",
+			    store->passed_over);
+	else if (store->passed_over_count > 1)
+		report_note(r,
+			    "passed over, as it does not look like mail: %s, and %" PRIu64 " more",
+			    store->passed_over, store->passed_over_count - 1);
+}
+
 void report_store(struct report *r, const struct store *store)
 {
 	char size[16], count[40];
@@ -171,10 +182,7 @@ void report_store(struct report *r, const struct store *store)
 		if (!r->quiet && !r->json)
 			say_folder(r, f);
 	}
-	if (store->passed_over_count > 0)
-		report_note(r, "passed over, as it does not start as mail does: %s%s",
-			    store->passed_over,
-			    store->passed_over_count > 1 ? ", and others like it" : "");
+	note_passed_over(r, store);
 	if (store->partial > 0)
 		report_note(r, "there only in part, as the mail program never fetched the rest: %s",
 			    messages(count, store->partial));

@@ -19,6 +19,7 @@
 #include "mail/imap_name.h"
 
 #define DEPTH_MAX    32
+#define KMAIL	     ".directory"
 #define PREFS_MAX    ((size_t)16 * 1024 * 1024)
 #define KEYWORDS_MAX ((size_t)64 * 1024)
 /* A Maildir in which something is renamed each time that it is listed is given up then. */
@@ -98,16 +99,20 @@ static int kind_of(const char *path, struct kind *kind, struct err *e)
 	return 0;
 }
 
-/* What the walk leaves out is told, but for what mail programs keep beside the mail. */
-static int pass_over(struct walk *w, const struct place *p, const char *path, struct err *e)
+/* What the walk leaves out is told. */
+static int pass_over(struct walk *w, const char *path, struct err *e)
 {
 	struct store *a = w->store;
 
-	if (p->maildir || store_ends_with(path, ".msf") || store_ends_with(path, ".dat"))
-		return 0;
 	if (a->passed_over_count++ == 0)
 		a->passed_over = strdup(path);
 	return a->passed_over ? 0 : store_no_memory(e);
+}
+
+/* What mail programs keep beside the mail. */
+static bool is_beside(const struct place *p, const char *path)
+{
+	return p->maildir || store_ends_with(path, ".msf") || store_ends_with(path, ".dat");
 }
 
 static void say_why(struct store *store, size_t folder, const char *why)
@@ -127,6 +132,11 @@ static size_t unpacked_len(const char *name)
 		if (store_ends_with(name, suffixes[i]))
 			return len - strlen(suffixes[i]);
 	return len;
+}
+
+static void put_parent(struct buf *b, const struct place *p)
+{
+	buf_fmt(b, "%s%s", p->name, *p->name ? "/" : "");
 }
 
 /* ".Work.W&APY-rk" in a Maildir is Work/Wörk (Maildir++, as Courier and Dovecot have it). */
@@ -156,11 +166,8 @@ static char *name_in(const struct place *p, const char *entry)
 		len -= 4;
 	else if (len > 5 && strncasecmp(entry + len - 5, ".mbox", 5) == 0)
 		len -= 5;
-	buf_fmt(&b, "%s%s", p->name, *p->name ? "/" : "");
-	if (p->maildir && *entry == '.')
-		put_maildir_name(&b, entry);
-	else
-		buf_add(&b, entry, len);
+	put_parent(&b, p);
+	buf_add(&b, entry, len);
 	return buf_take(&b);
 }
 
@@ -312,8 +319,9 @@ static int add_file(struct walk *w, const struct place *p, const char *path, con
 	r = store_unpack(fd, path, UNPACK_MBOX, w->wishes, &copy, e);
 	if (r < 0)
 		return r;
-	return copy >= 0 ? store_add_mbox(w->store, name, path, copy, w->wishes, e)
-			 : pass_over(w, p, path, e);
+	if (copy >= 0)
+		return store_add_mbox(w->store, name, path, copy, w->wishes, e);
+	return is_beside(p, path) ? 0 : pass_over(w, path, e);
 }
 
 static bool is_letter(const char *entry)
@@ -337,25 +345,56 @@ static int add_entry(struct walk *w, struct place *p, const char *entry, struct 
 	if (S_ISDIR(st.st_mode))
 		return walk(w, full, name, p->apple || store_ends_with(entry, ".mbox"), e);
 	if (S_ISLNK(st.st_mode)) /* it may lead to what is read anyway */
-		return pass_over(w, p, full, e);
+		return pass_over(w, full, e);
 	if (!S_ISREG(st.st_mode))
 		return 0;
 	return is_letter(entry) ? add_letter(w, p, entry, e) : add_file(w, p, full, name, e);
 }
 
-/* Hidden files are none of the person's, but in a Maildir hidden folders are: 0, 1, or an error. */
-static int is_of_interest(const struct place *p, const char *entry, struct err *e)
+/* The folder's name for a hidden directory: ".X.directory" holds the children of KMail's folder X;
+ * as a Maildir it is one like any other. */
+static char *hidden_name(const struct place *p, const char *entry, bool kmail)
 {
-	enum what what;
-	int r;
+	struct buf b = {0};
 
-	if (!p->maildir)
-		return *entry != '.';
-	if (*entry != '.')
-		return strcmp(entry, "cur") != 0 && strcmp(entry, "new") != 0 &&
-		       strcmp(entry, "tmp") != 0;
-	r = look(p->path, entry, &what, e);
-	return r < 0 ? r : what == IS_FOLDER;
+	put_parent(&b, p);
+	if (kmail)
+		buf_add(&b, entry + 1, strlen(entry + 1) - strlen(KMAIL));
+	else
+		put_maildir_name(&b, entry);
+	return buf_take(&b);
+}
+
+/* Hidden files are none of the person's, but hidden directories are folders in a Maildir, or of one
+ * that lies elsewhere. */
+static int add_hidden(struct walk *w, const struct place *p, const char *entry, struct err *e)
+{
+	char *full cleanup(free_at) = store_path(p->path, entry);
+	char *name cleanup(free_at) = NULL;
+	enum what what = IS_NOTHING;
+	struct kind kind;
+	struct stat st;
+	bool kmail;
+	int r = full ? look(p->path, entry, &what, e) : store_no_memory(e);
+
+	if (r < 0 || what != IS_FOLDER)
+		return r;
+	if (lstat(full, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", full);
+	r = kind_of(full, &kind, e);
+	if (r < 0)
+		return r;
+	kmail = !kind.maildir && store_ends_with(entry + 1, KMAIL);
+	if (S_ISLNK(st.st_mode) || !(p->maildir || kind.maildir || kmail))
+		return pass_over(w, full, e);
+	name = hidden_name(p, entry, kmail);
+	return name ? walk(w, full, name, false, e) : store_no_memory(e);
+}
+
+static bool is_part(const struct place *p, const char *entry)
+{
+	return p->maildir && (strcmp(entry, "cur") == 0 || strcmp(entry, "new") == 0 ||
+			      strcmp(entry, "tmp") == 0);
 }
 
 static int walk_entries(struct walk *w, struct place *p, struct err *e)
@@ -365,10 +404,13 @@ static int walk_entries(struct walk *w, struct place *p, struct err *e)
 
 	if (count < 0)
 		return err_sys(e, -errno, "cannot read the folder %s", p->path);
-	for (int i = 0; i < count && r >= 0; i++) {
-		r = is_of_interest(p, entries[i]->d_name, e);
-		if (r > 0)
-			r = add_entry(w, p, entries[i]->d_name, e);
+	for (int i = 0; i < count && r == 0; i++) {
+		const char *entry = entries[i]->d_name;
+
+		if (*entry == '.')
+			r = add_hidden(w, p, entry, e);
+		else if (!is_part(p, entry))
+			r = add_entry(w, p, entry, e);
 	}
 	free_entries(entries, count);
 	return r;

@@ -172,6 +172,32 @@ def test_maildir_names(smtp, tmp_path):
     assert 'passed over' not in done.err
 
 
+def maildir(path, n):
+    for part in ('cur', 'new', 'tmp'):
+        (path / part).mkdir(parents=True, exist_ok=True)
+    (path / 'cur' / f'{n}.x:2,S').write_bytes(message(n))
+
+
+def test_hidden_folders(smtp, tmp_path):
+    """KMail's hold the children of another folder, and those of a Maildir may be there without it. What is neither is
+    told."""
+    top = tmp_path / 'top'
+    for n, name in enumerate(('inbox', '.inbox.directory/Work', '.inbox.directory/.Work.directory/1.5', '.Sent',
+                              'inside', 'inside/.a.directory', 'inside/.b.directory/c')):
+        maildir(top / name, n)
+    (top / '.git').mkdir()
+    (top / '.git' / 'HEAD').write_text('no mail')
+    (top / '.lock').write_text('')
+    messages, done = received(smtp, top)
+    assert messages == [crlf(message(n)) for n in range(7)]
+    assert sorted(f['name'] for f in done.sums['folders']) == ['Sent', 'inbox', 'inbox/Work', 'inbox/Work/1.5', 'inside',
+                                                               'inside/a/directory', 'inside/b/c']
+    assert f'passed over, as it does not look like mail: {top}/.git\n' in done.err
+    for folder in (top, top / 'inside'):
+        (folder / '.link').symlink_to(top / '.git')
+    assert f'{top}/.git, and 2 more\n' in bounce('--dry-run', top).err
+
+
 def test_thunderbirds_maildir(smtp, tmp_path):
     """It has no "new", its files end in .eml, and its flags stand in them."""
     inbox = tmp_path / 'Inbox'
@@ -200,7 +226,7 @@ def test_packed_in_folders(smtp, mbox, tmp_path):
     messages, done = received(smtp, top)
     assert messages == [crlf(message(n)) for n in range(4)]
     assert {f['name'] for f in done.sums['folders']} == {'old', 'old/2008', 'old/2009', 'Maildir'}
-    assert 'passed over, as it does not start as mail does' in done.err and 'a.tar.gz' in done.err
+    assert 'passed over, as it does not look like mail' in done.err and 'a.tar.gz' in done.err
 
 
 def test_links_are_told(smtp, mbox, tmp_path):

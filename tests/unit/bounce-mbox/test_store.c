@@ -147,6 +147,11 @@ static void make_profile(void)
 	PUT("profile/Mail/Local/Many/dovecot-keywords", "0 later\n1 never\n");
 	PUT("profile/Mail/Local/Many/.Sub.W&APY-rk/cur/4:2,", MESSAGE(6));
 	PUT("profile/Mail/Local/Many/.Sub.W&APY-rk/new/.keep", "");
+	PUT("profile/Mail/Local/.Inbox.directory/Kept/cur/5:2,", MESSAGE(8));
+	PUT("profile/Mail/Local/.Inbox.directory/Kept/new/.keep", "");
+	PUT("profile/Mail/Local/.Sent/cur/6:2,", MESSAGE(9));
+	PUT("profile/Mail/Local/.Sent/new/.keep", "");
+	PUT("profile/Mail/Local/.git/HEAD", "none of ours");
 	PUT("profile/Mail/Local/Letters/6.eml", DATE "Message-ID:\n <7@x>\n\nx\n");
 	PUT("profile/Mail/Local/Letters/notes", "none of ours");
 	assert_int_equal(mkfifo("profile/Mail/Local/Letters/8.eml", 0600),
@@ -185,6 +190,7 @@ static void test_reads_without_memory(void **state)
 	make_profile();
 	assert_int_equal(scarce(read_all("profile", &ids, &e)), 0);
 	assert_string_equal(buf_text(&ids),
+			    "<8@x>:Local/Inbox/Kept $label1 work <9@x>:Local/Sent $label1 work "
 			    "<1@x>:Local/Inbox $label1 work <2@x>:Local/Inbox $label1 work "
 			    "<3@x>:Local/Inbox/Deep <7@x>:Local/Letters "
 			    "<4@x>:Local/Many later $label1 work <5@x>:Local/Many $label1 work "
