@@ -113,7 +113,8 @@ static void read_facts(const char *bytes, size_t len, struct mbox_message *m, un
 
 /* A Maildir's flags stand in the name, an .emlx file's in its property list; only where there are
  * none of these does what the header says count. */
-static int facts_of(const struct letter *l, const char *name, struct mbox_message *m, struct err *e)
+static int facts_of(const struct letter *l, const char *name, bool maildir, struct mbox_message *m,
+		    struct err *e)
 {
 	char *bytes cleanup(free_at) = malloc(HEAD_LOOK);
 	size_t len = l->len < HEAD_LOOK ? (size_t)l->len : HEAD_LOOK;
@@ -130,7 +131,7 @@ static int facts_of(const struct letter *l, const char *name, struct mbox_messag
 	m->flags = by_header & (MAIL_INTERNAL | MAIL_PARTIAL | MAIL_EXPUNGED);
 	if (m->date == MBOX_NO_DATE)
 		m->date = l->changed;
-	if (strstr(name, ":2,")) {
+	if (maildir && mail_info_of_name(name)) {
 		m->flags |= mail_flags_of_name(name);
 	} else if (l->emlx) {
 		n = pread(l->fd, bytes, HEAD_LOOK, (off_t)(l->start + l->len));
@@ -167,9 +168,10 @@ static int keep_name(struct store *a, const char *name, uint64_t *at, struct err
 static int add_letter(struct store *a, size_t folder, const char *name, const struct letter *l,
 		      const struct store_wishes *wishes, struct err *e)
 {
+	const struct folder *f = &a->folders[folder];
 	struct mbox_message m;
 	uint64_t at = 0;
-	int r = facts_of(l, *name ? name : a->folders[folder].path, &m, e);
+	int r = facts_of(l, *name ? name : f->path, f->kind == FOLDER_MAILDIR, &m, e);
 
 	if (r == 0)
 		r = keep_name(a, name, &at, e);
@@ -212,12 +214,12 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 }
 
 /* Where the file of a Maildir is now: mail programs move it from "new" to "cur", and rename it
- * there as its flags change, but for what stands before the ':'. *path: to be freed; NULL: nowhere.
+ * there as its flags change, but for what stands before these. *path: to be freed; NULL: nowhere.
  */
 static int find_renamed(const struct folder *f, const char *name, char **path, struct err *e)
 {
 	const char *base = strrchr(name, '/') + 1;
-	size_t len = strcspn(base, ":");
+	size_t len = mail_base_of_name(base);
 	char *cur cleanup(free_at) = store_path(f->path, "cur");
 	DIR *dir = cur ? opendir(cur) : NULL;
 	const struct dirent *entry;
@@ -228,7 +230,7 @@ static int find_renamed(const struct folder *f, const char *name, char **path, s
 			   : store_no_memory(e);
 	while ((entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, base, len) == 0 &&
-		    (entry->d_name[len] == ':' || entry->d_name[len] == 0))
+		    mail_base_of_name(entry->d_name) == len)
 			break;
 	if (entry)
 		*path = store_path(cur, entry->d_name);

@@ -214,7 +214,7 @@ static int add_listed(struct walk *w, size_t folder, const struct listing *l,
 		name = store_path(l->part, base);
 		if (!name)
 			return store_no_memory(e);
-		base[strcspn(base, ":")] = 0;
+		base[mail_base_of_name(base)] = 0;
 		if (journal_ids_have(known, base))
 			continue;
 		r = store_add_file(w->store, folder, name, w->wishes, e);

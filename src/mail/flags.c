@@ -130,6 +130,30 @@ unsigned mail_flags_of(const struct mail_field *field)
 	}
 }
 
+static bool is_letters(const char *at)
+{
+	while ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z')
+		at++;
+	return *at == 0;
+}
+
+const char *mail_info_of_name(const char *name)
+{
+	const char *info = strstr(name, ":2,");
+
+	for (const char *at = name; !info && (at = strstr(at, "2,")) != NULL; at++)
+		if (at > name && (at[-1] == '!' || at[-1] == ';') && is_letters(at + 2))
+			info = at - 1;
+	return info ? info + 3 : NULL;
+}
+
+size_t mail_base_of_name(const char *name)
+{
+	const char *info = mail_info_of_name(name);
+
+	return info && info[-3] != ':' ? (size_t)(info - 3 - name) : strcspn(name, ":");
+}
+
 unsigned mail_flags_of_name(const char *name)
 {
 	static const struct {
@@ -137,13 +161,13 @@ unsigned mail_flags_of_name(const char *name)
 		unsigned flag;
 	} known[] = {{'S', MAIL_SEEN},	  {'R', MAIL_ANSWERED}, {'F', MAIL_FLAGGED},
 		     {'T', MAIL_DELETED}, {'D', MAIL_DRAFT},	{'P', MAIL_FORWARDED}};
-	const char *info = strstr(name, ":2,");
+	const char *info = mail_info_of_name(name);
 	unsigned flags = 0;
 
 	if (!info)
 		return 0;
 	for (size_t i = 0; i < COUNT(known); i++)
-		if (strchr(info + 3, known[i].letter))
+		if (strchr(info, known[i].letter))
 			flags |= known[i].flag;
 	return flags;
 }
@@ -242,9 +266,9 @@ void mail_letters_free(struct mail_letters *letters)
 
 void mail_keywords_of_name(const char *name, const struct mail_letters *letters, struct buf *b)
 {
-	const char *info = strstr(name, ":2,");
+	const char *info = mail_info_of_name(name);
 
-	for (const char *c = info ? info + 3 : ""; *c; c++) {
+	for (const char *c = info ? info : ""; *c; c++) {
 		const char *word = *c >= 'a' && *c <= 'z' ? letters->words[*c - 'a'] : NULL;
 
 		if (word)

@@ -24,6 +24,11 @@ enum {
 /* The flags that this field stands for; 0 for any other field. */
 unsigned mail_flags_of(const struct mail_field *field);
 
+/* The letters behind ":2," in the name of a Maildir's file; behind "!2," or ";2,", as KMail, mutt
+ * and others write where the file system takes no ':'. NULL: none. */
+const char *mail_info_of_name(const char *name);
+/* How much of the name stays the same whatever the flags. */
+size_t mail_base_of_name(const char *name);
 /* The flags in the name of a Maildir file (":2,FRS"). */
 unsigned mail_flags_of_name(const char *name);
 

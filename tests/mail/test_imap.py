@@ -282,6 +282,17 @@ def test_maildir(dovecot, tmp_path):
         (set(), 1219485602)]
 
 
+def test_a_maildir_without_colons(dovecot, tmp_path):
+    """What KMail and mutt write to file systems that take none. Of other files the name says no flags."""
+    for part in ('cur', 'new'):
+        (tmp_path / 'm' / part).mkdir(parents=True)
+    for n, name in enumerate(('cur/1.x!2,S', 'cur/2.x;2,FS', 'good:2,T.eml', 'good!2,T.eml')):
+        (tmp_path / 'm' / name).write_bytes(b'A: 1\n\nx\n')
+        os.utime(tmp_path / 'm' / name, (1219485600 + n, 1219485600 + n))
+    assert dovecot.bounce(tmp_path / 'm', user='fat').code == 0
+    assert [m[0] for m in dovecot.mails('fat')] == [{'\\Seen'}, {'\\Flagged', '\\Seen'}, set(), set()]
+
+
 @pytest.mark.parametrize('fields,sent', [(b'Date: Fri, 31 Dec 9999 23:59:60 +0000\n', 21),
                                          (b'Date: 1 Jan 1969 00:00:00 +2400\n', 21),
                                          (b'X-Keywords: %s\n' % b' '.join(b'k%05d' % n for n in range(12000)), 21),

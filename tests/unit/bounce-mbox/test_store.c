@@ -273,17 +273,20 @@ static void test_a_maildir_in_use(void **state)
 	PUT("used/cur/2:2,", MESSAGE(2));
 	PUT("used/new/3", MESSAGE(3));
 	PUT("used/cur/4:2,", MESSAGE(4));
+	PUT("used/cur/7!2,", MESSAGE(5));
 	assert_int_equal(store_open(&store, "used", &in_use, &e), 0);
-	assert_int_equal(store.count, 3);
-	assert_int_equal(told, 3);
+	assert_int_equal(store.count, 4);
+	assert_int_equal(told, 4);
 
+	assert_int_equal(rename("used/cur/7!2,", "used/cur/7!2,S"), 0);
+	assert_int_equal(store_read(&store, store_item(&store, 1), 0, &byte, 1, &e), 0);
 	assert_int_equal(rename("used/cur/1:2,", "used/cur/1"), 0);
 	assert_int_equal(scarce(store_read(&store, store_item(&store, 0), 0, &byte, 1, &e)), 0);
 	assert_int_equal(unlink("used/cur/2:2,S"), 0);
-	assert_int_equal(store_read(&store, store_item(&store, 1), 0, &byte, 1, &e), -ESTALE);
+	assert_int_equal(store_read(&store, store_item(&store, 2), 0, &byte, 1, &e), -ESTALE);
 	assert_non_null(strstr(e.text, "used/cur/2:2,S was moved or deleted"));
 	assert_int_equal(rename("used/cur", "used/away"), 0);
-	assert_int_equal(store_read(&store, store_item(&store, 2), 0, &byte, 1, &e), -ENOENT);
+	assert_int_equal(store_read(&store, store_item(&store, 3), 0, &byte, 1, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "cannot read the folder used/cur"));
 	store_free(&store);
 

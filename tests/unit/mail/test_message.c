@@ -322,6 +322,18 @@ static void test_flags(void **state)
 	(void)state;
 	assert_int_equal(mail_flags_of_name("1.x:2,FS"), MAIL_FLAGGED | MAIL_SEEN);
 	assert_int_equal(mail_flags_of_name("FRS"), 0);
+	for (const char *at = "!;"; *at; at++) {
+		char name[] = "1.2,x?2,RS";
+
+		name[5] = *at;
+		assert_int_equal(mail_flags_of_name(name), MAIL_ANSWERED | MAIL_SEEN);
+		assert_int_equal(mail_base_of_name(name), 5);
+	}
+	assert_null(mail_info_of_name("2,S"));
+	assert_null(mail_info_of_name("1!2,S=7"));
+	assert_int_equal(mail_base_of_name("1!2,S=7:2,S"), 7);
+	assert_int_equal(mail_base_of_name("1:1,x"), 1);
+	assert_int_equal(mail_base_of_name("1.x"), 3);
 	assert_true(mail_head_find(keys, sizeof(keys) - 1, "X-Mozilla-Keys", &f));
 	mail_keywords_of(&f, &words);
 	assert_string_equal(words.data, " $label1 nonjunk");
