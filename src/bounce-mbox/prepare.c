@@ -122,12 +122,12 @@ static int read_about(struct prepared *p, const struct store *store, const char 
 	if (folder->letters)
 		mail_keywords_of_name(store->names + p->item->at, folder->letters, &p->keywords);
 	p->date = (struct mail_date){.seconds = p->item->date};
+	if (folder->takeout && mail_labels_find(head, len, &f))
+		read_labels(p, &f);
 	while ((what = mail_head_next(&c, &f)) != MAIL_HEAD_END) {
 		if (what != MAIL_HEAD_FIELD)
 			continue;
 		mail_keywords_of(&f, &p->keywords);
-		if (p->mailbox.len == 0 && mail_field_is(&f, "X-Gmail-Labels"))
-			read_labels(p, &f);
 		if (!arrived && mail_field_is(&f, "Received"))
 			arrived = received(&f, &p->date);
 		else if (!arrived && !written && mail_field_is(&f, "Date"))

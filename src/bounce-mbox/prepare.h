@@ -35,7 +35,7 @@ struct prepared {
 	struct mail_facts facts;
 	bool delivered;	       /* goes with a Delivered-To of the recipient's */
 	struct buf keywords;   /* " WORD WORD", from fields that may be removed */
-	struct buf mailbox;    /* that a field names; empty: the archive's folder counts */
+	struct buf mailbox;    /* that Takeout's labels name; empty: the archive's folder counts */
 	unsigned flags;	       /* MAIL_*, of the archive and that field */
 	struct mail_date date; /* when it was received; else written; else as the archive has it */
 	struct buf text;       /* the cleaned message, where it is small; else empty: stream it */

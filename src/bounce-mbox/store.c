@@ -202,6 +202,7 @@ static int scan_mbox(struct store *a, size_t folder, int fd, const struct store_
 				f->format = wishes->format;
 				snprintf(f->why, sizeof(f->why), "as told by --format");
 			}
+			f->takeout = mbox_is_takeout(&scan.seen);
 			f->before = scan.seen.messages > 0 ? scan.seen.before : w.at + w.len;
 			return 0;
 		}

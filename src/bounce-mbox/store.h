@@ -25,6 +25,7 @@ struct folder {
 	char *path;
 	enum folder_kind kind;
 	enum mbox_format format;
+	bool takeout;		      /* its X-Gmail-Labels count */
 	char why[120];		      /* of the format */
 	struct mail_letters *letters; /* a Maildir's keywords; NULL: none */
 	uint64_t messages;

@@ -8,6 +8,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "mail/flags.h"
+#include "mail/header.h"
 
 static int hex_of(char c)
 {
@@ -130,6 +131,19 @@ void mail_decode_words(const char *text, size_t len, struct buf *b)
 			buf_char(b, text[i]);
 		i += word > 0 ? word : 1;
 	}
+}
+
+bool mail_labels_find(const char *head, size_t len, struct mail_field *labels)
+{
+	struct cursor c = cursor_of(head, len);
+	struct mail_field f;
+
+	if (mail_head_next(&c, &f) != MAIL_HEAD_FIELD)
+		return false;
+	if (mail_field_is(&f, "X-Bounce-Mbox-Refused") && mail_head_next(&c, &f) != MAIL_HEAD_FIELD)
+		return false;
+	return mail_field_is(&f, "X-GM-THRID") && mail_head_next(&c, labels) == MAIL_HEAD_FIELD &&
+	       mail_field_is(labels, "X-Gmail-Labels");
 }
 
 enum meaning { MEANS_NOTHING, MEANS_UNREAD, MEANS_STARRED, MEANS_INBOX };

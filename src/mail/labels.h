@@ -7,6 +7,12 @@
 #include <stddef.h>
 
 struct buf;
+struct mail_field;
+
+/* True where a header begins as Takeout writes it: *labels gets X-Gmail-Labels, which stands behind
+ * X-GM-THRID. Nobody who sends mail gets his fields in front of these; and a mail program that has
+ * taken the message over has put its own there, or what it notes is known to mbox.h. */
+bool mail_labels_find(const char *head, size_t len, struct mail_field *labels);
 
 /* Appends text with its RFC 2047 words decoded to UTF-8; words in other character sets than UTF-8,
  * ASCII and Latin 1 stay as they are. */

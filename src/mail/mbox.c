@@ -12,6 +12,7 @@
 #include "mail/find.h"
 #include "mail/flags.h"
 #include "mail/header.h"
+#include "mail/labels.h"
 
 /* As far as a header block is read for its facts; a longer one is cut, its message is not. */
 #define HEAD_MAX ((size_t)256 * 1024)
@@ -142,9 +143,27 @@ static uint64_t decimal(const struct mail_field *f)
 	return n;
 }
 
+/* What a header tells of the file that it stands in. */
+struct traces {
+	uint64_t length; /* UINT64_MAX: none */
+	bool mozilla;
+	bool kept; /* Dovecot, mutt and the like had it */
+};
+
+static void read_trace(const struct mail_field *f, struct traces *traces)
+{
+	static const char *const notes[] = {"Status", "X-Status", "X-UID", "X-Keywords"};
+
+	if (mail_field_is(f, "Content-Length"))
+		traces->length = decimal(f);
+	traces->mozilla |= mail_field_is(f, "X-Mozilla-Status");
+	for (size_t i = 0; i < COUNT(notes); i++)
+		traces->kept |= mail_field_is(f, notes[i]);
+}
+
 /* Reads the header at [at, end) for its facts; returns the body's place. */
 static const char *read_head(const char *at, const char *end, struct mbox_message *m,
-			     uint64_t *length, bool *mozilla)
+			     struct traces *traces)
 {
 	struct cursor c = cursor_of(at, (size_t)(end - at));
 	struct mail_field f;
@@ -164,12 +183,11 @@ static const char *read_head(const char *at, const char *end, struct mbox_messag
 			break;
 		case 'C':
 		case 'c':
-			if (mail_field_is(&f, "Content-Length"))
-				*length = decimal(&f);
-			break;
+		case 'S':
+		case 's':
 		case 'X':
 		case 'x':
-			*mozilla = *mozilla || mail_field_is(&f, "X-Mozilla-Status");
+			read_trace(&f, traces);
 			break;
 		default:
 			break;
@@ -200,9 +218,12 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 			 const struct candidate *c)
 {
 	const char *end = w->bytes + w->len;
-	uint64_t length = UINT64_MAX;
+	struct traces traces = {
+		.length = UINT64_MAX,
+		.mozilla = c->next - c->line >= 7 && memcmp(c->line, "From - ", 7) == 0,
+	};
+	struct mail_field labels;
 	struct mail_date date;
-	bool mozilla = c->next - c->line >= 7 && memcmp(c->line, "From - ", 7) == 0;
 
 	if ((size_t)(end - c->next) > HEAD_MAX)
 		end = c->next + HEAD_MAX;
@@ -211,8 +232,8 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 		.at = w->at + (uint64_t)(c->next - w->bytes),
 		.date = MBOX_NO_DATE,
 	};
-	uint64_t body = w->at + (uint64_t)(read_head(c->next, end, &s->current, &length, &mozilla) -
-					   w->bytes);
+	uint64_t body =
+		w->at + (uint64_t)(read_head(c->next, end, &s->current, &traces) - w->bytes);
 
 	if (s->current.date == MBOX_NO_DATE && is_stamped(c, &date))
 		s->current.date = date.seconds;
@@ -222,16 +243,18 @@ static void open_message(struct mbox_scan *s, const struct mbox_window *w,
 	s->body = body;
 	s->pos = body - 1; /* a separator may stand right behind the header's empty line */
 	s->seen.messages++;
-	s->seen.mozilla += mozilla;
-	if (length == UINT64_MAX)
+	s->seen.mozilla += traces.mozilla;
+	s->seen.kept += traces.mozilla || traces.kept;
+	s->seen.takeout += mail_labels_find(c->next, (size_t)(end - c->next), &labels);
+	if (traces.length == UINT64_MAX)
 		return;
 	s->seen.lengths++;
 	if (s->format != MBOX_AUTO && s->format != MBOX_CL && s->format != MBOX_CL2)
 		return;
-	if (lands(s, body + length)) {
+	if (lands(s, body + traces.length)) {
 		s->seen.landed++;
 		s->trusted = true;
-		s->measured = body + length;
+		s->measured = body + traces.length;
 	}
 }
 
@@ -426,4 +449,10 @@ enum mbox_format mbox_decide(const struct mbox_seen *seen, char *why, size_t siz
 	}
 	snprintf(why, size, "no quoted \"From \" lines and no usable Content-Length");
 	return MBOX_RD;
+}
+
+bool mbox_is_takeout(const struct mbox_seen *seen)
+{
+	return seen->takeout > 0 && seen->takeout * 10 >= seen->messages * 9 &&
+	       seen->kept * 2 < seen->messages;
 }

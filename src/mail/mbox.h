@@ -51,6 +51,8 @@ struct mbox_message {
 struct mbox_seen {
 	uint64_t messages;
 	uint64_t mozilla;	/* "From - " separators, X-Mozilla-Status */
+	uint64_t takeout;	/* headers that begin as Google Takeout writes them */
+	uint64_t kept;		/* … with what this or another mail program notes */
 	uint64_t lengths;	/* Content-Length fields … */
 	uint64_t landed;	/* … that lead to a separator or the end */
 	uint64_t inside;	/* separators within a body so measured */
@@ -92,5 +94,10 @@ enum mbox_event mbox_scan_next(struct mbox_scan *scan, const struct mbox_window 
 
 /* The variant, and in why (of size bytes) the reason in a few words. */
 enum mbox_format mbox_decide(const struct mbox_seen *seen, char *why, size_t size);
+
+/* Whether Google Takeout wrote the file, and no mail program has worked with it since: there the
+ * folder says more than the labels. Some messages may come from elsewhere, and some have fields of
+ * mail programs from another life. */
+bool mbox_is_takeout(const struct mbox_seen *seen);
 
 #endif

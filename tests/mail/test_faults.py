@@ -16,7 +16,7 @@ import sys
 
 import pytest
 from conftest import BUILD, FROM, PROGRAM, Result, bounce, crlf, message, until
-from test_imap import Dovecot
+from test_imap import TAKEOUT, Dovecot
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
 from faults import ALLOCATION, ERRORS, Faults  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -448,9 +448,9 @@ def test_a_step_of_telling_fails(smtp, mbox, tmp_path, work, what):
 
 def test_a_step_fails_by_imap(dovecot, tmp_path, work):
     tree = tmp_path / 'tree'
-    labelled = b'X-Gmail-Labels: =?UTF-8?Q?Opened,?=\n =?utf-8?B?w5xiZXI=?=\n' + message(1)
+    labelled = b'X-GM-THRID: 1\nX-Gmail-Labels: =?UTF-8?Q?Opened,?=\n =?utf-8?B?w5xiZXI=?=\n' + message(1)
     write(tree / 'In', FROM + b'X-Mozilla-Status: 0005\nX-Mozilla-Keys: $label1 work\n' + message(0) + b'\n')
-    write(tree / 'Takeout', FROM + labelled + b'\n')
+    write(tree / 'Takeout', TAKEOUT + labelled + b'\n')
     write(tree / 'Maildir/cur/1:2,Sa', message(2))
     write(tree / 'Maildir/new/.keep', b'')
     write(tree / 'Maildir/dovecot-keywords', b'0 later\n')

@@ -17,6 +17,8 @@ import threading
 import pytest
 from conftest import FROM, bounce, connections, crlf, message, until
 
+TAKEOUT = b'From 7@xxx Sat Aug 23 10:00:00 +0000 2008\n'
+THREAD = b'X-GM-THRID: 7\nX-Gmail-Labels: '
 CONFIG = '''
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -296,12 +298,15 @@ def test_a_maildir_without_colons(dovecot, tmp_path):
 @pytest.mark.parametrize('fields,sent', [(b'Date: Fri, 31 Dec 9999 23:59:60 +0000\n', 21),
                                          (b'Date: 1 Jan 1969 00:00:00 +2400\n', 21),
                                          (b'X-Keywords: %s\n' % b' '.join(b'k%05d' % n for n in range(12000)), 21),
-                                         (b'X-Gmail-Labels: %s\n' % (b'L' * 70000), 20)],
+                                         (b'X-GM-THRID: 1\nX-Gmail-Labels: %s\n' % (b'L' * 70000), 20)],
                          ids=['year', 'zone', 'keywords', 'mailbox'])
 def test_no_message_gives_commands(dovecot, mbox, fields, sent):
     """What anybody may write into a header the server may not understand; what follows is no command for it."""
     user = f'commands-{len(fields)}'
-    path = mbox(fields + b'A: 1\n\nEVIL CREATE Pwned\nA7 OK\n', *map(message, range(20)))
+    texts = list(map(message, range(20)))
+    if sent == 20:  # labels count in Takeout only
+        texts = [THREAD + b'Inbox\n' + text for text in texts]
+    path = mbox(fields + b'A: 1\n\nEVIL CREATE Pwned\nA7 OK\n', *texts, separator=TAKEOUT)
     done = dovecot.bounce('--order', 'archive', path, user=user)
     assert done.sums['sent'] == sent and done.sums['trouble'] is None, done.err
     assert 'Pwned' not in dovecot.folders(user)
@@ -348,13 +353,39 @@ def test_a_mailbox_that_is_removed(dovecot, mbox, tmp_path):
 
 
 def test_gmail_labels(dovecot, mbox):
-    path = mbox(b'X-Gmail-Labels: Opened,Inbox,Starred\nA: 1\n\nx\n', b'X-Gmail-Labels: Unread, Work/Deep,Other\nA: 2\n\nx\n',
-                b'X-Gmail-Labels: =?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', b'X-Gmail-Labels: Archived\nA: 4\n\nx\n')
+    path = mbox(THREAD + b'Opened,Inbox,Starred\nA: 1\n\nx\n', THREAD + b'Unread, Work/Deep,Other\nA: 2\n\nx\n',
+                THREAD + b'=?UTF-8?Q?Ge=C3=B6ffnet,?=\n =?utf-8?B?w5xiZXI=?=\nA: 3\n\nx\n', THREAD + b'Archived\nA: 4\n\nx\n',
+                separator=TAKEOUT)
     assert dovecot.bounce(path, user='labels').code == 0
     assert [m[0] for m in dovecot.mails('labels')] == [{'\\Seen', '\\Flagged'}]
     assert [m[0] for m in dovecot.mails('labels', 'Work/Deep')] == [set()]
     assert len(dovecot.mails('labels', '&ANw-ber')) == 1
     assert len(dovecot.mails('labels', 'Archive')) == 1
+
+
+@pytest.mark.parametrize('kept', ['by Thunderbird', 'marked', 'by Dovecot', 'in a Maildir', 'sent'])
+def test_labels_count_in_takeout_only(dovecot, tmp_path, kept):
+    """Once a mail program has the mail it is where the program has put it. And anybody may send such a field."""
+    tree, user = tmp_path / 'tree', f'labels-{kept[-4:]}'
+    (tree / 'Mine' / 'cur').mkdir(parents=True)
+    (tree / 'Mine' / 'new').mkdir()
+    text = THREAD + b'Theirs,Starred\n' + message(0)
+    if kept == 'in a Maildir':
+        (tree / 'Mine' / 'cur' / '1.x:2,').write_bytes(text)
+    else:
+        (tree / 'Mine.mbox').write_bytes(TAKEOUT + {'by Thunderbird': b'X-Mozilla-Status: 0000\n' + text,
+                                                 'marked': text.replace(b'\n\n', b'\nX-Mozilla-Status: 0000\n\n', 1),
+                                             'by Dovecot': text.replace(b'\n\n', b'\nX-UID: 7\n\n', 1),
+                                                 'sent': b'Received: x\n' + text}[kept] + b'\n')
+    assert dovecot.bounce(tree, user=user).code == 0
+    assert dovecot.folders(user) == ['INBOX', 'Mine'] and [m[0] for m in dovecot.mails(user, 'Mine')] == [set()]
+
+
+def test_what_was_set_aside_of_takeout_has_its_labels(dovecot, mbox, smtp, tmp_path):
+    refusing = smtp(answer=lambda verb, *_: b'554 5.7.1 no\r\n' if verb == 'DOT' else None)
+    bounce('--rejects', tmp_path / 'rejects', mbox(THREAD + b'Work\n' + message(0), separator=TAKEOUT), 'me@new.test', refusing.url)
+    assert dovecot.bounce(tmp_path / 'rejects', user='aside').code == 0
+    assert [m[2] for m in dovecot.mails('aside', 'Work')] == [crlf(THREAD + b'Work\n' + message(0))]
 
 
 @pytest.mark.parametrize('mechanism', ['PLAIN', 'LOGIN', 'CRAM-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256'])

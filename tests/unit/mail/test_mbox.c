@@ -72,6 +72,8 @@ static void expect(const char *text, enum mbox_format asked, const char *want,
 
 #define FROM "From joe Sat Aug 23 10:00:00 2008\n"
 
+#define LABELS "X-GM-THRID: 1\nX-Gmail-Labels: Work\n"
+
 static void test_separators(void **state)
 {
 	(void)state;
@@ -155,13 +157,43 @@ static void test_facts(void **state)
 	assert_int_equal(mbox_scan_next(&s, &w, &m), MBOX_END);
 }
 
+static void test_takeout(void **state)
+{
+	static const struct {
+		const char *text;
+		bool wanted;
+	} cases[] = {
+		{"", false},
+		{FROM "A: 1\n\nx\n\n", false},
+		{FROM LABELS "A: 1\n\nx\n\n" FROM LABELS "\n", true},
+		{FROM "X-Bounce-Mbox-Refused: full\n" LABELS "\n\n", true},
+		{FROM "X-Bounce-Mbox-Refused: full\n\n" LABELS, false},
+		{FROM LABELS "\nx\n\n" FROM "A: 1\n\n", false},
+		{FROM "A: 1\n" LABELS "\n\n", false},
+		{FROM "X-GM-THRID: 1\nA: 1\nX-Gmail-Labels: Work\n\n\n", false},
+		{FROM "X-GM-THRID: 1\n\nX-Gmail-Labels: Work\n\n", false},
+		{"From - Sat Aug 23 10:00:00 2008\n" LABELS "\n\n", false},
+		{FROM LABELS "Status: RO\n\n\n", false},
+		/* somebody sent it so */
+		{FROM LABELS "X-Mozilla-Status: 0001\n\n\n" FROM LABELS "\n\n" FROM LABELS "\n\n",
+		 true},
+	};
+	struct mbox_seen seen;
+	char joined[1000];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		scan(cases[i].text, MBOX_AUTO, 100000, &seen, joined);
+		assert_int_equal(mbox_is_takeout(&seen), cases[i].wanted);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_separators),
-		cmocka_unit_test(test_quotes),
-		cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_separators), cmocka_unit_test(test_quotes),
+		cmocka_unit_test(test_lengths),	   cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_takeout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
