@@ -104,7 +104,7 @@ static void read_labels(struct prepared *p, const struct mail_field *f)
 
 	mail_field_text(f, &line);
 	mail_decode_words(buf_text(&line), line.len, &labels);
-	p->flags |= mail_labels_read(buf_text(&labels), &p->mailbox);
+	p->flags |= mail_labels_read(buf_text(&labels), &p->mailbox, &p->keywords);
 	p->mailbox.failed |= buf_status(&line) < 0 || buf_status(&labels) < 0;
 }
 

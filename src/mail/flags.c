@@ -10,6 +10,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "mail/header.h"
+#include "mail/imap_name.h"
 
 static unsigned hex_of(const struct mail_field *f)
 {
@@ -190,6 +191,22 @@ static void add_word(struct buf *b, const char *word, size_t len)
 	}
 	buf_char(b, ' ');
 	buf_add(b, word, len);
+}
+
+void mail_keyword_add(struct buf *b, const char *text, size_t len)
+{
+	struct buf name = {0}, word = {0};
+
+	buf_add(&name, text, len);
+	imap_name_put(&word, buf_text(&name), '/');
+	for (size_t i = 0; i < word.len; i++)
+		if (!atom_char(word.data[i]))
+			word.data[i] = '_';
+	b->failed |= buf_status(&name) < 0 || buf_status(&word) < 0;
+	if (word.len > 0)
+		add_word(b, word.data, word.len);
+	buf_free(&name);
+	buf_free(&word);
 }
 
 /* The five labels that mail programs before 2004 had, kept in three bits. */

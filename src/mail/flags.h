@@ -48,4 +48,8 @@ void mail_keywords_of_name(const char *name, const struct mail_letters *letters,
  * one added as " WORD" once, where an IMAP server can take them as keywords. */
 void mail_keywords_of(const struct mail_field *field, struct buf *b);
 
+/* Adds text as one word: what no keyword may have becomes '_', after modified UTF-7, as Thunderbird
+ * makes a tag's keyword of its name. */
+void mail_keyword_add(struct buf *b, const char *text, size_t len);
+
 #endif

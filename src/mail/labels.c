@@ -146,28 +146,45 @@ bool mail_labels_find(const char *head, size_t len, struct mail_field *labels)
 	       mail_field_is(labels, "X-Gmail-Labels");
 }
 
-enum meaning { MEANS_NOTHING, MEANS_UNREAD, MEANS_STARRED, MEANS_INBOX };
+/* The last ones say places. Trash and spam hold what no label is to bring back. */
+enum meaning {
+	MEANS_NOTHING,
+	MEANS_UNREAD,
+	MEANS_STARRED,
+	MEANS_FORWARDED,
+	MEANS_INBOX,
+	MEANS_USUAL, /* where mail lies that nobody has sorted */
+	MEANS_OWN,
+	MEANS_BIN
+};
 
 /* Takeout writes the names of the account's language. Those of other languages than English,
- * German, French, Spanish and Catalan are taken for folders. */
+ * German, French, Spanish and Catalan are taken for folders of the person's own. */
 static const struct {
-	char name[22];
 	enum meaning meaning;
-} states[] = {
-	{"Opened", MEANS_NOTHING},	     {"Unread", MEANS_UNREAD},
-	{"Starred", MEANS_STARRED},	     {"Important", MEANS_NOTHING},
-	{"Archived", MEANS_NOTHING},	     {"Inbox", MEANS_INBOX},
-	{"Geöffnet", MEANS_NOTHING},	     {"Ungelesen", MEANS_UNREAD},
-	{"Markiert", MEANS_STARRED},	     {"Wichtig", MEANS_NOTHING},
-	{"Archiviert", MEANS_NOTHING},	     {"Posteingang", MEANS_INBOX},
-	{"Ouvert", MEANS_NOTHING},	     {"Non lus", MEANS_UNREAD},
-	{"Favoris", MEANS_STARRED},	     {"Messages archivés", MEANS_NOTHING},
-	{"Boîte de réception", MEANS_INBOX}, {"Abierto", MEANS_NOTHING},
-	{"No leídos", MEANS_UNREAD},	     {"Importante", MEANS_NOTHING},
-	{"Recibidos", MEANS_INBOX},	     {"Oberts", MEANS_NOTHING},
-	{"No llegits", MEANS_UNREAD},	     {"Importants", MEANS_NOTHING},
-	{"Safata d'entrada", MEANS_INBOX},
+	const char *names[16]; /* NULL behind the last one */
+} known[] = {
+	{MEANS_NOTHING,
+	 {"Opened", "Important", "Archived", "Geöffnet", "Wichtig", "Archiviert", "Ouvert",
+	  "Messages archivés", "Abierto", "Importante", "Oberts", "Importants"}},
+	{MEANS_UNREAD, {"Unread", "Ungelesen", "Non lus", "No leídos", "No llegits"}},
+	{MEANS_STARRED, {"Starred", "Markiert", "Favoris"}},
+	{MEANS_INBOX,
+	 {"Inbox", "Posteingang", "Boîte de réception", "Recibidos", "Safata d'entrada"}},
+	{MEANS_USUAL,
+	 {"Sent", "Drafts", "Chat", "Gesendet", "Entwürfe", "Messages envoyés", "Brouillons",
+	  "Enviados", "Borradores", "Enviats", "Esborranys"}},
+	{MEANS_BIN, {"Trash", "Spam", "Papierkorb", "Corbeille", "Papelera", "Paperera"}},
 };
+
+static enum meaning look_up(const char *label, size_t len)
+{
+	for (size_t i = 0; i < COUNT(known); i++)
+		for (const char *const *name = known[i].names; *name; name++)
+			if (strlen(*name) == len && strncasecmp(*name, label, len) == 0)
+				return known[i].meaning;
+	return MEANS_OWN;
+}
 
 static bool starts(const char *label, size_t len, const char *prefix)
 {
@@ -177,57 +194,74 @@ static bool starts(const char *label, size_t len, const char *prefix)
 	       (label[n] == ' ' || label[n] == ':' || prefix[n - 1] == '_');
 }
 
-/* True where the label says no place; *meaning: what else. */
-static bool is_state(const char *label, size_t len, enum meaning *meaning)
+static enum meaning meaning_of(const char *label, size_t len)
 {
 	static const char *const prefixes[] = {"Category",  "Kategorie", "Catégorie",
 					       "Categoría", "Categoria", "IMAP_"};
 
-	*meaning = MEANS_NOTHING;
+	if (starts(label, len, "IMAP_") && memmem(label, len, "Forwarded", 9))
+		return MEANS_FORWARDED;
 	for (size_t i = 0; i < COUNT(prefixes); i++)
 		if (starts(label, len, prefixes[i]))
-			return true;
-	for (size_t i = 0; i < COUNT(states); i++) {
-		if (strlen(states[i].name) != len || strncasecmp(label, states[i].name, len) != 0)
-			continue;
-		*meaning = states[i].meaning;
-		return *meaning != MEANS_INBOX;
-	}
-	return len == 0;
+			return MEANS_NOTHING;
+	return len > 0 ? look_up(label, len) : MEANS_NOTHING;
 }
 
-unsigned mail_labels_read(const char *labels, struct buf *mailbox)
-{
-	struct cursor c = cursor_of(labels, strlen(labels));
-	unsigned flags = MAIL_SEEN;
-	const char *part;
-	bool found = false;
+struct label {
+	const char *text;
 	size_t len;
+	enum meaning meaning;
+};
 
-	while (cursor_part(&c, ',', &part, &len)) {
-		enum meaning meaning;
-		bool state;
-
-		while (len > 0 && *part == ' ') {
-			part++;
-			len--;
-		}
-		state = is_state(part, len, &meaning);
-		if (meaning == MEANS_UNREAD)
-			flags &= ~(unsigned)MAIL_SEEN;
-		if (meaning == MEANS_STARRED)
-			flags |= MAIL_FLAGGED;
-		if (starts(part, len, "IMAP_") && memmem(part, len, "Forwarded", 9))
-			flags |= MAIL_FORWARDED;
-		if (state || found)
-			continue;
-		found = true;
-		if (meaning == MEANS_INBOX)
-			buf_str(mailbox, "INBOX");
-		else
-			buf_add(mailbox, part, len);
+static bool next_label(struct cursor *c, struct label *label)
+{
+	if (!cursor_part(c, ',', &label->text, &label->len))
+		return false;
+	while (label->len > 0 && *label->text == ' ') {
+		label->text++;
+		label->len--;
 	}
-	if (!found)
+	label->meaning = meaning_of(label->text, label->len);
+	return true;
+}
+
+/* Of two labels the one with the higher rank says the mailbox, else the first one; 0: none does. */
+static int rank(enum meaning meaning)
+{
+	if (meaning < MEANS_INBOX)
+		return 0;
+	return meaning <= MEANS_USUAL ? 1 : (int)meaning;
+}
+
+static void put_place(const struct label *place, struct buf *mailbox)
+{
+	if (place->meaning == MEANS_NOTHING)
 		buf_str(mailbox, "Archive");
+	else if (place->meaning == MEANS_INBOX)
+		buf_str(mailbox, "INBOX");
+	else
+		buf_add(mailbox, place->text, place->len);
+}
+
+unsigned mail_labels_read(const char *labels, struct buf *mailbox, struct buf *keywords)
+{
+	struct cursor c = cursor_of(labels, strlen(labels)), again = c;
+	struct label label, place = {.meaning = MEANS_NOTHING};
+	unsigned flags = MAIL_SEEN;
+
+	while (next_label(&c, &label)) {
+		if (label.meaning == MEANS_UNREAD)
+			flags &= ~(unsigned)MAIL_SEEN;
+		if (label.meaning == MEANS_STARRED)
+			flags |= MAIL_FLAGGED;
+		if (label.meaning == MEANS_FORWARDED)
+			flags |= MAIL_FORWARDED;
+		if (rank(label.meaning) > rank(place.meaning))
+			place = label;
+	}
+	while (next_label(&again, &label))
+		if (rank(label.meaning) > 0 && label.text != place.text)
+			mail_keyword_add(keywords, label.text, label.len);
+	put_place(&place, mailbox);
 	return flags;
 }

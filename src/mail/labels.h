@@ -19,10 +19,11 @@ bool mail_labels_find(const char *head, size_t len, struct mail_field *labels);
 void mail_decode_words(const char *text, size_t len, struct buf *b);
 
 /*
- * Reads a list of labels (decoded, commas between them): appends the mailbox, which is the first
- * label that says a place and no state (in the languages that are known), or "Archive", to mailbox;
- * returns MAIL_* flags.
+ * Reads a list of labels (decoded, commas between them): appends the mailbox, which is trash or
+ * spam, else the first label of the person's own, else the inbox or the like (in the languages that
+ * are known), else "Archive", to mailbox; the other labels that are places to keywords. Returns
+ * MAIL_* flags.
  */
-unsigned mail_labels_read(const char *labels, struct buf *mailbox);
+unsigned mail_labels_read(const char *labels, struct buf *mailbox, struct buf *keywords);
 
 #endif

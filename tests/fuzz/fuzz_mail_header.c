@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	do {
 		struct mail_date date;
-		struct buf text = {0}, place = {0};
+		struct buf text = {0}, place = {0}, words = {0};
 		char shown[40];
 
 		what = mail_head_next(&c, &f);
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		mail_field_text(&f, &text);
 		mail_decode_words(f.value, f.value_len, &text);
 		if (buf_status(&text) == 0)
-			(void)mail_labels_read(buf_text(&text), &place);
+			(void)mail_labels_read(buf_text(&text), &place, &words);
 		if (mail_date_parse(f.value, f.value_len, &date)) {
 			(void)mail_date_imap(&date, shown);
 			(void)mail_date_field(&date, shown);
@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void)mail_date_separator(f.value, f.value_len, &date);
 		buf_free(&text);
 		buf_free(&place);
+		buf_free(&words);
 	} while (what != MAIL_HEAD_END);
 	return 0;
 }

@@ -448,7 +448,7 @@ def test_a_step_of_telling_fails(smtp, mbox, tmp_path, work, what):
 
 def test_a_step_fails_by_imap(dovecot, tmp_path, work):
     tree = tmp_path / 'tree'
-    labelled = b'X-GM-THRID: 1\nX-Gmail-Labels: =?UTF-8?Q?Opened,?=\n =?utf-8?B?w5xiZXI=?=\n' + message(1)
+    labelled = b'X-GM-THRID: 1\nX-Gmail-Labels: =?UTF-8?Q?Opened,Inbox,?=\n =?utf-8?B?w5xiZXI=?=\n' + message(1)
     write(tree / 'In', FROM + b'X-Mozilla-Status: 0005\nX-Mozilla-Keys: $label1 work\n' + message(0) + b'\n')
     write(tree / 'Takeout', TAKEOUT + labelled + b'\n')
     write(tree / 'Maildir/cur/1:2,Sa', message(2))

@@ -369,27 +369,37 @@ static void test_gmail_labels(void **state)
 	static const struct {
 		const char *labels, *mailbox;
 		unsigned flags;
+		const char *keywords;
 	} cases[] = {
-		{"Opened,Inbox,Category Updates", "INBOX", MAIL_SEEN},
-		{"Unread, Category Updates ,Work/Deep,Other", "Work/Deep", 0},
-		{"Archived,Starred", "Archive", MAIL_SEEN | MAIL_FLAGGED},
-		{"Important,IMAP_$Forwarded,Sent", "Sent", MAIL_SEEN | MAIL_FORWARDED},
-		{"Geöffnet,Wichtig,Posteingang,Kategorie: Werbung", "INBOX", MAIL_SEEN},
-		{"Ungelesen,Markiert,Archiviert,Über", "Über", MAIL_FLAGGED},
-		{"Non lus,Messages archivés,Catégorie Promotions", "Archive", 0},
-		{"Ouvert,Favoris,Boîte de réception", "INBOX", MAIL_SEEN | MAIL_FLAGGED},
-		{"No leídos,Importante,Categoría: x,Recibidos", "INBOX", 0},
-		{"No llegits,Safata d'entrada", "INBOX", 0},
-		{"Categories", "Categories", MAIL_SEEN},
-		{"", "Archive", MAIL_SEEN},
+		{"Opened,Inbox,Category Updates", "INBOX", MAIL_SEEN, ""},
+		{"Unread, Category Updates ,Work/Deep,Other", "Work/Deep", 0, " Other"},
+		{"Archived,Starred", "Archive", MAIL_SEEN | MAIL_FLAGGED, ""},
+		{"Important,IMAP_$Forwarded,Sent", "Sent", MAIL_SEEN | MAIL_FORWARDED, ""},
+		{"Geöffnet,Wichtig,Posteingang,Kategorie: Werbung", "INBOX", MAIL_SEEN, ""},
+		{"Ungelesen,Markiert,Archiviert,Über", "Über", MAIL_FLAGGED, ""},
+		{"Non lus,Messages archivés,Catégorie Promotions", "Archive", 0, ""},
+		{"Ouvert,Favoris,Boîte de réception", "INBOX", MAIL_SEEN | MAIL_FLAGGED, ""},
+		{"No leídos,Importante,Categoría: x,Recibidos", "INBOX", 0, ""},
+		{"No llegits,Safata d'entrada", "INBOX", 0, ""},
+		{"Categories", "Categories", MAIL_SEEN, ""},
+		{"", "Archive", MAIL_SEEN, ""},
+		/* the person's own go first, and none is lost */
+		{"Inbox,Opened,Work,Taxes 2019", "Work", MAIL_SEEN, " Inbox Taxes_2019"},
+		{"Sent,Inbox", "Sent", MAIL_SEEN, " Inbox"},
+		{"A,Straße & \"(x)\",B]/c", "A", MAIL_SEEN, " Stra&AN8-e_&-___x__ B_/c"},
+		/* … but what was thrown away stays so */
+		{"Inbox,Work,Papierkorb", "Papierkorb", MAIL_SEEN, " Inbox Work"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct buf mailbox cleanup(buf_free) = {0};
+		struct buf words cleanup(buf_free) = {0};
 
-		assert_int_equal(mail_labels_read(cases[i].labels, &mailbox), cases[i].flags);
+		assert_int_equal(mail_labels_read(cases[i].labels, &mailbox, &words),
+				 cases[i].flags);
 		assert_string_equal(buf_text(&mailbox), cases[i].mailbox);
+		assert_string_equal(buf_text(&words), cases[i].keywords);
 	}
 }
 
