@@ -221,7 +221,7 @@ static int rehearse(struct run *run, struct err *e)
 			count_known(&run->tally, journal_meet(run->journal, &p));
 	}
 	prepared_free(&p);
-	run->tally.skipped += run->store->count - run->tally.already - run->tally.failed;
+	run->tally.skipped += run->store->count - run->tally.already - run->tally.doubt;
 	return r;
 }
 
@@ -329,8 +329,10 @@ static int send_all(const struct cli_call *call, struct setup *s, struct store *
 	};
 	int r;
 
-	run.tally.skipped = run.tally.read = store->expunged + store->internal;
-	run.tally.total = store->count + run.tally.skipped;
+	run.tally.skipped = store->expunged + store->internal;
+	run.tally.failed = store->damage_count;
+	run.tally.read = run.tally.skipped + run.tally.failed;
+	run.tally.total = store->count + run.tally.read;
 	r = act(call, &run, &e);
 	tell_changes(&run);
 	tell_aside(&run);
@@ -366,6 +368,8 @@ static int open_store(struct store *store, const char *path, struct setup *s, st
 	int r = store_open(store, path, &s->wishes, e);
 
 	report_make_room(report);
+	if (r == 0)
+		report_damages(report, store);
 	return r;
 }
 
@@ -377,6 +381,8 @@ static int compare_export(const struct cli_call *call, struct setup *s, struct s
 
 	if (r == 0)
 		r = verify(archive, verify_store, &export, &s->options.cleaning, report, e);
+	if (r == 0 && export.damage_count > 0)
+		r = 1;
 	store_free(&export);
 	return r;
 }
@@ -424,8 +430,8 @@ static int compare(const struct cli_call *call)
 		r = err_set(&e, -ENOMEM, "out of memory: not all differences could be told");
 	if (r < 0)
 		cli_complain(call, "%s", e.text);
-	else
-		code = r == 0 ? EXIT_OK : EXIT_FAILED;
+	else if (r == 0 && archive.damage_count == 0)
+		code = EXIT_OK;
 	report_free(report);
 	store_free(&archive);
 	setup_free(&s);

@@ -162,6 +162,15 @@ static void note_passed_over(struct report *r, const struct store *store)
 			    store->passed_over, store->passed_over_count - 1);
 }
 
+void report_damages(struct report *r, const struct store *store)
+{
+	for (size_t i = 0; i < store->damage_count; i++) {
+		const struct damage *d = &store->damages[i];
+
+		report_message(r, REPORT_FAILED, "", store->folders[d->folder].name, d->why);
+	}
+}
+
 void report_store(struct report *r, const struct store *store)
 {
 	char size[16], count[40];

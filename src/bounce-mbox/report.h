@@ -33,6 +33,8 @@ void report_reading(struct report *r, const char *what, const char *name, uint64
 		    int64_t now);
 /* Something else will be said: the line that shows how far it is goes. */
 void report_make_room(struct report *r);
+/* Which files could not be read as messages. */
+void report_damages(struct report *r, const struct store *store);
 /* The archive was read. */
 void report_store(struct report *r, const struct store *store);
 /* A message that something is to be said about: its id may be "". */

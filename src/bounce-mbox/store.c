@@ -373,6 +373,9 @@ void store_free(struct store *a)
 		fd_close_at(&a->folders[i].fd);
 	}
 	fd_close_at(&a->fd);
+	for (size_t i = 0; i < a->damage_count; i++)
+		free(a->damages[i].why);
+	free(a->damages);
 	free(a->folders);
 	spill_free(&a->index);
 	free(a->names);

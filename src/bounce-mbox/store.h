@@ -46,6 +46,12 @@ struct item {
 	uint32_t folder;
 };
 
+/* A file that should be a message, and can't be read as one. */
+struct damage {
+	char *why;
+	size_t folder;
+};
+
 struct store {
 	struct folder *folders;
 	size_t folder_count, folder_room;
@@ -53,6 +59,8 @@ struct store {
 	size_t count;
 	char *names; /* files of Maildir and .eml folders, each with a NUL */
 	size_t names_len, names_room;
+	struct damage *damages;
+	size_t damage_count, damage_room;
 	const char *temporary; /* folder for what outgrows memory; borrowed */
 	uint64_t bytes;
 	uint64_t expunged; /* left out */
@@ -114,13 +122,16 @@ int store_add_mbox(struct store *a, const char *name, const char *path, int copy
 		   const struct store_wishes *wishes, struct err *e);
 int store_add_item(struct store *a, size_t folder, const struct mbox_message *m, uint64_t at,
 		   const struct store_wishes *wishes, struct err *e);
-/* A file of a Maildir or .eml folder; name: relative to the folder's path. */
+/* A file of a Maildir or .eml folder; name: relative to the folder's path. -EISDIR: it is no file
+ * at all. */
 int store_add_file(struct store *a, size_t folder, const char *name,
 		   const struct store_wishes *wishes, struct err *e);
 /* A file that is one message; copy: an unlinked file to read instead, which the store then owns; or
  * -1. */
 int store_add_letter(struct store *a, const char *path, int copy, const struct store_wishes *wishes,
 		     struct err *e);
+/* Whether what went wrong is the fault of that file, and others may be well. */
+bool store_is_damage(int code);
 int store_open_file(struct store *a, const struct item *item, struct err *e);
 int store_add_tree(struct store *a, const char *path, const struct store_wishes *wishes,
 		   struct err *e);

@@ -73,6 +73,8 @@ static int look_into(struct letter *l, int fd, const char *path, struct err *e)
 		r = find_emlx(l, path, e);
 	if (r == 0)
 		r = skip_mark(l, path, e);
+	if (r == 0 && l->len == 0)
+		r = err_set(e, -EINVAL, "%s is empty", path);
 	if (r < 0)
 		fd_close_at(&l->fd);
 	return r;
@@ -81,7 +83,8 @@ static int look_into(struct letter *l, int fd, const char *path, struct err *e)
 static int open_letter(struct letter *l, const char *path, const struct store_wishes *wishes,
 		       struct err *e)
 {
-	int fd cleanup(fd_close_at) = open(path, O_RDONLY | O_CLOEXEC);
+	int fd cleanup(fd_close_at) = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
 	int copy = -1, r;
 
 	if (fd < 0 && errno == ENOENT)
@@ -91,6 +94,10 @@ static int open_letter(struct letter *l, const char *path, const struct store_wi
 			       path);
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, -EISDIR, "%s is no file", path);
 	r = store_unpack(fd, path, UNPACK_PACKED, wishes, &copy, e);
 	return r < 0 ? r : look_into(l, copy >= 0 ? copy : fd_take(&fd), path, e);
 }
@@ -213,6 +220,11 @@ int store_add_letter(struct store *a, const char *path, int copy, const struct s
 	return add_letter(a, folder, "", &l, wishes, e);
 }
 
+bool store_is_damage(int code)
+{
+	return code == -EINVAL || code == -EACCES || code == -EPERM || code == -EIO;
+}
+
 /* Where the file of a Maildir is now: mail programs move it from "new" to "cur", and rename it
  * there as its flags change, but for what stands before these. *path: to be freed; NULL: nowhere.
  */
@@ -266,6 +278,8 @@ int store_open_file(struct store *a, const struct item *item, struct err *e)
 	a->fd_folder = item->folder;
 	a->fd_file = item->at;
 	r = open_letter(&l, path, &wishes, e);
+	if (store_is_damage(r))
+		return -ESTALE; /* it was well before; of what it is now e tells */
 	if (r == -ESTALE && f->kind == FOLDER_MAILDIR)
 		r = open_renamed(&l, f, a->names + item->at, &wishes, e);
 	if (r < 0)

@@ -109,6 +109,37 @@ static int pass_over(struct walk *w, const char *path, struct err *e)
 	return a->passed_over ? 0 : store_no_memory(e);
 }
 
+static int add_damage(struct store *a, size_t folder, const char *why, struct err *e)
+{
+	struct damage *d;
+
+	if (array_room(&a->damages, &a->damage_room, a->damage_count, sizeof(*d)) < 0)
+		return store_no_memory(e);
+	d = &a->damages[a->damage_count];
+	*d = (struct damage){strdup(why), folder};
+	if (!d->why)
+		return store_no_memory(e);
+	a->damage_count++;
+	return 0;
+}
+
+/* A file of a folder of files. One that is damaged ends nothing, but is told as a message that
+ * failed. */
+static int add_message(struct walk *w, size_t folder, const char *name, struct err *e)
+{
+	struct err why = {0};
+	int r = store_add_file(w->store, folder, name, w->wishes, &why);
+
+	if (r == -EISDIR) {
+		char *path cleanup(free_at) = store_path(w->store->folders[folder].path, name);
+
+		return path ? pass_over(w, path, e) : store_no_memory(e);
+	}
+	if (store_is_damage(r))
+		return add_damage(w->store, folder, why.text, e);
+	return r < 0 ? err_set(e, r, "%s", why.text) : 0;
+}
+
 /* What mail programs keep beside the mail. */
 static bool is_beside(const struct place *p, const char *path)
 {
@@ -217,7 +248,7 @@ static int add_listed(struct walk *w, size_t folder, const struct listing *l,
 		base[mail_base_of_name(base)] = 0;
 		if (journal_ids_have(known, base))
 			continue;
-		r = store_add_file(w->store, folder, name, w->wishes, e);
+		r = add_message(w, folder, name, e);
 		news->moved = news->moved || r == -ESTALE;
 		news->added = news->added || r == 0;
 		r = r == -ESTALE ? 0 : r < 0 ? r : journal_ids_add(known, base, strlen(base), e);
@@ -298,7 +329,7 @@ static int add_letter(struct walk *w, struct place *p, const char *entry, struct
 		if (r == 0)
 			say_why(w->store, p->letters, "it has .eml files");
 	}
-	return r < 0 ? r : store_add_file(w->store, p->letters, entry, w->wishes, e);
+	return r < 0 ? r : add_message(w, p->letters, entry, e);
 }
 
 /* A file of any name, which may be an mbox. */

@@ -20,7 +20,7 @@ from test_imap import TAKEOUT, Dovecot
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'preload'))
 from faults import ALLOCATION, ERRORS, Faults  # noqa: E402  pylint: disable=wrong-import-position
 
-BEGINNINGS = ('in doubt: ', 'set aside: ', 'missing: ', 'changed: ', 'doubled: ', 'might be refused: ')
+BEGINNINGS = ('in doubt: ', 'set aside: ', 'failed: ', 'missing: ', 'changed: ', 'doubled: ', 'might be refused: ')
 
 
 class Trial:

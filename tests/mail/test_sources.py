@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import shutil
 import subprocess
 
@@ -251,8 +252,36 @@ def test_apple_mail(smtp, tmp_path):
     messages, _ = received(smtp, files / '7.emlx')
     assert messages == [crlf(message(0))]
     (files / '9.emlx').write_bytes(b'10000\n' + message(0))
-    done = bounce(tmp_path, 'me@new.test', 'smtp://127.0.0.1:1')
+    done = bounce(files / '9.emlx', 'me@new.test', 'smtp://127.0.0.1:1')
     assert done.code == 1 and '9.emlx is no whole .emlx file' in done.err
+
+
+def test_damaged_files(smtp, tmp_path):
+    """One is told as failed, and the rest goes on, in all that is done with an archive."""
+    top = tmp_path / 'top'
+    maildir(top / 'Many', 1)
+    (top / 'Many' / 'cur' / '2.x:2,').write_bytes(b'')
+    (top / 'Many' / 'cur' / '3.x').mkdir()
+    os.mkfifo(top / 'Many' / 'cur' / '4.x')
+    for name, text in (('a.eml', message(0)), ('b.eml', b''), ('c.eml.gz', gzip.compress(message(0))[:-9]), ('d.emlx', b''),
+                       ('e.emlx', b'0\n')):
+        (top / name).write_bytes(text)
+    (top / 'f.eml').mkdir()
+    server = smtp()
+    done = bounce('-j', tmp_path / 'j', top, 'me@new.test', server.url)
+    assert done.code == 1 and server.messages == [crlf(message(0)), crlf(message(1))] and done.sums['trouble'] is None
+    assert [done.sums[name] for name in ('total', 'read', 'sent', 'failed')] == [7, 7, 2, 5]
+    assert sorted(m['reason'].split('top/')[1].split(': ')[0] for m in done.sums['messages']) == [
+        'Many/cur/2.x:2, is empty', 'b.eml is empty', 'c.eml.gz', 'd.emlx is no whole .emlx file', 'e.emlx is empty']
+    assert 'Many/cur/3.x, and 1 more' in done.err
+    done = bounce('--dry-run', '-j', tmp_path / 'j', top, 'me@new.test', server.url)
+    assert done.code == 1 and [done.sums[name] for name in ('already_sent', 'skipped', 'failed')] == [2, 0, 5]
+    (tmp_path / 'export').mkdir()
+    maildir(tmp_path / 'export' / 'Many', 1)
+    (tmp_path / 'export' / 'a.eml').write_bytes(message(0))
+    for one, other in ((top, 'export'), (tmp_path / 'export', 'top')):
+        done = bounce('--verify', tmp_path / other, one, fast=False)
+        assert done.code == 1 and 'b.eml is empty' in done.err and 'missing 0, changed 0' in done.out
 
 
 def test_eml_folder_and_single(smtp, tmp_path):
@@ -290,7 +319,7 @@ def test_replaced_archive_is_noticed(smtp, mbox):
     assert 'replaced' in done.err
 
 
-@pytest.mark.parametrize('change', ['moved', 'rewritten'])
+@pytest.mark.parametrize('change', ['moved', 'rewritten', 'emptied'])
 def test_changed_files_are_noticed(smtp, tmp_path, change):
     for n in range(40):
         (tmp_path / f'{n:02}.eml').write_bytes(message(n))
@@ -300,12 +329,12 @@ def test_changed_files_are_noticed(smtp, tmp_path, change):
             if change == 'moved':
                 (tmp_path / '20.eml').rename(tmp_path / 'other')
             else:
-                (tmp_path / '20.eml').write_bytes(message(20) + b'more\n')
+                (tmp_path / '20.eml').write_bytes(message(20) + b'more\n' if change == 'rewritten' else b'')
     server = smtp(answer=act)
     done = bounce('--rate', '500/s', tmp_path, 'me@new.test', server.url)
     assert done.code == 1 and done.sums['failed'] == 1 and done.sums['trouble'] is None
     assert server.messages == [crlf(message(n)) for n in range(40) if n != 20]
-    assert {'moved': 'moved or deleted', 'rewritten': 'was changed'}[change] in done.err
+    assert {'moved': 'moved or deleted', 'rewritten': 'was changed', 'emptied': 'is empty'}[change] in done.err
 
 
 def test_a_maildir_in_use(smtp, tmp_path):

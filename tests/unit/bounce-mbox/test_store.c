@@ -154,6 +154,8 @@ static void make_profile(void)
 	PUT("profile/Mail/Local/.git/HEAD", "none of ours");
 	PUT("profile/Mail/Local/Letters/6.eml", DATE "Message-ID:\n <7@x>\n\nx\n");
 	PUT("profile/Mail/Local/Letters/notes", "none of ours");
+	PUT("profile/Mail/Local/Letters/9.eml", "");
+	PUT("profile/Mail/Local/Many/cur/9/notes", "none of ours");
 	assert_int_equal(mkfifo("profile/Mail/Local/Letters/8.eml", 0600),
 			 0); /* for which nobody waits */
 	assert_int_equal(symlink("Letters", "profile/Mail/Local/Link"), 0);
