@@ -252,7 +252,8 @@ static int run(struct prepared *p, struct stream *s, const char *recipient, stru
 }
 
 /* A message stays the same one for the journal when it is repaired, or loses another field, only
- * this time. */
+ * this time; and when the format that its file is taken for, and with it the quotes that it loses,
+ * is another one, as the file has grown. */
 static int plain_key(struct prepared *p, struct store *store, const struct cleaning *cleaning,
 		     struct err *e)
 {
@@ -266,6 +267,7 @@ static int plain_key(struct prepared *p, struct store *store, const struct clean
 
 	always.count = cleaning->always;
 	stream_start(&s, store, p->item, &plain);
+	s.clean.quote = MBOX_QUOTE_ALL;
 	while (r == 0 && !last) {
 		buf_clear(&piece);
 		r = stream_next(&s, &piece, &last, e);
@@ -289,7 +291,7 @@ int prepare(struct prepared *p, struct store *store, const struct item *item,
 	s.about = p;
 	r = run(p, &s, cleaning->recipient, e);
 	stream_free(&s);
-	if (r == 0 && (p->facts.repaired > 0 ||
+	if (r == 0 && (p->facts.repaired > 0 || p->facts.quotes > 0 ||
 		       (p->facts.removed > 0 && cleaning->remove->count > cleaning->always)))
 		r = plain_key(p, store, cleaning, e);
 	return r;

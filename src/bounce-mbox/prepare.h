@@ -29,7 +29,8 @@ struct cleaning {
 struct prepared {
 	const struct item *item;
 	char *id;		      /* Message-ID with its <>; "" where there is none */
-	unsigned char key[KEY_BYTES]; /* SHA-256 of it cleaned as in each run: no repair counts */
+	unsigned char key[KEY_BYTES]; /* SHA-256 of it cleaned as in each run: no repair counts, and
+					 no quote */
 	unsigned char as_sent[KEY_BYTES]; /* of the cleaned message: bounce-mbox 0.1.0's key */
 	uint64_t size;			  /* of it */
 	struct mail_facts facts;

@@ -105,7 +105,7 @@ static void put_line(struct mail_clean *c, const char *at, size_t len, bool plai
 }
 
 /* How many bytes at the start of a body's line are quoting. */
-static size_t quoting(const struct mail_clean *c, const char *at, size_t len)
+static size_t quoting(struct mail_clean *c, const char *at, size_t len)
 {
 	size_t n = 0;
 
@@ -113,13 +113,22 @@ static size_t quoting(const struct mail_clean *c, const char *at, size_t len)
 		return 0;
 	if (*at == ' ')
 		return (c->repair & MAIL_REPAIR_SPACE) && memcmp(at + 1, "From ", 5) == 0;
-	if (*at != '>' || c->quote == MBOX_QUOTE_NONE)
-		return 0;
 	while (n < len && at[n] == '>')
 		n++;
-	if (n > 1 && c->quote == MBOX_QUOTE_ONE)
+	if (n == 0 || len - n < 5 || memcmp(at + n, "From ", 5) != 0)
 		return 0;
-	return len - n >= 5 && memcmp(at + n, "From ", 5) == 0;
+	c->facts.quotes++;
+	switch (c->quote) {
+	case MBOX_QUOTE_ONE:
+		return n == 1;
+	case MBOX_QUOTE_ANY:
+		return 1;
+	case MBOX_QUOTE_ALL:
+		return n;
+	case MBOX_QUOTE_NONE:
+		break;
+	}
+	return 0;
 }
 
 /* The lines of a header field, each with its own end. */

@@ -38,6 +38,7 @@ struct mail_facts {
 	size_t longest;	   /* line, without its end, before a repair */
 	uint64_t repaired; /* changes that repairs have made */
 	uint64_t removed;  /* fields */
+	uint64_t quotes;   /* lines that may be quoted, whether they were */
 	uint64_t leaks;	   /* "From " lines in the header, dropped */
 };
 

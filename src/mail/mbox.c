@@ -360,14 +360,14 @@ static enum verdict judge(struct mbox_scan *s, const struct mbox_window *w, cons
 	const char *end = w->bytes + w->len;
 	bool separator;
 
+	if (s->open && s->trusted && at < s->measured) {
+		s->seen.inside++;
+		return VERDICT_TEXT;
+	}
 	if (!w->last && !lines_in_sight(line, end))
 		return VERDICT_MORE;
 	examine(c, first_line(w), line, end);
 	separator = is_separator(s->format, c);
-	if (s->open && s->trusted && at < s->measured) {
-		s->seen.inside += separator;
-		return VERDICT_TEXT;
-	}
 	if (!separator && !(s->open && s->trusted)) {
 		s->seen.bare += s->open;
 		return VERDICT_TEXT;
@@ -428,7 +428,7 @@ enum mbox_format mbox_decide(const struct mbox_seen *seen, char *why, size_t siz
 		snprintf(why, size,
 			 "%" PRIu64 " of %" PRIu64 " Content-Length lead to the next message%s",
 			 seen->landed, seen->lengths,
-			 cl2 ? ", and there are separators within bodies" : "");
+			 cl2 ? ", and bodies have \"From \" lines that are not quoted" : "");
 		return cl2 ? MBOX_CL2 : MBOX_CL;
 	}
 	if (seen->mozilla > 0) {

@@ -25,8 +25,9 @@ enum mbox_format {
 const char *mbox_format_name(enum mbox_format format);
 int mbox_format_parse(const char *text, enum mbox_format *format, struct err *e);
 
-/* What to take off in a body: how many '>' a line may have in front of "From " to lose one. */
-enum mbox_quote { MBOX_QUOTE_NONE, MBOX_QUOTE_ONE, MBOX_QUOTE_ANY };
+/* What to take off in a body: how many '>' a line may have in front of "From " to lose one, or all
+ * of them. */
+enum mbox_quote { MBOX_QUOTE_NONE, MBOX_QUOTE_ONE, MBOX_QUOTE_ANY, MBOX_QUOTE_ALL };
 enum mbox_quote mbox_quote_of(enum mbox_format format);
 
 /* Part of a file; last: it reaches the end. */
@@ -55,7 +56,7 @@ struct mbox_seen {
 	uint64_t kept;		/* … with what this or another mail program notes */
 	uint64_t lengths;	/* Content-Length fields … */
 	uint64_t landed;	/* … that lead to a separator or the end */
-	uint64_t inside;	/* separators within a body so measured */
+	uint64_t inside;	/* "From " within a body so measured, not quoted */
 	uint64_t quoted;	/* ">From " */
 	uint64_t quoted_deeper; /* ">>From ", … */
 	uint64_t bare;		/* "From " in a body, not quoted */

@@ -94,6 +94,19 @@ def test_formats_and_reasons(smtp, tmp_path):
     assert messages[0].endswith(b'\r\n\r\n>>From x\r\n')
 
 
+def test_a_format_that_comes_out_as_the_file_grows(smtp, mbox, tmp_path):
+    """Its messages are those that were sent, whatever of their quotes was taken for one then."""
+    def sized(n, body):
+        return message(n, body).replace(b'\n\n', b'\nContent-Length: %d\n\n' % len(body), 1)
+    texts = [sized(0, b'>From my view\n'), sized(1, b'>>From x\n'), sized(2, b'From here on\n')]
+    server = smtp()
+    done = bounce('-j', tmp_path / 'j', mbox(*texts[:2], separator=OTHER), 'me@new.test', server.url)
+    assert done.sums['folders'][0]['format'] == 'mboxcl' and done.sums['sent'] == 2
+    done = bounce('-j', tmp_path / 'j', mbox(*texts, separator=OTHER), 'me@new.test', server.url)
+    assert done.sums['folders'][0]['format'] == 'mboxcl2' and done.sums['sent'] == 1
+    assert server.messages[2:] == [crlf(message(2, b'From here on\n'))]
+
+
 def tree(path):
     """Local Folders/Inbox, Inbox/Work, Inbox/Work/Deep and an IMAP account, as Thunderbird keeps
     them, with what lies beside them."""

@@ -119,6 +119,9 @@ static void test_lengths(void **state)
 		    "Content-Length: 4\n\ndef\n",
 	       MBOX_AUTO, "Content-Length: 44\n\nabc\n\n" FROM "A: 1\n|Content-Length: 4\n\ndef\n|",
 	       MBOX_CL2);
+	/* … or a line that would be none */
+	expect(FROM "Content-Length: 22\n\nFrom here on\n>From x\n\n", MBOX_AUTO,
+	       "Content-Length: 22\n\nFrom here on\n>From x\n\n|", MBOX_CL2);
 	/* a length that lies */
 	expect(FROM "Content-Length: 9\n\nabc\n\n" FROM "Content-Length: 99\n\ndef\n", MBOX_AUTO,
 	       "Content-Length: 9\n\nabc\n|Content-Length: 99\n\ndef\n|", MBOX_RD);
