@@ -373,6 +373,9 @@ static int add_entry(struct walk *w, struct place *p, const char *entry, struct 
 		return store_no_memory(e);
 	if (lstat(full, &st) < 0)
 		return err_sys(e, -errno, "cannot look at %s", full);
+	/* beside its messages Apple Mail keeps what was attached to them, .eml files too */
+	if (S_ISDIR(st.st_mode) && p->apple && strcmp(entry, "Attachments") == 0)
+		return pass_over(w, full, e);
 	if (S_ISDIR(st.st_mode))
 		return walk(w, full, name, p->apple || store_ends_with(entry, ".mbox"), e);
 	if (S_ISLNK(st.st_mode)) /* it may lead to what is read anyway */

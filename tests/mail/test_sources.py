@@ -259,9 +259,13 @@ def test_apple_mail(smtp, tmp_path):
     files.mkdir(parents=True)
     (files / '7.emlx').write_bytes(b'%-10d\n' % len(message(0)) + message(0) + plist)
     (files / '8.partial.emlx').write_bytes(b'%d\n' % len(message(1)) + message(1) + plist)
+    attached = files.parent / 'Attachments' / '7' / '2'
+    attached.mkdir(parents=True)
+    (attached / 'fwd.eml').write_bytes(message(9))
     messages, done = received(smtp, tmp_path)
     assert messages == [crlf(message(0)), crlf(message(1))]
     assert done.sums['folders'][0]['name'] == 'Work' and 'only in part' in done.err
+    assert f'passed over, as it does not look like mail: {attached.parent.parent}\n' in done.err
     messages, _ = received(smtp, files / '7.emlx')
     assert messages == [crlf(message(0))]
     (files / '9.emlx').write_bytes(b'10000\n' + message(0))
