@@ -79,6 +79,28 @@ struct kind {
 	bool profile, has_mail, has_imap;
 };
 
+static int is_flagged(const struct dirent *entry)
+{
+	return mail_info_of_name(entry->d_name) != NULL;
+}
+
+/* Whether "cur" has a file with flags in its name: a copy or backup that leaves out empty folders
+ * has neither "new" nor "tmp". */
+static int has_flagged(const char *path, bool *found, struct err *e)
+{
+	char *cur cleanup(free_at) = store_path(path, "cur");
+	struct dirent **entries = NULL;
+	int count = cur ? scandir(cur, &entries, is_flagged, NULL) : 0;
+
+	if (!cur)
+		return store_no_memory(e);
+	if (count < 0)
+		return err_sys(e, -errno, "cannot read the folder %s", cur);
+	free_entries(entries, count);
+	*found = count > 0;
+	return 0;
+}
+
 static int kind_of(const char *path, struct kind *kind, struct err *e)
 {
 	static const char *const names[] = {"cur", "new", "tmp", "prefs.js", "Mail", "ImapMail"};
@@ -96,7 +118,7 @@ static int kind_of(const char *path, struct kind *kind, struct err *e)
 	kind->has_mail = there[4] == IS_FOLDER;
 	kind->has_imap = there[5] == IS_FOLDER;
 	kind->profile = there[3] != IS_NOTHING && (kind->has_mail || kind->has_imap);
-	return 0;
+	return there[0] == IS_FOLDER && !kind->maildir ? has_flagged(path, &kind->maildir, e) : 0;
 }
 
 /* What the walk leaves out is told. */
@@ -316,7 +338,7 @@ static int add_maildir(struct walk *w, const struct place *p, bool new, struct e
 	if (r == 0)
 		r = add_files(w, folder, new, e);
 	if (r == 0)
-		say_why(w->store, folder, new ? "it has cur and new" : "it has cur and tmp");
+		say_why(w->store, folder, new ? "it has cur and new" : "it has cur");
 	return r;
 }
 

@@ -500,7 +500,6 @@ def test_a_step_of_verify_fails(mbox, tmp_path, work, kept):
         export = tmp_path / 'maildir'
         for n, text in enumerate(EXPORT):
             write(export / f'cur/{n}:2,', text)
-        (export / 'new').mkdir()
     Comparing(work, [archive], export, (5, 1, 1, 1)).sweep()
 
 

@@ -174,6 +174,16 @@ def test_maildir(smtp, tmp_path):
     assert messages == [crlf(message(0, b'>From x\n')), crlf(message(1)), crlf(message(3))]
 
 
+def test_a_maildir_without_its_empty_folders(smtp, tmp_path):
+    """As a copy or backup has it that leaves these out. What else is called cur is none."""
+    for n, name in enumerate(('.Sent/cur/0.x:2,S', 'Work/cur/1.x;2,', 'other/cur/letter')):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(message(n))
+    messages, done = received(smtp, tmp_path)
+    assert messages == [crlf(message(0)), crlf(message(1))]
+    assert [f['name'] for f in done.sums['folders']] == ['Sent', 'Work'] and 'other/cur/letter' in done.err
+
+
 def test_maildir_names(smtp, tmp_path):
     """Maildir++: levels by dots, each in modified UTF-7."""
     for n, folder in enumerate(('', '.Work', '.Work.W&APY-rk', '.A &- B')):

@@ -150,7 +150,6 @@ static void make_profile(void)
 	PUT("profile/Mail/Local/.Inbox.directory/Kept/cur/5:2,", MESSAGE(8));
 	PUT("profile/Mail/Local/.Inbox.directory/Kept/new/.keep", "");
 	PUT("profile/Mail/Local/.Sent/cur/6:2,", MESSAGE(9));
-	PUT("profile/Mail/Local/.Sent/new/.keep", "");
 	PUT("profile/Mail/Local/.git/HEAD", "none of ours");
 	PUT("profile/Mail/Local/Letters/6.eml", DATE "Message-ID:\n <7@x>\n\nx\n");
 	PUT("profile/Mail/Local/Letters/notes", "none of ours");
