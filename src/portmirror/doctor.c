@@ -138,24 +138,41 @@ struct cure {
 	const char *after; /* NULL: no name either */
 };
 
-/* What the planner had to say of a session, line by line. */
+static const char *next_line(const char *at)
+{
+	size_t len = strcspn(at, "\n");
+
+	return at + len + (at[len] == '\n');
+}
+
+static void add_reason(struct work *w, const struct session_state *st, const char *line,
+		       enum severity severity, const char *name, const struct cure *cure)
+{
+	doctor_add(w, severity, name, st, NULL,
+		   doctor_text(w, "%.*s", (int)strcspn(line, "\n"), line),
+		   doctor_text(w, "%s%s%s", cure->before, cure->after ? st->session->name : "",
+			       cure->after ? cure->after : ""));
+}
+
+/* What the planner had to say of a session, line by line. That a source is absent is no fault: the
+ * same file may be on each host of a fleet. */
 static void each_reason(struct work *w, const struct session_state *st, enum severity severity,
 			const struct cure *cure)
 {
+	static const struct cure none = {
+		"none is needed where it is on another host; else start the machine or make the "
+		"device, then: portmirror apply",
+		NULL};
 	const char *name = severity == SEVERITY_ERROR  ? "session-failed"
 			   : severity == SEVERITY_HINT ? "session-suspended"
 						       : "session-not-whole";
+	const char *absences = plan_absences(st);
 	const char *at = st->reasons;
 
-	while (at && *at) {
-		size_t len = strcspn(at, "\n");
-
-		doctor_add(w, severity, name, st, NULL, doctor_text(w, "%.*s", (int)len, at),
-			   doctor_text(w, "%s%s%s", cure->before,
-				       cure->after ? st->session->name : "",
-				       cure->after ? cure->after : ""));
-		at += len + (at[len] == '\n');
-	}
+	for (; at && *at && at != absences; at = next_line(at))
+		add_reason(w, st, at, severity, name, cure);
+	for (; at && *at; at = next_line(at))
+		add_reason(w, st, at, SEVERITY_HINT, "source-absent", &none);
 }
 
 static void look_at_session(struct work *w, const struct session_state *st, bool broken)

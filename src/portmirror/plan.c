@@ -26,26 +26,51 @@ const char *state_name(enum state state)
 	return names[state];
 }
 
+const char *plan_absences(const struct session_state *st)
+{
+	const char *reasons = st->reasons ? st->reasons : "";
+	const char *at = reasons + strlen(reasons);
+
+	for (size_t i = 0; i < st->absent && at > reasons; i++)
+		while (--at > reasons && at[-1] != '\n')
+			;
+	return at;
+}
+
+bool plan_only_absences(const struct session_state *st)
+{
+	return st->absent > 0 && st->pending == 0 && plan_absences(st) == st->reasons;
+}
+
+int plan_add_reason(struct session_state *st, const char *sentence)
+{
+	const char *reasons = st->reasons ? st->reasons : "";
+	const char *absences = plan_absences(st);
+	char *all;
+
+	if (asprintf(&all, "%.*s%s%s%s%s", (int)(absences - reasons), reasons,
+		     *reasons && !*absences ? "\n" : "", sentence, *absences ? "\n" : "",
+		     absences) < 0)
+		return -ENOMEM;
+	free(st->reasons);
+	st->reasons = all;
+	return 0;
+}
+
 static void __attribute__((format(printf, 4, 0)))
 say(struct work *w, int state, enum state at_least, const char *format, va_list args)
 {
 	struct session_state *st = &w->plan->states[state];
-	char *sentence = NULL, *all = NULL;
-	int r = vasprintf(&sentence, format, args);
+	char *sentence = NULL;
 
 	if (st->state < at_least)
 		st->state = at_least;
-	if (r < 0 || asprintf(&all, "%s%s%s", st->reasons ? st->reasons : "",
-			      st->reasons ? "\n" : "", sentence) < 0) {
+	if (vasprintf(&sentence, format, args) < 0) {
 		w->failed = true;
-		all = NULL;
+		return;
 	}
-	if (r >= 0)
-		free(sentence);
-	if (all) {
-		free(st->reasons);
-		st->reasons = all;
-	}
+	w->failed |= plan_add_reason(st, sentence) < 0;
+	free(sentence);
 }
 
 void plan_say(struct work *w, int state, enum state at_least, const char *format, ...)
@@ -83,6 +108,20 @@ void plan_wait(struct work *w, int state, enum state at_least, const char *forma
 	va_start(args, format);
 	say(w, state, at_least, format, args);
 	va_end(args);
+}
+
+void plan_absent(struct work *w, int state, const char *format, ...)
+{
+	struct session_state *st = &w->plan->states[state];
+	size_t before = st->absent;
+	va_list args;
+
+	st->waiting++;
+	st->absent = 0; /* it comes behind those, too */
+	va_start(args, format);
+	say(w, state, STATE_PARTIAL, format, args);
+	va_end(args);
+	st->absent = before + 1;
 }
 
 struct op *plan_op(struct work *w, enum op_kind kind, int session, int ifindex, struct op *scrap)

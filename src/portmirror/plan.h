@@ -119,6 +119,7 @@ struct session_state {
 	const struct session *session; /* borrowed from the sessions given */
 	enum state state;
 	char *reasons; /* sentences, one a line; NULL: none. Owned */
+	size_t absent; /* the last so many of them: sources that match nothing now */
 	struct ifindexes from;
 	int to[SESSION_TO_MAX];	 /* of each destination; 0: not there */
 	int to_ifindex;		 /* the first that is there; 0: none is */
@@ -172,6 +173,12 @@ struct session_state *plan_state(const struct plan *plan, const char *name);
  * own device receives for this host isn't, where all ports of the bridge are sources too. */
 enum direction plan_directions(const struct session_state *st, const struct nl_links *links,
 			       int ifindex);
+/* Of its reasons those of absent sources, the last ones; "": there are none. */
+const char *plan_absences(const struct session_state *st);
+/* Nothing else keeps it from being whole: the machines may be on another host. */
+bool plan_only_absences(const struct session_state *st);
+/* Another reason, in front of those. -ENOMEM. */
+int plan_add_reason(struct session_state *st, const char *sentence);
 /* Whether copies of both go to one device. */
 bool plan_share_destination(const struct session_state *a, const struct session_state *b);
 

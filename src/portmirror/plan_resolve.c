@@ -136,8 +136,8 @@ static void resolve_from(struct work *w, int state, const struct session *s)
 		else if (r < 0)
 			fail_source(w, state, why.text);
 		else if (found.count == 0)
-			plan_wait(w, state, STATE_PARTIAL, "waiting for the %s %s",
-				  s->mode == MODE_INLINE ? "guarded" : "source", s->from[i].text);
+			plan_absent(w, state, "waiting for the %s %s",
+				    s->mode == MODE_INLINE ? "guarded" : "source", s->from[i].text);
 		else
 			left_out += add_source(w, state, &s->from[i], &found);
 	}

@@ -74,11 +74,15 @@ void plan_say(struct work *w, int state, enum state at_least, const char *format
 /* A session's filter has no program, and why. */
 void plan_no_program(struct work *w, int state, const struct err *why);
 
-/* The same, for what can't be done on this host as it stands, and for what isn't there yet. */
+/* The same, for what can't be done on this host as it stands, and for what isn't there yet; of
+ * sources, the latter is no fault. */
 void plan_stuck(struct work *w, int state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void plan_wait(struct work *w, int state, enum state at_least, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+void plan_absent(struct work *w, int state, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* An in-line session of which there is more in the kernel than what a failed attempt leaves. */
 bool plan_stands(const struct work *w, int state);

@@ -13,19 +13,22 @@
 
 enum { PROBES = 100 }; /* out of each source */
 
-/* Why the session can't be checked as it stands; empty: it can. */
+/* Why the session can't be checked as it stands; empty: it can. Sources that are absent have
+ * nothing to copy. */
 static void objection(const struct session_state *st, struct buf *why)
 {
 	const char *reasons = st->reasons ? st->reasons : "";
+	bool fault = reasons != plan_absences(st);
 
-	if (show_state(st) == STATE_WHOLE)
+	if (show_state(st) == STATE_WHOLE || (plan_only_absences(st) && st->from.count > 0))
 		return;
 	buf_fmt(why, "%s: ", st->session->name);
-	if (*reasons)
+	if (fault || (*reasons && st->pending == 0))
 		buf_fmt(why, "%.*s", (int)strcspn(reasons, "\n"), reasons);
 	else
 		buf_str(why, "the kernel differs from what is saved; portmirror apply mends it");
-	buf_str(why, "; only a session that is whole can be checked");
+	buf_str(why, fault || st->pending > 0 ? "; only a session that is whole can be checked"
+					      : "; there is nothing to check yet");
 }
 
 static bool is_found(const struct proof_check *c, const struct nl_link *link)
@@ -36,7 +39,7 @@ static bool is_found(const struct proof_check *c, const struct nl_link *link)
 	return false;
 }
 
-/* All are there: the session is whole. */
+/* All are there: only sources may be absent. */
 static void find_destinations(struct proof_check *c)
 {
 	c->nto = 0;

@@ -28,7 +28,7 @@ struct proof_check {
 };
 void proof_check_free(struct proof_check *c); /* also for cleanup() */
 
-/* Finds the session in c->view. -ENOENT, -ENOMEM, or -EAGAIN where it isn't whole. */
+/* Finds the session in c->view. -ENOENT, -ENOMEM, or -EAGAIN where more than sources is missing. */
 int proof_check_find(struct proof_check *c, const char *name, struct err *e);
 /* Measures: see proof_run(). */
 int proof_check_run(struct proof_check *c,

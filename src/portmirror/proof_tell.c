@@ -283,7 +283,7 @@ json_t *proof_check_object(const struct proof_check *c)
 	return add_promised(
 		c,
 		json_pack("{s:s, s:s, s:s, s:s?, s:b, s:f, s:f, s:f, s:I, s:b, s:o, s:o, s:{s:s, "
-			  "s:I, s:I}}",
+			  "s:I, s:I}, s:o}",
 			  "session", c->st->session->name, "verdict",
 			  proof_verdict_name(r->verdict), "reason", buf_text(&sentence), "advice",
 			  advice.len ? buf_text(&advice) : NULL, "ended_early", c->ended, "seconds",
@@ -292,5 +292,5 @@ json_t *proof_check_object(const struct proof_check *c)
 			  r->as_segments, "frames", counts_object(&r->counts), "sources",
 			  sources_array(c), "destination", "port", c->to[0]->name, "dropped",
 			  (json_int_t)r->destinations[0].dropped, "unseen",
-			  (json_int_t)r->destinations[0].unseen));
+			  (json_int_t)r->destinations[0].unseen, "reasons", show_reasons(c->st)));
 }

@@ -96,16 +96,10 @@ static void try_later(struct keeper *k)
 void keeper_add_reason(struct keeper *k, int session, const char *sentence)
 {
 	struct session_state *st = &k->view.plan.states[session];
-	char *all;
 
 	st->pending++;
-	if (st->reasons && strstr(st->reasons, sentence))
-		return;
-	if (asprintf(&all, "%s%s%s", st->reasons ? st->reasons : "", st->reasons ? "\n" : "",
-		     sentence) < 0)
-		return;
-	free(st->reasons);
-	st->reasons = all;
+	if (!st->reasons || !strstr(st->reasons, sentence))
+		(void)plan_add_reason(st, sentence);
 }
 
 /* What the kernel refuses is part of the session's state; it is tried again now and then. */

@@ -54,9 +54,41 @@ static void alone(struct buf *out, const char *name, const char *type, const cha
 
 /* Sessions: how many there are of each state, then each of them. */
 
+static uint64_t is_whole(const struct session_state *st)
+{
+	return show_state(st) == STATE_WHOLE;
+}
+
+static uint64_t is_sound(const struct session_state *st)
+{
+	return is_whole(st) || plan_only_absences(st);
+}
+
+static uint64_t absent(const struct session_state *st)
+{
+	return st->absent;
+}
+
+static uint64_t ports(const struct session_state *st)
+{
+	return st->from.count;
+}
+
 static void write_states(struct buf *out, const struct plan *plan)
 {
 	static const char name[] = "portmirror_sessions";
+	static const struct {
+		const char *name, *help;
+		uint64_t (*value)(const struct session_state *st);
+	} families[] = {
+		{"portmirror_session_whole",
+		 "1: all that the session names is mirrored, or guarded.", is_whole},
+		{"portmirror_session_sound",
+		 "1: it is whole, but for sources that match nothing on this host now.", is_sound},
+		{"portmirror_session_absent", "Such sources, or guarded machines.", absent},
+		{"portmirror_session_ports", "Ports that the session mirrors, or guards, now.",
+		 ports},
+	};
 
 	family(out, name, "gauge", "Saved sessions, by their state.");
 	for (enum state state = STATE_WHOLE; state <= STATE_FAILED; state++) {
@@ -66,16 +98,12 @@ static void write_states(struct buf *out, const struct plan *plan)
 			count += show_state(&plan->states[i]) == state;
 		sample(out, name, "state", state_name(state), count);
 	}
-	family(out, "portmirror_session_whole", "gauge",
-	       "1: all that the session names is mirrored, or guarded.");
-	for (size_t i = 0; i < plan->nstates; i++)
-		sample(out, "portmirror_session_whole", "session", plan->states[i].session->name,
-		       show_state(&plan->states[i]) == STATE_WHOLE);
-	family(out, "portmirror_session_ports", "gauge",
-	       "Ports that the session mirrors, or guards, now.");
-	for (size_t i = 0; i < plan->nstates; i++)
-		sample(out, "portmirror_session_ports", "session", plan->states[i].session->name,
-		       plan->states[i].from.count);
+	for (size_t i = 0; i < COUNT(families); i++) {
+		family(out, families[i].name, "gauge", families[i].help);
+		for (size_t j = 0; j < plan->nstates; j++)
+			sample(out, families[i].name, "session", plan->states[j].session->name,
+			       families[i].value(&plan->states[j]));
+	}
 }
 
 static uint64_t copied_frames(const struct stats_session *s)

@@ -704,6 +704,17 @@ def test_check_proves_the_copy_and_tells_its_progress(lab, daemon):
     assert daemon.children() == []
 
 
+def test_check_proves_what_is_here_of_a_fleet(lab, daemon):
+    """The same mirror is on each host, which alerts nobody for what another host has."""
+    daemon.post('/api/mirrors', {**IDS, 'from': ['port:vnet1', 'port:later']})
+    done, _ = checked(lab, daemon, daemon.act('ids', type='check', seconds=1))
+    assert done['status'] == '201 Created' and done['body']['verdict'] == 'whole'
+    assert done['body']['proof']['reasons'] == ['waiting for the source port:later']
+    text = daemon.get('/metrics', accept='*/*').text
+    assert [re.search(rf'portmirror_session_{name}{{session="ids"}} (.*)', text)[1]
+            for name in ('whole', 'sound', 'absent')] == ['0', '1', '1']
+
+
 def test_check_finds_a_loss(lab, daemon):
     daemon.post('/api/mirrors', IDS)
     answer = daemon.act('ids', type='check', seconds=1)

@@ -275,6 +275,18 @@ def refusal(pm, *arguments, status=1):
     return result.stderr
 
 
+def test_what_is_here_of_a_fleet(lab, pm):
+    """The same file is on each host: what is not mirrored here is named, and no fault."""
+    mirror(pm, ports=('vnet1', 'later', 'never'))
+    absent = ['waiting for the source port:later', 'waiting for the source port:never']
+    with traffic(lab):
+        proof = check(pm)
+        lines = pm('check', 'ids', '--seconds', '0.3').stdout.splitlines()
+    assert proof['verdict'] == 'whole' and proof['reasons'] == absent
+    assert [source['port'] for source in proof['sources']] == ['vnet1']
+    assert lines[1:3] == absent and lines[-1].startswith('whole: ')
+
+
 @pytest.mark.engine('tc')  # by removing its qdisc
 def test_what_cannot_be_checked(lab, pm):
     assert refusal(pm, 'nobody') == 'portmirror: there is no session named nobody\n'
@@ -282,10 +294,11 @@ def test_what_cannot_be_checked(lab, pm):
     assert refusal(pm, 'ids') == ('portmirror: ids: waiting for the destination '
                                   'port:later; only a session that is whole can be checked\n')
     pm('rm', 'ids')
-    mirror(pm, ports=('vnet1', 'later'))
-    assert 'ids: waiting for the source port:later;' in refusal(pm, 'ids')
+    mirror(pm, ports=('later',))
+    assert refusal(pm, 'ids') == ('portmirror: ids: waiting for the source port:later; '
+                                  'there is nothing to check yet\n')
     pm('rm', 'ids')
-    mirror(pm)
+    mirror(pm, ports=('vnet1', 'later'))
     lab.host.tc('qdisc del dev vnet1 clsact')
     assert 'the kernel differs from what is saved; portmirror apply mends it' in refusal(pm, 'ids')
     (pm.sessions / 'ids.yaml').write_text('to: port:ids0\nfrm: port:vnet1\n')

@@ -431,8 +431,8 @@ def test_a_session_file_by_another_name(lab, pm):
 
 def test_sessions_that_are_not_whole(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--from', 'port:later', '--to', 'port:ids0')
-    finding = only(pm, 'session-not-whole', 'warning', 'waiting for the source port:later')
-    assert finding['session'] == 'ids'
+    finding = only(pm, 'source-absent', 'hint', 'waiting for the source port:later')
+    assert finding['session'] == 'ids' and 'another host' in finding['cure']
     pm('rm', 'ids')
     mirror(pm, to='port:later')
     only(pm, 'session-not-whole', 'warning', 'waiting for the destination port:later')

@@ -179,6 +179,8 @@ static void print_head(const struct check *c)
 		       proof_grouped(text, r->probes));
 	if (r->as_segments)
 		printf("TCP super-frames were compared as the segments that they stand for\n");
+	if (c->proof.st->reasons) /* it is whole, but for that */
+		printf("%s\n", c->proof.st->reasons);
 	printf("\n");
 }
 

@@ -645,6 +645,15 @@ static void sessions_by_their_states(void **state)
 	assert_string_equal(findings.items[1].session, "ids");
 	assert_int_equal(findings.items[1].severity, SEVERITY_WARNING);
 
+	findings_free(&findings);
+	w.states[0].absent = 1; /* it may be on another host */
+	findings = look(&w);
+	assert_int_equal(findings.count, 2);
+	assert_int_equal(findings.items[0].severity, SEVERITY_WARNING);
+	assert_string_equal(findings.items[1].sentence, "waiting for two");
+	assert_string_equal(findings.items[1].name, "source-absent");
+	assert_int_equal(findings.items[1].severity, SEVERITY_HINT);
+
 	make(&w);
 	w.states[0].state = STATE_FAILED;
 	w.states[0].reasons = w.saved[0].broken = broken;

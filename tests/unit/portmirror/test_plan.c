@@ -482,6 +482,34 @@ static void what_is_amiss_is_told_whole(void **state)
 	assert_int_equal(json_object_size(counts), INLINE_COUNTS);
 }
 
+/* Whoever tells only the first sentence tells one of those that are a fault. */
+static void absent_sources_are_told_behind_all_else(void **state)
+{
+	struct world *w = *state;
+	struct session_state *st;
+
+	want(w, "name: a\nfrom: [port:none1, port:v1, port:none2]\nto: port:s0\n");
+	plan_it(w);
+	st = plan_state(&w->plan, "a");
+	assert_int_equal(st->state, STATE_PARTIAL);
+	assert_string_equal(st->reasons, "waiting for the source port:none1\n"
+					 "waiting for the source port:none2");
+	st->pending = 0;
+	assert_true(plan_only_absences(st));
+	st->pending = 1;
+	assert_false(plan_only_absences(st));
+	st->pending = 0;
+	for (unsigned nth = 1; memory_refuse(&nth);)
+		assert_int_equal(plan_add_reason(st, "one fault"), memory_refused() ? -ENOMEM : 0);
+	assert_int_equal(plan_add_reason(st, "another fault"), 0);
+	assert_string_equal(st->reasons, "one fault\nanother fault\n"
+					 "waiting for the source port:none1\n"
+					 "waiting for the source port:none2");
+	assert_string_equal(plan_absences(st), "waiting for the source port:none1\n"
+					       "waiting for the source port:none2");
+	assert_false(plan_only_absences(st));
+}
+
 static void what_is_done_is_told(void **state)
 {
 	(void)state;
@@ -497,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_simplest_classifier_that_the_kernel_has),
 		TEST(what_is_amiss_is_told_whole),
+		TEST(absent_sources_are_told_behind_all_else),
 		TEST(what_is_done_is_told),
 		TEST(without_bpf_what_needs_it_is_refused),
 		TEST(two_sessions_without_bpf_take_a_preference_each),
