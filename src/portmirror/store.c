@@ -252,11 +252,22 @@ int store_load(const struct store *store, struct sessions *sessions, struct err 
 	return 0;
 }
 
+/* What a session is called that says it nowhere: as its file, where it is the only one there. */
+static const char *called_as_file(const struct yaml_docs *docs, const char *path,
+				  char name[SESSION_NAME_MAX + 1])
+{
+	const char *slash = strrchr(path, '/');
+	bool alone = docs->count == 1 && !json_object_get(docs->items[0].value, "name");
+
+	return alone && name_of(slash ? slash + 1 : path, name) ? name : NULL;
+}
+
 /* All documents of one text. */
 static int read_text(const char *text, size_t len, const char *path, struct sessions *sessions,
 		     struct err *e)
 {
 	struct yaml_docs docs cleanup(yaml_docs_free) = {0};
+	char name[SESSION_NAME_MAX + 1];
 	int r = yaml_read(text, len, path, &docs, e);
 
 	if (r < 0)
@@ -264,7 +275,7 @@ static int read_text(const char *text, size_t len, const char *path, struct sess
 	for (size_t i = 0; i < docs.count; i++) {
 		struct session session = {0};
 
-		r = read_doc(&docs.items[i], path, NULL, &session, e);
+		r = read_doc(&docs.items[i], path, called_as_file(&docs, path, name), &session, e);
 		if (r < 0)
 			return r;
 		if (sessions_find(sessions, session.name)) {
@@ -328,10 +339,9 @@ static int read_folder(const char *folder, struct sessions *sessions, struct err
 	for (int i = 0; i < count; i++) {
 		char *path cleanup(free_at) = string_fmt("%s/%s", folder, entries[i]->d_name);
 
-		if (r == 0 && !path)
-			r = err_set(e, -ENOMEM, "out of memory");
 		if (r == 0)
-			r = read_file(path, sessions, e);
+			r = path ? read_file(path, sessions, e)
+				 : err_set(e, -ENOMEM, "out of memory");
 		free(entries[i]);
 	}
 	free(entries);

@@ -46,8 +46,9 @@ struct saved *sessions_find(const struct sessions *sessions, const char *name);
 int sessions_put(struct sessions *sessions, struct session *session);
 void sessions_drop(struct sessions *sessions, const char *name);
 
-/* Sessions of one file (several documents), or of all *.yaml files of a folder, or of "-". All or
- * nothing: an error names file, line and field. */
+/* Sessions of one file (several documents), or of all *.yaml files of a folder, or of "-". One that
+ * is alone in a *.yaml file may be called as that. All or nothing: an error names file, line and
+ * field. */
 int store_read_path(const char *path, struct sessions *sessions, struct err *e);
 const char *store_called(const char *path); /* that, in a sentence */
 

@@ -196,6 +196,20 @@ static void folders_and_files_are_read(void **state)
 	file_with("sessions/d.yaml", "name: a\nfrom: [vm:web1]\nto: port:ids0\n");
 	assert_int_equal(scarce(store_read_path(folder, &sessions, &e)), -EEXIST);
 	assert_non_null(strstr(e.text, "d.yaml:1: a second session named a"));
+	file_with("sessions/d.yaml", "from: [vm:web1]\nto: port:ids0\n");
+	assert_int_equal(scarce(store_read_path(folder, &sessions, &e)), 0);
+	assert_non_null(sessions_find(&sessions, "d"));
+	sessions_free(&sessions);
+	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(store_read_path("d.yaml", &sessions, &e), 0);
+	assert_string_equal(sessions.items[0].session.name, "d");
+	sessions_free(&sessions);
+	file_with("sessions/d.yaml", "from: [vm:web1]\nto: port:ids0\n---\n"
+				     "name: e\nfrom: [vm:web1]\nto: port:ids0\n");
+	assert_int_equal(store_read_path("d.yaml", &sessions, &e), -EINVAL);
+	file_with("sessions/d.conf", "from: [vm:web1]\nto: port:ids0\n");
+	assert_int_equal(store_read_path("d.conf", &sessions, &e), -EINVAL);
+	assert_int_equal(chdir("/"), 0);
 }
 
 static int stdin_anew(struct sessions *sessions, struct err *e)
