@@ -336,11 +336,16 @@ static void look_at_fights(struct work *w)
 
 static void look_at_files(struct work *w)
 {
-	if (w->in->facts->misnamed)
-		doctor_add(w, SEVERITY_HINT, "file-not-read", NULL, w->in->facts->misnamed,
-			   doctor_text(w, "%s is not read: its name doesn't end in .yaml",
-				       w->in->facts->misnamed),
+	for (size_t i = 0; i < w->in->facts->nmisnamed; i++) {
+		const char *path = w->in->facts->misnamed[i];
+		char name[SESSION_NAME_MAX + 1];
+		struct err why = {0};
+
+		(void)store_name_of(strrchr(path, '/') + 1, name, &why);
+		doctor_add(w, SEVERITY_HINT, "file-not-read", NULL, path,
+			   doctor_text(w, "%s is not read: %s", path, why.text),
 			   doctor_text(w, "rename it, then: portmirror apply"));
+	}
 }
 
 int doctor_look(const struct doctor_input *in, struct findings *findings, struct err *e)

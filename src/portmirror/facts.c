@@ -25,6 +25,7 @@
 #include "portmirror/filter.h"
 #include "portmirror/host.h"
 #include "portmirror/plan.h"
+#include "portmirror/store.h"
 
 /* enum bpf_attach_type, newer than Debian 12's linux/bpf.h. */
 #define TCX_INGRESS 46
@@ -232,28 +233,39 @@ static bool bridges_track(void)
 	       is_set("/proc/sys/net/netfilter/nf_conntrack_count");
 }
 
+/* Meant as a session's file, as its suffix says. (What editors and packages leave behind has
+ * another one.) */
 static int is_misnamed(const struct dirent *entry)
 {
 	const char *dot = strrchr(entry->d_name, '.');
+	char name[SESSION_NAME_MAX + 1];
 
-	return dot && dot > entry->d_name && strcmp(dot, ".yml") == 0;
+	return dot && *entry->d_name != '.' &&
+	       (strcasecmp(dot, ".yaml") == 0 || strcasecmp(dot, ".yml") == 0) &&
+	       store_name_of(entry->d_name, name, NULL) < 0;
 }
 
-/* The suffix that many type by habit. */
 static int gather_misnamed(const char *root, struct facts *facts, struct err *e)
 {
 	char *folder cleanup(free_at) = string_fmt("%s/etc/portmirror/sessions.d", root);
 	struct dirent **entries = NULL;
 	int count = folder ? scandir(folder, &entries, is_misnamed, alphasort) : 0;
+	bool failed;
 
 	if (count < 0)
 		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", folder);
-	if (count > 0)
-		facts->misnamed = string_fmt("%s/%s", folder, entries[0]->d_name);
-	for (int i = 0; i < count; i++)
+	facts->misnamed = calloc((size_t)count + 1, sizeof(*facts->misnamed));
+	failed = !folder || !facts->misnamed;
+	for (int i = 0; i < count; i++) {
+		char *path = failed ? NULL : string_fmt("%s/%s", folder, entries[i]->d_name);
+
+		failed |= !path;
+		if (path)
+			facts->misnamed[facts->nmisnamed++] = path;
 		free(entries[i]);
+	}
 	free(entries);
-	return folder && (count == 0 || facts->misnamed) ? 0 : err_set(e, -ENOMEM, "out of memory");
+	return failed ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
 int facts_gather(const struct plan *plan, const struct host *host, const char *root,
@@ -291,6 +303,8 @@ void facts_free(struct facts *facts)
 	}
 	free(facts->fights);
 	free(facts->appliances);
+	for (size_t i = 0; i < facts->nmisnamed; i++)
+		free(facts->misnamed[i]);
 	free(facts->misnamed);
 	ifindexes_free(&facts->addressed);
 	*facts = (struct facts){0};

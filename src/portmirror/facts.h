@@ -54,8 +54,8 @@ struct facts {
 	size_t nfights, fights_room;
 	struct fact_appliance *appliances;
 	size_t nappliances, appliances_room;
-	char *misnamed; /* a file beside those of sessions that is taken for none; NULL: none. Owned
-			 */
+	char **misnamed; /* files beside those of sessions that are taken for none. Owned */
+	size_t nmisnamed;
 	/* Devices at which this host has an address of its own; link-local ones don't count, which
 	 * every device has that is up. */
 	struct ifindexes addressed;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,17 +166,19 @@ static int read_one(const char *path, const char *name, struct session *session,
 	return read_doc(&docs.items[0], path, name, session, e);
 }
 
-/* The session's name, where the file's name is that of a session's file. */
-static bool name_of(const char *file, char name[SESSION_NAME_MAX + 1])
+int store_name_of(const char *file, char name[SESSION_NAME_MAX + 1], struct err *e)
 {
-	size_t len = strlen(file);
+	size_t len = strlen(file), suffix = strlen(SUFFIX);
+	char called[NAME_MAX + 1];
+	int r;
 
-	if (len <= strlen(SUFFIX) || len - strlen(SUFFIX) > SESSION_NAME_MAX || *file == '.' ||
-	    strcmp(file + len - strlen(SUFFIX), SUFFIX) != 0)
-		return false;
-	memcpy(name, file, len - strlen(SUFFIX));
-	name[len - strlen(SUFFIX)] = '\0';
-	return session_check_name(name, NULL) == 0;
+	if (len < suffix || strcmp(file + len - suffix, SUFFIX) != 0)
+		return err_set(e, -EINVAL, "its name doesn't end in " SUFFIX);
+	snprintf(called, sizeof(called), "%.*s", (int)(len - suffix), file);
+	r = session_check_name(called, e);
+	if (r == 0)
+		memcpy(name, called, strlen(called) + 1);
+	return r;
 }
 
 static int load_file(const char *folder, const char *file, bool runtime, struct sessions *sessions,
@@ -187,8 +190,8 @@ static int load_file(const char *folder, const char *file, bool runtime, struct 
 	char *broken = NULL;
 	struct err why = {0};
 
-	if (!name_of(file, name))
-		return 0;
+	if (store_name_of(file, name, NULL) < 0)
+		return 0; /* the doctor hints at it */
 	path = string_fmt("%s/%s", folder, file);
 	if (!path)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -259,7 +262,7 @@ static const char *called_as_file(const struct yaml_docs *docs, const char *path
 	const char *slash = strrchr(path, '/');
 	bool alone = docs->count == 1 && !json_object_get(docs->items[0].value, "name");
 
-	return alone && name_of(slash ? slash + 1 : path, name) ? name : NULL;
+	return alone && store_name_of(slash ? slash + 1 : path, name, NULL) == 0 ? name : NULL;
 }
 
 /* All documents of one text. */

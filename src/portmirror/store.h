@@ -59,6 +59,10 @@ int store_remove(const struct store *store, const struct session *session, struc
 /* The text of a session's file, to be freed; of a regular file alone. e may be NULL. */
 int store_read_file(const char *path, char **text, size_t *len, struct err *e);
 
+/* The name of the session whose file is called so; -EINVAL: it is none's, and why. e may be NULL.
+ */
+int store_name_of(const char *file, char name[SESSION_NAME_MAX + 1], struct err *e);
+
 /* The file of a session, to be freed; NULL: out of memory. */
 char *store_path(const struct store *store, const struct session *session);
 

@@ -418,15 +418,25 @@ def test_sessions_of_another_root(lab, pm, tmp_path):
 
 def test_a_session_file_by_another_name(lab, pm):
     pm.sessions.mkdir(parents=True)
-    for name in 'two.yml', 'ids.yml', '.yml', 'ids.yaml.bak':
+    for name in 'ids.yml', '.yml', 'ids.yaml.bak', 'ids.yaml~':
         (pm.sessions / name).write_text('from: port:vnet1\nto: port:ids0\n')
     finding = only(pm, 'file-not-read', 'hint', "ids.yml is not read: its name doesn't end in .yaml",
                    str(pm.sessions / 'ids.yml'))
     (pm.sessions / 'ids.yml').rename(pm.sessions / 'ids.yaml')
-    (pm.sessions / 'two.yml').unlink()
     assert finding['cure'] == 'rename it, then: portmirror apply'
     pm('apply')
     assert 'file-not-read' not in findings(pm) and pm.json('show', 'ids')['state'] == 'whole'
+
+
+def test_session_files_that_no_session_can_have(lab, pm):
+    pm.sessions.mkdir(parents=True)
+    files = ('Web Server.yaml', '_x.yaml', 'foo.YAML', 'pay@prod.yaml', f'{"n" * 64}.yaml')
+    for name in files:
+        (pm.sessions / name).write_text('from: port:vnet1\nto: port:ids0\n')
+    found = {finding['subject']: finding['sentence'] for finding in pm.json('doctor')}
+    assert sorted(found) == sorted(str(pm.sessions / name) for name in files)
+    for subject, sentence in found.items():
+        assert ("doesn't end in .yaml" if 'foo' in subject else 'is no name of a session: 1 to 63') in sentence
 
 
 def test_sessions_that_are_not_whole(lab, pm):

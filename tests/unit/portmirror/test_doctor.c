@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "memory/memory.h"
 #include "portmirror/direct.h"
@@ -717,11 +718,13 @@ static void another_root(void **state)
 static void a_file_by_another_name(void **state)
 {
 	char path[] = "/etc/portmirror/sessions.d/ids.yml";
+	char *paths[] = {path};
 	struct world w;
 
 	(void)state;
 	make(&w);
-	w.facts.misnamed = path;
+	w.facts.misnamed = paths;
+	w.facts.nmisnamed = 1;
 	assert_only(&w, "file-not-read", SEVERITY_HINT, "rename it, then: portmirror apply");
 }
 
@@ -773,10 +776,39 @@ static void a_source_that_is_gone_by_now(void **state)
 	assert_nothing(&w);
 }
 
-static int gather_anew(const struct world *w, struct facts *facts)
+static int gather_at(const struct world *w, const char *root, struct facts *facts)
 {
 	facts_free(facts);
-	return facts_gather(&w->plan, &w->host, "/nonexistent", facts, NULL);
+	return facts_gather(&w->plan, &w->host, root, facts, NULL);
+}
+
+static int gather_anew(const struct world *w, struct facts *facts)
+{
+	return gather_at(w, "/nonexistent", facts);
+}
+
+static void files_that_are_taken_for_none(void **state)
+{
+	static const char *const files[] = {"a.yml", "b@c.YAML", "d.yaml", "e.yaml~", ".f.yml"};
+	struct facts facts cleanup(facts_free) = {0};
+	char root[] = "/tmp/doctor-XXXXXX", folder[64], path[100];
+	struct world w;
+
+	(void)state;
+	make(&w);
+	assert_non_null(mkdtemp(root));
+	snprintf(folder, sizeof(folder), "%s/etc/portmirror/sessions.d", root);
+	assert_int_equal(folder_make(folder, 0755, NULL), 0);
+	for (size_t i = 0; i < COUNT(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, files[i]);
+		assert_int_equal(file_write(path, "", 0, 0644, NULL), 0);
+	}
+	assert_int_equal(scarce_or(!facts.probed, gather_at(&w, root, &facts)), 0);
+	assert_int_equal(facts.nmisnamed, 2);
+	assert_non_null(strstr(facts.misnamed[0], "/sessions.d/a.yml"));
+	assert_non_null(strstr(facts.misnamed[1], "/sessions.d/b@c.YAML"));
+	snprintf(path, sizeof(path), "rm -r %s", root);
+	assert_int_equal(system(path), 0);
 }
 
 /* Whether the kernel can mirror is tried in a thread, and remains unknown where that has no memory.
@@ -858,6 +890,7 @@ int main(void)
 		cmocka_unit_test(leftovers),
 		cmocka_unit_test(another_root),
 		cmocka_unit_test(a_file_by_another_name),
+		cmocka_unit_test(files_that_are_taken_for_none),
 		cmocka_unit_test(connections_of_networkmanager),
 	};
 
