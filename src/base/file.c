@@ -118,16 +118,20 @@ static int make_temporary(int folder, char name[32])
 	return fd < 0 ? -errno : fd;
 }
 
-static int fill(int fd, const void *data, size_t len, mode_t mode)
+/* Whose the file is that is replaced; NULL: ours. Who may not give files away keeps it. */
+static int fill(int fd, const void *data, size_t len, mode_t mode, const struct stat *whose)
 {
 	int code = write_all(fd, data, len);
+	bool given;
 
 	if (code < 0)
 		return code;
-	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+	given = !whose || fchown(fd, whose->st_uid, whose->st_gid) == 0 || errno == EPERM;
+	return !given || fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-static int replace(int folder, const char *name, const void *data, size_t len, mode_t mode)
+static int replace(int folder, const char *name, const void *data, size_t len, mode_t mode,
+		   const struct stat *whose)
 {
 	int fd cleanup(fd_close_at) = -1;
 	char temporary[32];
@@ -136,7 +140,7 @@ static int replace(int folder, const char *name, const void *data, size_t len, m
 	fd = make_temporary(folder, temporary);
 	if (fd < 0)
 		return fd;
-	code = fill(fd, data, len, mode);
+	code = fill(fd, data, len, mode, whose);
 	if (code == 0 && renameat(folder, temporary, folder, name) < 0)
 		code = -errno;
 	if (code < 0) {
@@ -146,14 +150,32 @@ static int replace(int folder, const char *name, const void *data, size_t len, m
 	return sync_folder(folder);
 }
 
-int file_write(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+static int write_as(const char *path, const void *data, size_t len, mode_t mode,
+		    const struct stat *whose, struct err *e)
 {
 	int folder cleanup(fd_close_at) = -1;
 	int code;
 
 	folder = open_parent(path);
-	code = folder < 0 ? folder : replace(folder, basename(path), data, len, mode);
+	code = folder < 0 ? folder : replace(folder, basename(path), data, len, mode, whose);
 	return code < 0 ? err_sys(e, code, "can't write %s", path) : 0;
+}
+
+int file_write(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+{
+	return write_as(path, data, len, mode, NULL, e);
+}
+
+int file_rewrite(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+{
+	char *real cleanup(free_at) = realpath(path, NULL);
+	struct stat st;
+
+	if (!real && errno != ENOENT)
+		return err_sys(e, -errno, "can't write %s", path);
+	if (!real || stat(real, &st) < 0 || !S_ISREG(st.st_mode)) /* a link to /dev/null, say */
+		return file_write(path, data, len, mode, e);
+	return write_as(real, data, len, st.st_mode & 07777, &st, e);
 }
 
 int file_remove(const char *path, struct err *e)

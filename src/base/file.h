@@ -23,6 +23,10 @@ int file_read_at(int folder, const char *name, size_t max, char **data, size_t *
  */
 int file_write(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
 
+/* The same of a file that somebody else may have made: where there is one it keeps its mode and, as
+ * far as we may give it away, its owner; a symbolic link leads to it, and stays. */
+int file_rewrite(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
+
 /* Removes the file durably. -ENOENT where there is none. */
 int file_remove(const char *path, struct err *e);
 

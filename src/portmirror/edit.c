@@ -78,7 +78,7 @@ static int restore_file(const struct change *c, const char *path, struct err *e)
 		return r == -ENOENT ? 0 : file_remove(path, e);
 	if (r == 0 && len == c->len && memcmp(now, c->file, len) == 0)
 		return 0;
-	return file_write(path, c->file, c->len, 0644, e);
+	return store_write_file(path, c->file, c->len, e);
 }
 
 /* List, file and, where it was changed, kernel as they were. False: that failed, which is told

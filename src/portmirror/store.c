@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "data/json.h"
 #include "data/yaml.h"
 
 #define FILE_MAX ((size_t)1 << 20)
@@ -381,23 +382,89 @@ char *store_path(const struct store *store, const struct session *session)
 			  session->name);
 }
 
+int store_write_file(const char *path, const char *text, size_t len, struct err *e)
+{
+	int r = file_rewrite(path, text, len, 0644, e);
+	struct stat st;
+
+	/* Whoever watches the folder sees nothing of what happens behind a link. */
+	if (r == 0 && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		(void)utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
+	return r;
+}
+
+/* The lines of a text, with "suspended" as given. */
+static void put_lines(const char *text, bool suspended, struct buf *out)
+{
+	for (size_t len; *text; text += len) {
+		len = strcspn(text, "\n");
+		if (strncmp(text, "suspended:", strlen("suspended:")) != 0)
+			buf_fmt(out, "%.*s\n", (int)len, text);
+		len += text[len] == '\n';
+	}
+	if (suspended)
+		buf_str(out, "suspended: true\n");
+}
+
+/* 1: the text says just what the session is; 0: something else; or -ENOMEM. */
+static int says(const struct buf *text, const struct session *session)
+{
+	struct session said cleanup(session_free) = {0};
+	struct yaml_docs docs cleanup(yaml_docs_free) = {0};
+	json_t *object cleanup(json_free_at) = NULL, *wanted cleanup(json_free_at) = NULL;
+	char field[SESSION_FIELD];
+	int r = yaml_read(buf_text(text), text->len, "", &docs, NULL);
+
+	if (r == 0 && docs.count == 1)
+		r = session_read(docs.items[0].value, session->name, &said, field, NULL);
+	if (r < 0 || docs.count != 1)
+		return r == -ENOMEM ? r : 0;
+	said.runtime = session->runtime; /* the folder decides */
+	object = session_object(&said, true);
+	wanted = session_object(session, true);
+	return wanted && object ? json_equal(wanted, object) : -ENOMEM;
+}
+
+/* What stands in the file already stays, with its remarks, where "suspended" alone makes the
+ * difference. 1: it does, and that is the text; 0: it doesn't; or -ENOMEM. */
+static int put_kept(const char *path, const struct session *session, struct buf *text)
+{
+	char *before cleanup(free_at) = NULL;
+	size_t len;
+	int r = store_read_file(path, &before, &len, NULL);
+
+	if (!before)
+		return r == -ENOMEM ? r : 0;
+	put_lines(before, session->suspended, text);
+	return buf_status(text) < 0 ? -ENOMEM : says(text, session);
+}
+
+static int put_text(const char *path, const struct session *session, struct buf *text,
+		    struct err *e)
+{
+	json_t *object cleanup(json_free_at) = NULL;
+	int r = put_kept(path, session, text);
+
+	if (r == 0) {
+		buf_clear(text);
+		object = session_object(session, false);
+		r = object ? yaml_write(object, text, e) : -ENOMEM;
+	}
+	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
+}
+
 int store_save(const struct store *store, const struct session *session, struct err *e)
 {
-	json_t *object = session_object(session, false);
 	char *path cleanup(free_at) = store_path(store, session);
 	struct buf text cleanup(buf_free) = {0};
-	int r = 0;
+	int r;
 
-	if (!object || !path)
-		r = err_set(e, -ENOMEM, "out of memory");
-	if (r == 0)
-		r = yaml_write(object, &text, e);
-	if (r == 0)
+	if (!path)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = put_text(path, session, &text, e);
+	if (r >= 0)
 		r = folder_make(session->runtime ? store->runtime : store->saved, 0755, e);
-	if (r == 0)
-		r = file_write(path, buf_text(&text), text.len, 0644, e);
-	json_decref(object);
-	return r;
+	return r < 0 ? r : store_write_file(path, buf_text(&text), text.len, e);
 }
 
 int store_remove(const struct store *store, const struct session *session, struct err *e)

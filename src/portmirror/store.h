@@ -52,12 +52,15 @@ void sessions_drop(struct sessions *sessions, const char *name);
 int store_read_path(const char *path, struct sessions *sessions, struct err *e);
 const char *store_called(const char *path); /* that, in a sentence */
 
-/* Replaces or removes the file durably. */
+/* Replaces or removes the file durably. Of a file that differs in "suspended" alone all else stays,
+ * with the remarks that somebody may have written there. */
 int store_save(const struct store *store, const struct session *session, struct err *e);
 int store_remove(const struct store *store, const struct session *session, struct err *e);
 
-/* The text of a session's file, to be freed; of a regular file alone. e may be NULL. */
+/* The text of a session's file, to be freed; of a regular file alone. e may be NULL. Written, it
+ * stays whose it is, and where a link leads to. */
 int store_read_file(const char *path, char **text, size_t *len, struct err *e);
+int store_write_file(const char *path, const char *text, size_t len, struct err *e);
 
 /* The name of the session whose file is called so; -EINVAL: it is none's, and why. e may be NULL.
  */

@@ -333,6 +333,21 @@ def test_who_keeps_the_lock_is_told_of(lab, pm, daemon, wait_until):
     assert len(running.events('error')) == 1
 
 
+def test_what_is_suspended_behind_a_link_is_seen(lab, pm, daemon, wait_until, tmp_path):
+    """Nothing happens in the folder of sessions but that the link is touched."""
+    (copy := tmp_path / 'ids.yaml').write_text('from: port:vnet1\nto: port:ids0\n')
+    pm.sessions.mkdir(parents=True)
+    (pm.sessions / 'ids.yaml').symlink_to(copy)
+    running = daemon()
+    wait_until(lambda: is_copied(lab))
+    pm('bypass', 'ids')
+    wait_until(lambda: running.events('session-suspended'))
+    assert not attached(lab, pm, 'vnet1') and running.events('repaired') == []
+    pm('restore', 'ids')
+    wait_until(lambda: len(running.events('session-whole')) == 2)
+    assert is_copied(lab) and (pm.sessions / 'ids.yaml').is_symlink()
+
+
 @pytest.mark.engine('tc', 'clsact')
 def test_what_others_delete_comes_back(lab, pm, daemon, wait_until):
     pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0')

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """bypass and restore: a session that stays saved and copies nothing meanwhile."""
+import os
+
 import pytest
 
 from lab import ethernet, ipv4
@@ -57,6 +59,22 @@ def test_a_file_may_say_it_too(lab, pm):
     assert 'portmirror restore ids' in pm('doctor').stdout
     assert pm('check', 'ids', status=1).stderr.startswith('portmirror: ids: suspended: nothing is copied')
     assert 'to (suspended)' in pm('stats').stdout
+
+
+def test_what_somebody_has_made_of_the_file_stays(lab, pm, tmp_path):
+    """A link into a working copy, whose file not everybody may read, with remarks."""
+    text = '# ticket 4711: do not remove before the audit\nfrom: port:vnet1 # web\nto: port:ids0\n'
+    (copy := tmp_path / 'ids.yaml').write_text(text)
+    copy.chmod(0o600)
+    os.chown(copy, 1234, 5678)
+    pm.sessions.mkdir(parents=True)
+    (pm.sessions / 'ids.yaml').symlink_to(copy)
+    pm('apply')
+    for verb, wanted in ('bypass', text + 'suspended: true\n'), ('restore', text):
+        pm(verb, 'ids')
+        assert (pm.sessions / 'ids.yaml').is_symlink() and copy.read_text() == wanted
+        about = copy.stat()
+        assert (about.st_mode & 0o7777, about.st_uid, about.st_gid) == (0o600, 1234, 5678)
 
 
 def test_what_cannot_be_restored_stays_as_it_is(lab, pm):

@@ -116,6 +116,38 @@ static void test_write_replaces_a_link(void **state)
 	assert_true(S_ISREG(st.st_mode));
 }
 
+static void test_rewrite_keeps_what_others_made(void **state)
+{
+	struct err e = {0};
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(mkdir("folder", 0700), 0);
+	assert_int_equal(file_write("folder/target", "old", 3, 0640, NULL), 0);
+	if (geteuid() == 0)
+		assert_int_equal(chown("folder/target", 1234, 5678), 0);
+	assert_int_equal(symlink("folder/target", "link"), 0);
+	assert_int_equal(scarce(file_rewrite("link", "new", 3, 0600, NULL)), 0);
+	assert_content("folder/target", "new");
+	assert_int_equal(lstat("link", &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(stat("link", &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(st.st_uid, geteuid() == 0 ? 1234 : geteuid());
+	assert_int_equal(st.st_gid, geteuid() == 0 ? 5678 : getegid());
+	assert_int_equal(unlink("folder/target"), 0);
+	/* Nothing is there, or no file. */
+	assert_int_equal(file_rewrite("link", "a", 1, 0600, NULL), 0);
+	assert_int_equal(lstat("link", &st), 0);
+	assert_true(S_ISREG(st.st_mode) && (st.st_mode & 07777) == 0600);
+	assert_int_equal(symlink("/dev/null", "null"), 0);
+	assert_int_equal(file_rewrite("null", "a", 1, 0600, NULL), 0);
+	assert_content("null", "a");
+	assert_int_equal(symlink("loop", "loop"), 0);
+	assert_int_equal(file_rewrite("loop", "a", 1, 0600, &e), -ELOOP);
+	assert_string_equal(e.text, "can't write loop: Too many levels of symbolic links");
+}
+
 static void test_failed_write_leaves_nothing(void **state)
 {
 	struct err e = {0};
@@ -385,6 +417,7 @@ int main(void)
 		TEST(test_write_and_read),
 		TEST(test_mode_in_spite_of_umask),
 		TEST(test_write_replaces_a_link),
+		TEST(test_rewrite_keeps_what_others_made),
 		TEST(test_failed_write_leaves_nothing),
 		TEST(test_read_is_bounded),
 		TEST(test_read_proc),

@@ -126,6 +126,54 @@ static void what_is_saved_is_loaded(void **state)
 	assert_null(sessions_find(&sessions, "db"));
 }
 
+static void assert_text(const char *path, const char *wanted)
+{
+	char *text cleanup(free_at) = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(path, 4096, &text, &len, NULL), 0);
+	assert_string_equal(text, wanted);
+}
+
+/* Where the file differs from the session in "suspended" alone. */
+static void remarks_are_kept(void **state)
+{
+	static const struct {
+		const char *before, *after; /* NULL: anew */
+	} files[] = {
+		{"# 4711\nfrom: vm:web1 # web\nto: port:ids0",
+		 "# 4711\nfrom: vm:web1 # web\nto: port:ids0\nsuspended: true\n"},
+		{"---\nsuspended: false\nto: port:ids0\n# :\nfrom: [vm:web1]\n",
+		 "---\nto: port:ids0\n# :\nfrom: [vm:web1]\nsuspended: true\n"},
+		{"from: vm:web2\nto: port:ids0\n", NULL},
+		{"{from: vm:web1, to: port:ids0}\n", NULL},
+		{"from: vm:web1\nto: port:ids0\n---\n", NULL},
+		{"from: vm:web1\nto: port:ids0\n...\n", NULL},
+		{"frm: vm:web1\nto: port:ids0\n", NULL},
+		{"", NULL},
+	};
+	struct store store cleanup(store_close) = {0};
+	struct session session cleanup(session_free) = session_named("kept");
+	const char *path;
+
+	(void)state;
+	assert_int_equal(store_open(root, &store, NULL), 0);
+	for (size_t i = 0; i < COUNT(files); i++) {
+		path = file_with("etc/portmirror/sessions.d/kept.yaml", files[i].before);
+		session.suspended = true;
+		assert_int_equal(scarce(store_save(&store, &session, NULL)), 0);
+		assert_text(path, files[i].after ? files[i].after
+						 : "name: kept\nfrom:\n  - vm:web1\n"
+						   "to: port:ids0\nsuspended: true\n");
+	}
+	path = file_with("etc/portmirror/sessions.d/kept.yaml",
+			 "# 4711\nsuspended: true\nfrom: vm:web1\nto: port:ids0\n");
+	session.suspended = false;
+	assert_int_equal(store_save(&store, &session, NULL), 0);
+	assert_text(path, "# 4711\nfrom: vm:web1\nto: port:ids0\n");
+	assert_int_equal(store_remove(&store, &session, NULL), 0);
+}
+
 /* Where both folders have the name, neither is left. */
 static void both_files_of_a_name_go(void **state)
 {
@@ -486,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_root_has_one_house),
 		cmocka_unit_test(what_is_saved_is_loaded),
+		cmocka_unit_test(remarks_are_kept),
 		cmocka_unit_test(both_files_of_a_name_go),
 		cmocka_unit_test(a_file_that_is_gone_by_then),
 		cmocka_unit_test(folders_and_files_are_read),
