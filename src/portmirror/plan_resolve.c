@@ -383,6 +383,32 @@ static void refuse_loops(struct work *w)
 		refuse_loop(&l, i);
 }
 
+/* Of a session whose file can't be read what copies for it, which stays: as far as the kernel can
+ * tell what it is. */
+static void find_what_stands(struct work *w, int state, const struct tc_action *action)
+{
+	struct session_state *st = &w->plan->states[state];
+	const struct host *host = w->in->host;
+	const struct copier *copier = host_copier(host, st->session->name);
+
+	for (size_t i = 0; i < host->filters.count; i++)
+		if (ours_copies(&host->filters.items[i], w->in->house, st->session->name,
+				st->action))
+			w->failed |= ifindexes_add(&st->from, host->filters.items[i].ifindex) < 0;
+	for (size_t i = 0; i < host->pins.count; i++)
+		if (host->pins.items[i].kind == PIN_LINK && host->pins.items[i].ifindex != 0 &&
+		    strcmp(host->pins.items[i].session, st->session->name) == 0)
+			w->failed |= ifindexes_add(&st->from, host->pins.items[i].ifindex) < 0;
+	if (action)
+		st->to[0] = action->to_ifindex;
+	for (size_t i = 0; i < SESSION_TO_MAX; i++) {
+		if (copier)
+			st->to[i] = (int)copier->config.to[i].ifindex;
+		if (st->to_ifindex == 0)
+			st->to_ifindex = st->to[i];
+	}
+}
+
 static void resolve(struct work *w, int state, const struct saved *saved)
 {
 	struct session_state *st = &w->plan->states[state];
@@ -398,8 +424,10 @@ static void resolve(struct work *w, int state, const struct saved *saved)
 			plan_keep_inline(w, state);
 			return;
 		}
-		if (!plan_stops(&saved->session))
+		if (!plan_stops(&saved->session)) {
+			find_what_stands(w, state, action);
 			return;
+		}
 	}
 	if (saved->session.suspended) { /* it wants nothing, and nothing is looked up for it */
 		plan_say(w, state, STATE_SUSPENDED,

@@ -77,7 +77,7 @@ static uint64_t dropped_at(const struct session_state *st, const struct host *ho
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < st->session->nto; i++) {
+	for (size_t i = 0; i < SESSION_TO_MAX; i++) {
 		const struct nl_link *to = nl_link_by_index(&host->links, st->to[i]);
 
 		sum += to ? to->tx_dropped : 0;
@@ -110,7 +110,8 @@ static int take_session(const struct session_state *st, const struct host *host,
 	const struct nl_link *to = nl_link_by_index(&host->links, st->to_ifindex);
 
 	memcpy(s->name, st->session->name, sizeof(s->name));
-	s->direction = st->session->direction;
+	/* Unknown of one whose file can't be read: the devices count all the same. */
+	s->direction = st->session->direction ? st->session->direction : DIRECTION_BOTH;
 	s->state = show_state(st);
 	s->action = st->in_kernel ? st->action : 0;
 	take_action(host, s);
@@ -126,7 +127,7 @@ static int take_session(const struct session_state *st, const struct host *host,
 		const struct nl_link *link = nl_link_by_index(&host->links, st->from.items[i]);
 
 		if (link)
-			take_source(link, st->session->direction, &s->sources[s->nsources++]);
+			take_source(link, s->direction, &s->sources[s->nsources++]);
 	}
 	take_copies(host, s);
 	take_lead(st, host, s);

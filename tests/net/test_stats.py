@@ -31,6 +31,26 @@ def talk(lab, frames=10, size=100):
     a.send([ethernet(b.mac, a.mac, 0x88b5, bytes([i]) * (size - 14)) for i in range(frames)])
 
 
+@pytest.mark.engine('tc', 'bpf', 'clsact')
+def test_what_goes_on_without_its_file(lab, pm):
+    """It can't be read any more; what copies stays, and is told as it is."""
+    mirror(pm, ports=('vnet1', 'vnet2'))
+    (pm.sessions / 'ids.yaml').write_text('from: [port:vnet1\n')
+    talk(lab, 10, 100)
+    for told in pm.json('stats')[0], pm.json('list')[0]:
+        assert (told['state'], told['destination']) == ('failed', 'ids0')
+    assert told['ports'] == ['vnet1', 'vnet2'] and told['destinations'] == ['ids0']
+    counted = pm.json('stats')[0]
+    assert counted['copied']['frames'] == 10
+    assert [source['port'] for source in counted['sources']] == ['vnet1', 'vnet2']
+    assert counted['sources'][0]['sent']['frames'] >= 10
+    assert pm('list').stdout.splitlines()[1].split() == ['ids', 'failed', '2']
+    assert 'to ids0 ' in pm('stats').stdout
+    assert [line.split(maxsplit=1) for line in pm('show', 'ids').stdout.splitlines()[-2:]] == [
+        ['ports', 'vnet1 vnet2'], ['destination', 'ids0']]
+    assert pm.json('apply', status=1)['done'] == []
+
+
 def test_totals(lab, pm):
     lab.ping()
     mirror(pm, ports=('vnet1', 'vnet2'))

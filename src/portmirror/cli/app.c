@@ -240,7 +240,7 @@ json_t *app_session_object(const struct view *view, const struct session_state *
 				 "reasons", show_reasons(st), "ports",
 				 devices(view, st->from.items, st->from.count), "destination",
 				 to ? to->name : NULL, "destinations",
-				 devices(view, st->to, st->session->nto));
+				 devices(view, st->to, SESSION_TO_MAX));
 
 	if (o && more && !broken && st->session->mode == MODE_INLINE)
 		add_appliance(more, view, st);

@@ -220,16 +220,21 @@ static void print_one(struct buf *out, const struct view *view, const struct ses
 		state_name(show_state(st)), term_off(colour));
 	print_reasons(out, st);
 	line(out, "file", path);
-	if (s->nfrom == 0)
-		return; /* a broken one: there is nothing more to tell */
+	devices_text(view, st->from.items, st->from.count, &ports);
+	devices_text(view, st->to, SESSION_TO_MAX, &destinations);
+	if (s->nfrom == 0) { /* a broken one: there is no more to tell, but what goes on */
+		if (ports.len > 0)
+			line_of(out, "ports", &ports, "");
+		if (destinations.len > 0)
+			line_of(out, "destination", &destinations, "");
+		return;
+	}
 	if (s->mode == MODE_INLINE) {
 		print_inline(out, view, st);
 		return;
 	}
 	selectors_text(s->from, s->nfrom, &from);
 	selectors_text(s->to, s->nto, &to);
-	devices_text(view, st->from.items, st->from.count, &ports);
-	devices_text(view, st->to, s->nto, &destinations);
 	line_of(out, "from", &from, "");
 	line_of(out, "to", &to, "");
 	line(out, "direction", direction_name(s->direction));
