@@ -495,7 +495,7 @@ static const char text[] =
 	"\n"
 	"  bounce-mbox --dry-run Inbox\n"
 	"  bounce-mbox -j sent.journal Inbox me@new.example mx.new.example\n"
-	"  bounce-mbox -j sent.journal ~/.thunderbird/abc.default imaps://me@imap.new.example\n"
+	"  bounce-mbox -j sent.journal ~/.thunderbird/x.default-release imaps://me@imap.example\n"
 	"  bounce-mbox --status sent.journal\n"
 	"  bounce-mbox --verify imaps://imap.new.example Inbox me@new.example\n";
 
