@@ -384,8 +384,8 @@ def test_labels_count_in_takeout_only(dovecot, tmp_path, kept):
 def test_what_was_set_aside_of_takeout_has_its_labels(dovecot, mbox, smtp, tmp_path):
     refusing = smtp(answer=lambda verb, *_: b'554 5.7.1 no\r\n' if verb == 'DOT' else None)
     bounce('--rejects', tmp_path / 'rejects', mbox(THREAD + b'Work\n' + message(0), separator=TAKEOUT), 'me@new.test', refusing.url)
-    assert dovecot.bounce(tmp_path / 'rejects', user='aside').code == 0
-    assert [m[2] for m in dovecot.mails('aside', 'Work')] == [crlf(THREAD + b'Work\n' + message(0))]
+    assert dovecot.bounce(tmp_path / 'rejects', user='labelled').code == 0
+    assert [m[2] for m in dovecot.mails('labelled', 'Work')] == [crlf(THREAD + b'Work\n' + message(0))]
 
 
 @pytest.mark.parametrize('mechanism', ['PLAIN', 'LOGIN', 'CRAM-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256'])
