@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <net/ethernet.h>
 #include <netdb.h>
-#include <nss.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -44,21 +43,6 @@ bpf_u_int32 pcap_nametonetaddr(const char *name)
 {
 	text_shown(unknown, name);
 	return 0;
-}
-
-/*
- * Ports, protocols and cards have names as well: those of this host's files, whomever else
- * nsswitch.conf(5) would have asked (sssd, which may have to ask a server). Once, for glibc keeps
- * the memory of each time.
- */
-static void ask_files_only(void)
-{
-	static const char *const bases[] = {"services", "protocols", "ethers"};
-	static bool done;
-
-	for (size_t i = 0; !done && i < COUNT(bases); i++)
-		(void)__nss_configure_lookup(bases[i], "files");
-	done = true;
 }
 
 static void pcap_close_at(pcap_t **handle)
@@ -207,7 +191,6 @@ int filter_compile(const char *expression, struct bytecode *out, struct err *e)
 	}
 	if (!handle)
 		return err_set(e, -ENOMEM, "out of memory");
-	ask_files_only();
 	errno = 0;
 	*unknown = '\0';
 	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)

@@ -83,18 +83,6 @@ def test_a_wrong_filter_is_refused_in_libpcaps_words(lab, pm):
     assert not list(pm.root.glob('**/*.yaml')) and lab.host.state() == before
 
 
-@pytest.mark.engine('tc')
-@pytest.mark.parametrize('expression', ['port https', 'ip proto ospf'])
-def test_names_in_a_filter_are_those_of_this_hosts_files(lab, pm, tmp_path, expression):
-    """Whoever else is to be asked, who may not answer."""
-    switch = tmp_path / 'nsswitch.conf'
-    switch.write_text('services: dns\nprotocols: dns\nethers: dns\n')
-    lab.host.run('unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"', switch,
-                 *pm.command('add', 'web', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', expression),
-                 env={**os.environ, **pm.env})
-    assert pm.json('show', 'web')['state'] == 'whole'
-
-
 def test_saved_form_is_yaml_and_apply_is_idempotent(lab, pm):
     pm('add', 'ids', '--from', 'port:vnet1', '--from', 'bridge:br0', '--to', 'port:ids0',
        '--direction', 'sent', '--filter', 'not arp')
