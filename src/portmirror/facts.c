@@ -193,10 +193,9 @@ static bool is_own(const struct sockaddr *address)
 {
 	const struct sockaddr_in6 *ipv6 = (const void *)address;
 
-	if (!address)
-		return false;
-	return address->sa_family == AF_INET ||
-	       (address->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&ipv6->sin6_addr));
+	return address &&
+	       (address->sa_family == AF_INET ||
+		(address->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&ipv6->sin6_addr)));
 }
 
 static int gather_addresses(const struct host *host, struct facts *facts, struct err *e)
