@@ -162,9 +162,11 @@ static void obey_for(struct watch *w, size_t n, const struct message *message)
 	}
 	if (message->order == ORDER_LEAVE) {
 		held->left = true;
-		held->recorded = message->recorded;
-		if (held->recorded && w->folder < 0)
+		if (message->recorded && w->folder < 0)
 			w->folder = open(w->records, O_PATH | O_CLOEXEC);
+		/* Behind that: the folder may have been exchanged since it was written. */
+		held->recorded = message->recorded &&
+				 record_is_there(w->records, held->is.stop.pid, held->is.deadline);
 	}
 	if (message->order == ORDER_RELEASE)
 		drop(w, n);

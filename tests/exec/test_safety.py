@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import AS_USER, HERE, USER, Process, compile_c, record, until
+from conftest import AS_USER, BUILD, HERE, USER, Process, compile_c, record, until
 
 STARTS, STARTERS = 1000, 8
 KILLS = 200
@@ -196,20 +196,25 @@ def test_the_next_stop_of_a_process_has_a_time_of_its_own(world, armed, folder):
     assert started.wait(10) == 7 and tool.wait() == 0
 
 
-def test_what_is_left_goes_on_when_the_user_has_logged_out(world, folder):
+@pytest.mark.parametrize('late', [False, True], ids=['', 'before the guardians have looked'])
+def test_what_is_left_goes_on_when_the_user_has_logged_out(world, folder, late):
     """Which removes the folder of the records, and perhaps it is there again after the next login."""
-    runtime = folder / f'runtime-{os.getpid()}'
+    runtime = folder / f'runtime-{os.getpid()}-{late}'
+    log = runtime / 'log'
+    slow = [f'LD_PRELOAD={BUILD}/tests/preload/fail_at.so', f'FAIL_LOG={log}', 'FAIL_AT=0.1.1 open 2 -500',
+            'FAIL_TOO=0.2.1 open 2 -500'] if late else []
     runtime.mkdir()
     os.chown(runtime, USER, USER)
     for again in (False, True):
-        output = world.start('env', f'XDG_RUNTIME_DIR={runtime}', world.program, 'run', '--leave', '--timeout', 1,
-                             'sh', '-c', 'echo went on')
+        output = world.start('env', f'XDG_RUNTIME_DIR={runtime}', *slow, world.program, 'run', '--leave',
+                             '--timeout', 1, 'sh', '-c', 'echo went on')
         # its end is that of the program, which has its output
         until(lambda: list(runtime.glob('hostkit/stopexec/[0-9]*')), what='the record')
         shutil.rmtree(runtime / 'hostkit')
         if again:
             (runtime / 'hostkit/stopexec').mkdir(parents=True)
         assert 'went on\n' in output.communicate(timeout=15)[0]
+    assert log.exists() == late
 
 
 def test_who_was_continued_and_then_stopped_by_somebody_else_stays_so(world, folder):
