@@ -380,7 +380,7 @@ def test_frames_that_wait_in_a_shaper(lab, pm):
         pytest.skip('this kernel has no ifb')
     redirect = 'action mirred egress redirect dev ifb7'
     lab.host.ip('link set ifb7 up')
-    lab.host.tc('qdisc add dev vnet1 clsact', 'qdisc add dev ifb7 root tbf rate 100mbit burst 20k latency 100ms',
+    lab.host.tc('qdisc add dev vnet1 clsact', 'qdisc add dev ifb7 root tbf rate 10mbit burst 2k latency 100ms',
                 f'filter add dev vnet1 ingress protocol all pref 9 u32 match u32 0 0 {redirect}',
                 f'filter add dev vnet1 egress protocol 0x88b6 pref 9 u32 match u32 0 0 {redirect}')
     mirror(pm, source='bridge:br0')
