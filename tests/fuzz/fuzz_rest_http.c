@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { ROUNDS = 200 }; /* of the loop, after which a connection must have ended */
+enum {
+	ROUNDS = 200,  /* of the loop, after which a connection must have ended */
+	MANY_FDS = 256 /* more than are open at any time */
+};
 
 struct fuzz {
 	struct shelves app;
@@ -137,7 +141,7 @@ static void talk(struct fuzz *fuzz, int fd, const uint8_t *data, size_t len, siz
 	must(have == 0 || (have == 8 && memcmp(start, "HTTP/1.1", 8) == 0), "no HTTP");
 }
 
-static void check_end(struct fuzz *fuzz)
+static bool ends(struct fuzz *fuzz)
 {
 	struct rest_server_counts counts;
 
@@ -146,15 +150,35 @@ static void check_end(struct fuzz *fuzz)
 		rest_server_counts(fuzz->server, &counts);
 		if (counts.connections == 0) {
 			must(counts.held == 0, "held without a connection");
-			return;
+			return true;
 		}
 	}
-	must(false, "a connection stays");
+	return false;
+}
+
+/* Whether the server's end of the client's TCP connection is still open: the reset is then on its
+ * way, or the kernel has dropped it, as it does where others fill the processor's queue
+ * (enqueue_to_backlog() in net/core/dev.c), and nobody sends a reset again. */
+static bool is_open(const struct sockaddr_storage *client, socklen_t client_len)
+{
+	for (int fd = 0; fd < MANY_FDS; fd++) {
+		struct sockaddr_storage peer;
+		struct tcp_info info;
+		socklen_t len = sizeof(peer), info_len = sizeof(info);
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && len == client_len &&
+		    memcmp(&peer, client, len) == 0 &&
+		    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) == 0)
+			return info.tcpi_state != TCP_CLOSE;
+	}
+	return false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const struct linger reset = {.l_onoff = 1};
+	struct sockaddr_storage client = {0};
+	socklen_t client_len = sizeof(client);
 	struct fuzz fuzz = {0};
 	size_t piece;
 	int which, fd;
@@ -166,12 +190,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	set_up(&fuzz);
 	fd = socket(fuzz.where[which].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	must(fd >= 0 &&
-		     connect(fd, (const struct sockaddr *)&fuzz.where[which], fuzz.len[which]) == 0,
+		     connect(fd, (const struct sockaddr *)&fuzz.where[which], fuzz.len[which]) ==
+			     0 &&
+		     getsockname(fd, (struct sockaddr *)&client, &client_len) == 0,
 	     "connect");
 	talk(&fuzz, fd, data + 1, len - 1, piece);
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(fd);
-	check_end(&fuzz);
+	/* what arrived after the last turn has as many turns again */
+	must(ends(&fuzz) || (which && is_open(&client, client_len)) || ends(&fuzz),
+	     "a connection stays");
 	rest_server_free(fuzz.server);
 	shelves_free(&fuzz.app);
 	loop_free(fuzz.loop);
