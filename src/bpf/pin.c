@@ -81,10 +81,14 @@ int pin_check(struct err *e)
 static int make_folders(const char *path, struct err *e)
 {
 	char folder[PIN_PATH];
+	int r, tries = 10;
 
 	snprintf(folder, sizeof(folder), "%s", path);
 	*strrchr(folder, '/') = '\0';
-	return folder_make(folder, 0700, e);
+	do { /* who removes the last pin of another house takes PIN_ROOT from under us */
+		r = folder_make(folder, 0700, e);
+	} while (r == -ENOENT && --tries > 0);
+	return r;
 }
 
 int pin_put(int fd, const char *path, struct err *e)
@@ -263,6 +267,21 @@ static void dir_close_at(DIR **dir)
 		closedir(*dir);
 }
 
+/* Whether a crash came between the first and the second of the folders that a pin needs. */
+static bool root_is_empty(void)
+{
+	DIR *dir cleanup(dir_close_at) = opendir(PIN_ROOT);
+	struct dirent *entry;
+
+	if (!dir)
+		return false;
+	do {
+		errno = 0;
+		entry = readdir(dir);
+	} while (entry && entry->d_name[0] == '.');
+	return !entry && errno == 0;
+}
+
 static int look_into(const char *house, const char *session, struct pins *pins, struct err *e)
 {
 	DIR *dir cleanup(dir_close_at) = NULL;
@@ -273,9 +292,11 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 
 	snprintf(path, sizeof(path), "%s/%s", house, session);
 	dir = opendir(path);
+	if (!dir && errno != ENOENT)
+		return err_sys(e, -errno, "%s", path);
 	if (!dir)
-		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", path);
-	while (r == 0) {
+		empty = *session == '\0' && root_is_empty();
+	while (dir && r == 0) {
 		const char *name;
 
 		errno = 0;

@@ -54,7 +54,8 @@ int pin_drop(const char *path, struct err *e);
  * later (bpf_link_put(), kernel/bpf/syscall.c). */
 int pin_drop_link(const char *path, struct err *e);
 
-/* A folder: one that is empty, which a crash leaves; its name is "". */
+/* A folder: one that is empty, which a crash leaves; its name is "". (The house's stands for
+ * PIN_ROOT too, where that is all there is.) */
 enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK, PIN_FOLDER };
 
 struct pin {
