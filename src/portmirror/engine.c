@@ -80,6 +80,7 @@ int engine_compile(const struct engine *engine, struct sessions *sessions,
 		   struct bytecode **filters, struct err *e)
 {
 	struct bytecode *made = calloc(sessions->count + 1, sizeof(*made));
+	struct filter_compiler compiler cleanup(filter_compiler_close) = {0};
 
 	if (!made)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -89,7 +90,7 @@ int engine_compile(const struct engine *engine, struct sessions *sessions,
 		struct err why = {0};
 
 		if (saved->broken || take_known(&engine->known, &saved->session, &made[i]) ||
-		    filter_compile(filter_of(&saved->session), &made[i], &why) == 0)
+		    filter_compile_by(&compiler, filter_of(&saved->session), &made[i], &why) == 0)
 			continue;
 		if (why.code == -ENOMEM)
 			return err_set(e, -ENOMEM, "out of memory");
@@ -260,6 +261,22 @@ static void pause_for(int round)
 	nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
 }
 
+/* What was compiled for the look before, if there was one, is taken over. */
+static int look_again(struct engine *engine, struct sessions *sessions, const char *newest,
+		      struct view *view, struct err *e)
+{
+	struct view before cleanup(view_free) = *view;
+	struct compiled known = engine->known;
+	int r;
+
+	*view = (struct view){0};
+	if (before.sessions)
+		engine->known = (struct compiled){before.sessions, before.filters};
+	r = engine_look(engine, sessions, newest, view, e);
+	engine->known = known;
+	return r;
+}
+
 static int rounds(struct engine *engine, struct sessions *sessions, const char *newest,
 		  struct outcome *outcome, struct err *e)
 {
@@ -269,8 +286,8 @@ static int rounds(struct engine *engine, struct sessions *sessions, const char *
 		size_t refused = outcome->nrefusals, done = outcome->ndone;
 		int r = 0;
 
-		if (!view->sessions)
-			r = engine_look(engine, sessions, newest, view, e);
+		if (i > 0 || !view->sessions)
+			r = look_again(engine, sessions, newest, view, e);
 		if (r == 0)
 			r = engine_act(engine, view, outcome, e);
 		if (r < 0)
@@ -283,7 +300,6 @@ static int rounds(struct engine *engine, struct sessions *sessions, const char *
 			return 0; /* nothing but what is refused for good is left */
 		if (outcome->nrefusals == refused)
 			pause_for(i);
-		view_free(view);
 	}
 	return err_set(e, -EBUSY,
 		       "something else keeps changing the traffic control that portmirror sets up; "

@@ -45,22 +45,22 @@ bpf_u_int32 pcap_nametonetaddr(const char *name)
 	return 0;
 }
 
-static void pcap_close_at(pcap_t **handle)
-{
-	if (*handle)
-		pcap_close(*handle);
-}
-
 /*
  * libpcap writes code that looks for a VLAN tag beside the frame, where Linux keeps it, only for a
  * live capture. The loopback device, an Ethernet device to libpcap, is one that every host has;
  * nothing is read from it.
  */
-static pcap_t *open_live(void)
+static int open_handle(struct filter_compiler *c, struct err *e)
 {
 	char words[PCAP_ERRBUF_SIZE];
 
-	return pcap_open_live("lo", 262144, 0, 0, words);
+	if (c->handle)
+		return 0;
+	c->handle = pcap_open_live("lo", 262144, 0, 0, words);
+	c->live = c->handle;
+	if (!c->handle)
+		c->handle = pcap_open_dead(DLT_EN10MB, 262144);
+	return c->handle ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
 /* True where the code looks for a VLAN tag inside the frame, where the kernel has taken it out. */
@@ -175,31 +175,40 @@ static int tell_why(pcap_t *handle, const char *expression, struct err *e)
 	return err_set(e, -EINVAL, "\"%s\" is no pcap filter: %s", shown, pcap_geterr(handle));
 }
 
-int filter_compile(const char *expression, struct bytecode *out, struct err *e)
+int filter_compile_by(struct filter_compiler *c, const char *expression, struct bytecode *out,
+		      struct err *e)
 {
-	pcap_t *handle cleanup(pcap_close_at) = NULL;
 	struct bpf_program program;
-	bool live = true;
 	int r;
 
 	if (!expression)
 		return every_frame(out, e);
-	handle = open_live();
-	if (!handle) {
-		live = false;
-		handle = pcap_open_dead(DLT_EN10MB, 262144);
-	}
-	if (!handle)
-		return err_set(e, -ENOMEM, "out of memory");
+	r = open_handle(c, e);
+	if (r < 0)
+		return r;
 	errno = 0;
 	*unknown = '\0';
-	if (pcap_compile(handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return tell_why(handle, expression, e);
-	r = refuse(&program, expression, live, e);
+	if (pcap_compile(c->handle, &program, expression, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		return tell_why(c->handle, expression, e);
+	r = refuse(&program, expression, c->live, e);
 	if (r == 0 && copy_code(&program, out) < 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	pcap_freecode(&program);
 	return r;
+}
+
+int filter_compile(const char *expression, struct bytecode *out, struct err *e)
+{
+	struct filter_compiler once cleanup(filter_compiler_close) = {0};
+
+	return filter_compile_by(&once, expression, out, e);
+}
+
+void filter_compiler_close(struct filter_compiler *c)
+{
+	if (c->handle)
+		pcap_close(c->handle);
+	*c = (struct filter_compiler){0};
 }
 
 void bytecode_text(const struct sock_filter *code, size_t count, struct buf *out)

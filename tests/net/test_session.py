@@ -12,6 +12,7 @@ import time
 import pytest
 
 from conftest import Portmirror
+from faults import spread
 from lab import ethernet, ipv4, ipv6
 
 HELLO = b'hello'
@@ -369,6 +370,15 @@ def test_concurrent_invocations_take_turns(lab, pm):
     assert pm.json('list') == [] and lab.host.back_to(before)
 
 
+def test_filters_share_what_takes_long_to_close(lab, pm, tmp_path):
+    """A packet socket, by which libpcap learns what lo can do: for each, the kernel waits."""
+    for i in range(3):
+        pm('add', f's{i}', '--from', 'port:vnet1', '--to', 'port:ids0', '--filter', f'udp port {i + 1}')
+    lab.host.run('strace', '-f', '-e', 'trace=socket', '-o', tmp_path / 'log', *pm.command('list'),
+                 env={**os.environ, **pm.env, 'ASAN_OPTIONS': 'detect_leaks=0'})
+    assert (tmp_path / 'log').read_text().count('(AF_PACKET') == 1
+
+
 def test_names_are_taken_once(lab, pm):
     arguments = ['add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0']
     pm(*arguments)
@@ -633,7 +643,7 @@ def test_json_of_every_verb_that_has_it(lab, pm):
 def test_a_signal_leaves_nothing_half_done(lab, pm, number):
     """Whenever it comes, the session is there whole, or not at all."""
     before = lab.host.state()
-    for delay in range(12):
+    for delay in spread(range(12)):
         process = pm.popen('add', 'ids', '--from', 'bridge:br0', '--to', 'port:ids0',
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         time.sleep(delay / 1000)

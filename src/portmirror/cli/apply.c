@@ -13,6 +13,7 @@
  * slow. */
 static bool read_given(const struct cli_call *call, struct sessions *given)
 {
+	struct filter_compiler compiler cleanup(filter_compiler_close) = {0};
 	struct err e = {0};
 
 	if (call->nargs == 0)
@@ -25,7 +26,7 @@ static bool read_given(const struct cli_call *call, struct sessions *given)
 		const struct session *s = &given->items[i].session;
 		struct bytecode code cleanup(bytecode_free) = {0};
 
-		if (filter_compile(s->filter, &code, &e) < 0) {
+		if (filter_compile_by(&compiler, s->filter, &code, &e) < 0) {
 			cli_complain(call, "%s: %s: filter: %s", store_called(call->args[0]),
 				     s->name, e.text);
 			return false;

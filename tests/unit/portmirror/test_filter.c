@@ -196,6 +196,29 @@ static void equal_code_has_an_equal_hash(void **state)
 	assert_true(bytecode_hash(a.code, a.count) != bytecode_hash(c.code, c.count));
 }
 
+static void several_are_compiled_by_one_handle(void **state)
+{
+	static const char *const filters[] = {"vlan 5", "tcp prt 80", "arp", "vlan 5 and port 80"};
+	struct filter_compiler compiler cleanup(filter_compiler_close) = {0};
+	struct pcap *first = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(filters); i++) {
+		struct bytecode alone cleanup(bytecode_free) = {0};
+		struct bytecode code cleanup(bytecode_free) = {0};
+		int expected = filter_compile(filters[i], &alone, NULL);
+
+		assert_int_equal(filter_compile_by(&compiler, filters[i], &code, NULL), expected);
+		assert_int_equal(code.count, alone.count);
+		assert_true(bytecode_hash(code.code, code.count) ==
+			    bytecode_hash(alone.code, alone.count));
+		first = i == 0 ? compiler.handle : first;
+		assert_true(compiler.handle == first);
+	}
+	filter_compiler_close(&compiler);
+	assert_null(compiler.handle);
+}
+
 static void a_long_one_is_refused(void **state)
 {
 	struct bytecode code cleanup(bytecode_free) = {0};
@@ -238,6 +261,7 @@ int main(void)
 		cmocka_unit_test(what_only_packet_sockets_are_told_is_refused),
 		cmocka_unit_test(a_port_by_its_number_is_taken),
 		cmocka_unit_test(equal_code_has_an_equal_hash),
+		cmocka_unit_test(several_are_compiled_by_one_handle),
 		cmocka_unit_test(a_long_one_is_refused),
 		cmocka_unit_test(libpcap_has_no_memory),
 		cmocka_unit_test(a_tag_needs_lo), /* lo is down from here on */
