@@ -366,7 +366,8 @@ class Following(Reading):
         process = self.lab.host.popen(*command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         told = ''.join(itertools.islice(process.stdout, self.lines))
         if told.count('\n') == self.lines:
-            interrupt(program_of(process.pid))
+            for pid in programs_of(process.pid):
+                interrupt(pid)
         more, said = process.communicate(timeout=60)
         return subprocess.CompletedProcess(command, process.returncode, told + more, said)
 
@@ -380,11 +381,11 @@ def words(text):
     return re.findall('[a-z]+', text)
 
 
-def program_of(pid):
-    """The process, or what strace traces in it."""
+def programs_of(pid):
+    """The process, or what strace traces in it: nothing, where that has ended."""
     name = pathlib.Path(f'/proc/{pid}/comm').read_text().strip()
     children = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    return int(children[0]) if name == 'strace' else pid
+    return map(int, children) if name == 'strace' else [pid]
 
 
 def interrupt(pid):
