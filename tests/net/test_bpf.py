@@ -510,6 +510,20 @@ def test_somebody_else_removes_the_pins(lab, pm, verb):
         assert lab.host.back_to(before)
 
 
+@pytest.mark.engine('bpf', 'clsact')
+def test_the_last_pin_of_another_namespace_goes_meanwhile(lab, pm):
+    """And with it the folder in which ours is just being made."""
+    pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'bpf')
+    removed = pm.root / 'removed'
+    remove = f'rmdir /sys/fs/bpf/portmirror 2>&- && touch {removed} || :'
+    for number in range(1, 4):  # (the first steps make the folders)
+        pm('rm', 'ids')
+        meanwhile = pm.preloaded(KILL_AT=str(number), MEANWHILE=remove)
+        pm('add', 'ids', '--from', 'port:vnet1', '--to', 'port:ids0', '--engine', 'bpf', env=meanwhile)
+        assert pm.json('show', 'ids')['state'] == 'whole'
+    assert removed.exists()
+
+
 BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET = 1, 2, 7
 PORTS = 4096  # COPY_PORTS_MAX
 
