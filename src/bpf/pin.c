@@ -142,6 +142,11 @@ int pin_drop(const char *path, struct err *e)
 	return 0;
 }
 
+void pin_tidy(void)
+{
+	(void)rmdir(PIN_ROOT);
+}
+
 int pin_drop_link(const char *path, struct err *e)
 {
 	int fd cleanup(fd_close_at) = pin_open(path, e);
@@ -267,21 +272,6 @@ static void dir_close_at(DIR **dir)
 		closedir(*dir);
 }
 
-/* Whether a crash came between the first and the second of the folders that a pin needs. */
-static bool root_is_empty(void)
-{
-	DIR *dir cleanup(dir_close_at) = opendir(PIN_ROOT);
-	struct dirent *entry;
-
-	if (!dir)
-		return false;
-	do {
-		errno = 0;
-		entry = readdir(dir);
-	} while (entry && entry->d_name[0] == '.');
-	return !entry && errno == 0;
-}
-
 static int look_into(const char *house, const char *session, struct pins *pins, struct err *e)
 {
 	DIR *dir cleanup(dir_close_at) = NULL;
@@ -292,11 +282,9 @@ static int look_into(const char *house, const char *session, struct pins *pins, 
 
 	snprintf(path, sizeof(path), "%s/%s", house, session);
 	dir = opendir(path);
-	if (!dir && errno != ENOENT)
-		return err_sys(e, -errno, "%s", path);
 	if (!dir)
-		empty = *session == '\0' && root_is_empty();
-	while (dir && r == 0) {
+		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", path);
+	while (r == 0) {
 		const char *name;
 
 		errno = 0;

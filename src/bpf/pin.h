@@ -53,9 +53,11 @@ int pin_drop(const char *path, struct err *e);
 /* The same for a link, detached when this returns: the kernel lets go of an unpinned one a moment
  * later (bpf_link_put(), kernel/bpf/syscall.c). */
 int pin_drop_link(const char *path, struct err *e);
+/* Removes PIN_ROOT if nothing is in it: a crash between the first and the second of the folders
+ * that a pin needs leaves it so, and the next of its houses may be long in coming. */
+void pin_tidy(void);
 
-/* A folder: one that is empty, which a crash leaves; its name is "". (The house's stands for
- * PIN_ROOT too, where that is all there is.) */
+/* A folder: one that is empty, which a crash leaves; its name is "". */
 enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK, PIN_FOLDER };
 
 struct pin {

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "bpf/pin.h"
 #include "netlink/nl.h"
 #include "portmirror/act.h"
 #include "portmirror/copier.h"
@@ -294,6 +295,8 @@ static int rounds(struct engine *engine, struct sessions *sessions, const char *
 			return r;
 		if (view->plan.nops == 0) {
 			forget_refusals(outcome);
+			if (view->host.pins.count == 0)
+				pin_tidy();
 			return 0;
 		}
 		if (outcome->nrefusals > 0 && outcome->ndone == done)

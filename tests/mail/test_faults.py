@@ -325,7 +325,10 @@ class Server(Dovecot):
             log = (self.folder / 'log').read_text()
             ends = re.findall(rf'imap\({user}\).*(?:Disconnected|closed|Logged out)', log)
             return log.count(f'Login: user=<{user}>') <= len(ends)
-        until(over, 60, what='the end of the session')  # (dovecot has taken more than ten seconds)
+        try:
+            until(over, 60, what='the end of the session')  # (dovecot has taken more than ten seconds)
+        except AssertionError as late:
+            raise AssertionError(f'{late}; dovecot says: {(self.folder / "log").read_text()[-2000:]}') from late
 
     def login(self, user):
         client = imaplib.IMAP4('127.0.0.1', self.port)
