@@ -72,6 +72,8 @@ class Daemon:
             return self.get('/healthz', accept='*/*').status == 200
         except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except ConnectionResetError:  # by what the one before it left, as it ended too: the fork of a check
+            return False
 
     @property
     def pid(self):
