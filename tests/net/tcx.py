@@ -11,11 +11,13 @@ BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_F_BEFORE = 1 << 3
 HOOKS = {'ingress': 46, 'egress': 47}
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 
 def bpf(command, attributes):
     """The system call, with attributes as struct.pack() takes them."""
     attributes = ctypes.create_string_buffer(struct.pack(*attributes), 128)
-    result = ctypes.CDLL(None, use_errno=True).syscall(BPF, command, attributes, 128)
+    result = _libc.syscall(BPF, command, attributes, 128)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

@@ -537,18 +537,16 @@ class PortCounters:
         cpus = pathlib.Path('/sys/devices/system/cpu/possible').read_text()
         self.cpus = int(re.findall(r'\d+', cpus)[-1]) + 1
 
-    def put(self, ifindex, received, frames=0):
-        """So many frames of 100 bytes on each CPU."""
-        key = ctypes.create_string_buffer(struct.pack('II', ifindex, received))
+    def fill(self, frames=0):
+        """With ports that were there once, each having copied so many frames of 100 bytes on each CPU."""
+        key = ctypes.create_string_buffer(8)
         value = ctypes.create_string_buffer(struct.pack('QQQQ', frames, 100 * frames, 0, 0) * self.cpus)
-        bpf(BPF_MAP_UPDATE_ELEM, ('IIQQQ', self.map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
-
-    def fill(self, **options):
-        """With ports that were there once."""
         with contextlib.suppress(OSError):  # it is full
             for ifindex in range(100000, 100000 + PORTS):
                 for received in (0, 1):
-                    self.put(ifindex, received, **options)
+                    struct.pack_into('II', key, 0, ifindex, received)
+                    bpf(BPF_MAP_UPDATE_ELEM,
+                        ('IIQQQ', self.map, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
 def test_what_can_not_be_counted_is_copied(lab, pm):
