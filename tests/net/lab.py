@@ -194,13 +194,14 @@ class Namespace:
 
     def state(self, programs=True):
         """All that tc, ip and bridge tell of this namespace's devices, without what changes by
-        itself, and what is pinned: two of these are equal if and only if the configuration is.
+        itself, and what is pinned: two of these are equal if and only if the configuration is. (VLANs
+        count where a bridge filters them.)
         programs: also the numbers of BPF programs, which are others where the same is loaded again."""
         links = self._links()
         state = self._tc_state(programs)
         state['ip link'] = _steady(links)
         if any(link.get('linkinfo', {}).get('info_data', {}).get('vlan_filtering') for link in links):
-            state['bridge vlan'] = self.json('bridge', '-j', 'vlan')  # without, they mean nothing
+            state['bridge vlan'] = self.json('bridge', '-j', 'vlan')
         state['pins'] = sorted(map(str, self.pins('**/*')))
         return state
 
