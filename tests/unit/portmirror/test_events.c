@@ -127,20 +127,53 @@ static void numbers_that_begin_anew_are_followed(void **state)
 	}
 }
 
+static int add_next(struct events *events)
+{
+	return events_add(events, "repaired", "ids", NULL, "event %zu", events_count(events) + 1);
+}
+
+/* One event is in its file, which is written anew with the next. */
+static struct events *opened_full(void)
+{
+	char lines[2 * EVENTS_MAX];
+	struct events *events = opened();
+
+	memset(lines, '\n', sizeof(lines));
+	lines[sizeof(lines) - 1] = '\0';
+	assert_int_equal(add_next(events), 0);
+	append(lines);
+	assert_int_equal(events_follow(events, NULL), 0);
+	return events;
+}
+
 /* What the file lacks then comes into it the next time. */
 static void no_memory_to_write_all_anew(void **state)
 {
-	struct events *events = opened();
+	bool more = true;
 
 	(void)state;
-	for (int i = 1; i <= 2 * EVENTS_MAX; i++)
-		assert_int_equal(events_add(events, "repaired", "ids", NULL, "event %d", i), 0);
-	assert_int_equal(scarce(events_add(events, "repaired", "ids", NULL, "the last")), 0);
-	events_close(events);
-	events = opened();
-	assert_int_equal(events_count(events), EVENTS_MAX);
-	assert_string_equal(events_nth(events, EVENTS_MAX - 1)->text, "the last");
-	events_close(events);
+	for (unsigned nth = 1; more;) {
+		struct events *events = opened_full();
+		struct stat st;
+		size_t count;
+		int r;
+
+		more = memory_refuse(&nth);
+		r = add_next(events);
+		if (memory_refused()) {
+			assert_int_equal(r, -ENOMEM);
+			r = add_next(events);
+		}
+		assert_int_equal(r, 0);
+		count = events_count(events);
+		events_close(events);
+		assert_int_equal(stat(path, &st), 0);
+		assert_true(st.st_size < EVENTS_MAX);
+		events = opened();
+		assert_kept(events, 1, count);
+		events_close(events);
+		assert_int_equal(unlink(path), 0);
+	}
 }
 
 static int open_anew(struct events **events)
