@@ -241,7 +241,8 @@ __noinline int send(struct __sk_buff *skb, __u32 to, struct copy_count *count)
 	return 0;
 }
 
-/* NULL: there is no room. What can't be counted is copied all the same. */
+/* NULL: there is no room, or no memory at hand (kernel/bpf/memalloc.c fetches it a little at a
+ * time). What can't be counted is copied all the same. */
 static __always_inline struct copy_count *counters(__u32 ifindex, __u32 received)
 {
 	struct copy_port port = {.ifindex = ifindex, .received = received};
