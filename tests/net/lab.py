@@ -244,8 +244,8 @@ class Namespace:
 
     def pins(self, pattern):
         """What portmirror has pinned for this namespace, by names below the folder of its house."""
-        namespace = os.fstat(self.fd).st_ino
-        return list(pathlib.Path('/sys/fs/bpf').glob(f'portmirror/*-{namespace}/{pattern}'))
+        houses = pathlib.Path('/sys/fs/bpf/portmirror')
+        return list(houses.glob(f'*-{os.fstat(self.fd).st_ino}/{pattern}')) if houses.exists() else []
 
     def back_to(self, state, seconds=2.0, programs=True):
         """True as soon as state() equals an earlier one. (The kernel lets go of a deleted filter's
@@ -308,7 +308,7 @@ class Capture:
         if (address[2] == socket.PACKET_OUTGOING) == self._sent:
             self._frames.append(frame)
 
-    def frames(self, expect=0, timeout=5.0, quiet=0.1):
+    def frames(self, expect=0, timeout=5.0, quiet=0.05):
         """All frames so far. Waits until there are at least so many (or for timeout seconds), and
         then until none has come for the quiet time, so that one too many is seen too."""
         end = time.monotonic() + timeout
@@ -399,11 +399,14 @@ class Lab:
 
     def _namespace(self, namespace):
         self._close.callback(namespace.close)
-        namespace.sysctl(net__ipv6__conf__default__disable_ipv6=int(not self.ipv6),
-                         net__ipv6__conf__default__accept_dad=0,
-                         net__ipv6__conf__default__mldv2_unsolicited_report_interval=1,
-                         net__ipv6__conf__default__router_solicitations=0,
-                         net__ipv6__conf__default__addr_gen_mode=1)
+        if self.ipv6:
+            namespace.sysctl(net__ipv6__conf__default__disable_ipv6=0,
+                             net__ipv6__conf__default__accept_dad=0,
+                             net__ipv6__conf__default__mldv2_unsolicited_report_interval=1,
+                             net__ipv6__conf__default__router_solicitations=0,
+                             net__ipv6__conf__default__addr_gen_mode=1)
+        else:
+            namespace.sysctl(net__ipv6__conf__default__disable_ipv6=1)
         return namespace
 
     def cable(self, port, namespace, mac, end='eth0'):

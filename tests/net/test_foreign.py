@@ -31,7 +31,7 @@ def exchange(lab, expect=2 * FRAMES):
         a.send(there)
         b.send(back)
         assert copies.counts(expect) == dict.fromkeys(there + back, 1)
-        assert own.counts(FRAMES) == dict.fromkeys(back, 1)
+        assert own.counts(FRAMES, quiet=0) == dict.fromkeys(back, 1)  # it has been quiet
 
 
 # Each makes state that administrators and other programs leave on a port, and says how its filter
@@ -78,7 +78,7 @@ def test_foreign_filters_go_on_in_either_order(lab, pm, other, qdiscs, pref, fir
                 **(dict.fromkeys(back, 1) if hooks != ['parent ffff:'] else {})}
     with lab.host.capture('other1') as theirs:
         exchange(lab)
-        assert theirs.counts(len(expected)) == expected
+        assert theirs.counts(len(expected), quiet=0) == expected
     assert pm.json('show', 'ids')['state'] == 'whole'
     pm('rm', 'ids')
     if first == 'ours':
