@@ -149,7 +149,9 @@ static int carry_out(struct keeper *k, struct err *e)
 	keeper_say_held_back(k);
 	keeper_tell_repairs(k, &outcome);
 	r = keeper_take_news(k, follow_take, e);
-	return r < 0 ? r : host_look_at_copiers(k->engine.house, &k->view.host, NULL, e);
+	if (r < 0 || k->unfinished) /* the next pass looks before it goes on */
+		return r;
+	return host_look_at_copiers(k->engine.house, &k->view.host, NULL, e);
 }
 
 static int reconcile_locked(struct keeper *k, struct err *e)

@@ -65,10 +65,10 @@ def inline(pm):
 
 @pytest.fixture
 def daemon(lab, pm, wait_until):
-    """daemon() starts portmirrord on the lab's host."""
+    """daemon() starts portmirrord on the lab's host, by the command that is named before."""
     with contextlib.ExitStack() as stack:
-        def start():
-            process = lab.host.popen(BUILD / 'src/portmirrord/portmirrord', stderr=subprocess.PIPE,
+        def start(*before):
+            process = lab.host.popen(*before, BUILD / 'src/portmirrord/portmirrord', stderr=subprocess.PIPE,
                                      env={**os.environ, **pm.env})
 
             def stop():

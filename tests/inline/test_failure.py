@@ -135,12 +135,12 @@ MANY = {'name': 'many', 'from': ['port:many*'], 'to': 'port:ids0', 'engine': 'bp
 
 @pytest.mark.engine('bpf')
 @pytest.mark.parametrize('way', ['a file', 'the API'])
-def test_it_is_watched_while_the_daemon_has_much_to_do(lab, pm, inline, appliance, daemon, wait_until, way):
-    """Links at tcx take their time, and one comes after the other."""
+def test_it_is_watched_while_the_daemon_has_much_to_do(lab, pm, inline, appliance, daemon, wait_until, tmp_path, way):
+    """Links at tcx take their time on a busy host, and one comes after the other."""
     wire = appliance()
-    lab.host.batch('ip', [f'link add many{i} type veth peer other{i}' for i in range(60)])
+    lab.host.batch('ip', [f'link add many{i} type veth peer other{i}' for i in range(10)])
     inline('ips', 'vnet1', more=('--probe-interval', 20))
-    daemon()
+    daemon('strace', '-D', '-qq', '-o', tmp_path / 'trace', '-e', 'inject=bpf:delay_enter=3000', '-e', 'signal=none')
     wait_until(lambda: state(pm)['appliance_state']['watched'])
     if way == 'a file':
         (pm.sessions / 'many.yaml').write_text(json.dumps(MANY))
