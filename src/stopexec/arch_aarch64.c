@@ -31,6 +31,18 @@ int arch_counter(pid_t pid, uint64_t *counter)
 	return result;
 }
 
+int arch_set_counter(pid_t pid, uint64_t counter)
+{
+	struct user_pt_regs regs;
+	struct iovec io = {.iov_base = &regs, .iov_len = sizeof(regs)};
+	int result = registers(pid, &regs);
+
+	if (result < 0)
+		return result;
+	regs.pc = counter;
+	return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &io) < 0 ? -errno : 0;
+}
+
 int arch_first_argument(pid_t pid, bool wide, uint64_t *argument)
 {
 	struct user_pt_regs regs;
@@ -61,4 +73,11 @@ int arch_break_set(pid_t pid, uint64_t address)
 int arch_break_clear(pid_t pid)
 {
 	return set_first(pid, 0, BREAK_OFF);
+}
+
+/* BRK #0 (Arm ARM C6.2), of four bytes; the counter stays at it. */
+uint64_t arch_trap(uint64_t word, unsigned at, unsigned *behind)
+{
+	*behind = 0;
+	return (word & ~(UINT64_C(0xffffffff) << 8 * at)) | UINT64_C(0xd4200000) << 8 * at;
 }

@@ -28,6 +28,13 @@ int arch_counter(pid_t pid, uint64_t *counter)
 	return peek(pid, offsetof(struct user_regs_struct, rip), counter);
 }
 
+int arch_set_counter(pid_t pid, uint64_t counter)
+{
+	size_t offset = offsetof(struct user_regs_struct, rip);
+
+	return ptrace(PTRACE_POKEUSER, pid, offset, counter) < 0 ? -errno : 0;
+}
+
 int arch_first_argument(pid_t pid, bool wide, uint64_t *argument)
 {
 	uint64_t stack = 0;
@@ -61,4 +68,11 @@ int arch_break_clear(pid_t pid)
 	if (ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), 0) < 0)
 		return -errno;
 	return 0;
+}
+
+/* INT3 (Intel SDM 2A), of one byte. */
+uint64_t arch_trap(uint64_t word, unsigned at, unsigned *behind)
+{
+	*behind = 1;
+	return (word & ~(UINT64_C(0xff) << 8 * at)) | UINT64_C(0xcc) << 8 * at;
 }

@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "stopexec/breakpoint.h"
 #include "stopexec/catch_maps.h"
 #include "stopexec/point.h"
 #include "stopexec/proc.h"
@@ -445,8 +446,10 @@ static int start_one(const char *records, int other, int *socket, struct err *e)
 int guardian_start(struct guardian *g, const char *records, struct err *e)
 {
 	struct guardian got = {{-1, -1}};
-	int others[GUARDIANS], result = 0;
+	int others[GUARDIANS], result = breakpoint_share();
 
+	if (result < 0)
+		return err_sys(e, result, "No memory could be shared with the guardians");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, others) < 0)
 		return err_sys(e, -errno, "No pipe between the guardians could be made");
 	for (size_t i = 0; i < GUARDIANS && result == 0; i++)

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "stopexec/arch.h"
+#include "stopexec/breakpoint.h"
 #include "stopexec/elffile.h"
 #include "stopexec/proc.h"
 #include "stopexec/program.h"
@@ -107,19 +108,23 @@ static int run_to(struct trace *t, uint64_t address, struct err *e)
 
 	if (result == 0 && counter == address)
 		return 0;
-	result = arch_break_set(t->pid, address);
-	if (result < 0)
-		return err_sys(e, result, "This machine gives no hardware breakpoint");
-	result = trace_go(t);
+	result = breakpoint_set(t->pid, address);
+	if (result < 0 && result != -ESRCH)
+		return err_sys(e, result, "Process %d can't be given a breakpoint", t->pid);
+	if (result == 0)
+		result = trace_go(t);
 	while (result >= 0) {
 		int event = trace_wait(t);
 
-		if (event == TRACE_TRAP && arch_counter(t->pid, &counter) == 0 &&
-		    counter == address) {
+		if (event == TRACE_TRAP && breakpoint_met(t->pid)) {
 			t->signal = 0;
-			result = arch_break_clear(t->pid);
+			result = breakpoint_clear(t->pid);
 			break;
 		}
+		if (event == TRACE_EXEC || event == TRACE_GONE)
+			breakpoint_forget();
+		if (event == TRACE_FORK)
+			breakpoint_spare_child(t->pid);
 		result = event < 0 ? event : pass(t, event);
 	}
 	return result < 0 ? told(t, result, e) : 0;
@@ -316,14 +321,21 @@ int point_reach(struct trace *t, const struct point *point, struct err *e)
 
 void point_abandon(struct trace *t)
 {
+	int event;
+
 	t->deadline = now_ms() + LET_GO;
 	t->end = NULL;
-	if (arch_break_clear(t->pid) == -ESRCH) { /* it runs */
+	if (breakpoint_clear(t->pid) == -ESRCH) { /* it runs */
 		if (ptrace(PTRACE_INTERRUPT, t->pid, 0, 0) < 0)
 			return;
-		if (trace_wait(t) == TRACE_TRAP) /* the breakpoint's */
+		event = trace_wait(t);
+		if (event == TRACE_TRAP) {
+			(void)breakpoint_met(t->pid);
 			t->signal = 0;
-		arch_break_clear(t->pid);
+		}
+		if (event == TRACE_FORK)
+			breakpoint_spare_child(t->pid);
+		(void)breakpoint_clear(t->pid);
 	}
 	ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal);
 }

@@ -2,6 +2,8 @@
 """stopexec on real programs. A folder of root's on a file system that is not nosuid; users are bare
 numbers, so that the system's files stay as they are; and no process may be left behind."""
 import contextlib
+import errno
+import functools
 import os
 import pathlib
 import pty
@@ -208,6 +210,16 @@ class World:
         self.started.append(tool)
         return tool
 
+    @contextlib.contextmanager
+    def preloaded(self, library, **variables):
+        """Within it a stopexec gets this library of tests/preload."""
+        plain = self.environment
+        self.environment = {**plain, 'LD_PRELOAD': str(BUILD / f'tests/preload/{library}.so'), **variables}
+        try:
+            yield
+        finally:
+            self.environment = plain
+
     def next(self, *arguments, verb='next', **options):
         return self.stopexec(verb, *arguments, **options).ready()
 
@@ -274,10 +286,31 @@ def world(folder):
     made.close()
 
 
+@pytest.fixture(params=['the processor', 'the text'])
+def breakpoints(request, world):
+    """Within it a stopexec has its breakpoints there. (On a machine whose processor has none, both are in the text.)"""
+    return (contextlib.nullcontext if request.param == 'the processor' else lambda: world.preloaded('no_breakpoints'))
+
+
 def compile_c(source, target, compiler='gcc', options=()):
     command = [compiler, '-O1', '-o', str(target), str(source), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode == 0
+
+
+def runs(program):
+    """Whether the kernel runs programs of this kind: one under PVM, a hypervisor, runs none of 32 bits."""
+    try:
+        subprocess.run([program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        assert error.errno == errno.ENOEXEC, error
+        return False
+    return True
+
+
+def must_run(program, asked=runs):
+    if not asked(program):
+        pytest.skip('this kernel runs no programs of this kind')
 
 
 KINDS = {
@@ -311,8 +344,8 @@ func main() {
 
 @pytest.fixture(scope='session')
 def build(folder):
-    """build(kind): the probe of that kind, plain; skips what this machine can't build."""
-    made = {}
+    """build(kind): the probe of that kind, plain; skips what this machine can't build or run."""
+    made, known = {}, functools.cache(runs)
 
     def make(kind):
         target = folder / f'probe-{os.getpid()}-{kind}' # BPF goes by names: of this run alone
@@ -334,6 +367,7 @@ def build(folder):
             made[kind] = make(kind)
         if made[kind] is None:
             pytest.skip(f'this machine builds no {kind} programs')
+        must_run(made[kind], known)
         return made[kind]
 
     return get

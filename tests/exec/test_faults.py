@@ -17,7 +17,6 @@ import pytest
 
 from conftest import BUILD, USER, Process, World, until
 
-LIBRARY = BUILD / 'tests/preload/fail_at.so'
 MOST = 12  # of the calls of one function by one process; those behind are like the ones before,
 MOST_OF = {'alloc': 40, 'openat': 30}  # but each of these may be for something else
 AT_ONCE = 4
@@ -46,12 +45,9 @@ class Trial:
         self.tool, self.success = None, 0
 
     def stopexec(self, *words):
-        plain = self.world.environment
-        self.world.environment = {**plain, 'LD_PRELOAD': str(LIBRARY), 'FAIL_LOG': str(self.log),
-                                  **({'FAIL_AT': self.fails} if self.fails else {}),
-                                  **({'FAIL_TOO': self.too} if self.too else {})}
-        self.tool = self.world.stopexec(*words, stdout=subprocess.PIPE, text=True)
-        self.world.environment = plain
+        with self.world.preloaded('fail_at', FAIL_LOG=str(self.log), **({'FAIL_AT': self.fails} if self.fails else {}),
+                                  **({'FAIL_TOO': self.too} if self.too else {})):
+            self.tool = self.world.stopexec(*words, stdout=subprocess.PIPE, text=True)
 
     def calls(self):
         """All of them, or the one that has failed."""
@@ -230,8 +226,9 @@ def test_a_control_group_that_cannot_be_looked_at(folder, group, programs, call,
 
 
 @pytest.mark.parametrize('words, call, sentence', [
-    (['next', '--by', 'bpf', 'nobody'], 'mmap 1', "What BPF tells can't be read"),
-    (['next', '--by', 'bpf', 'nobody'], 'mmap 3', "What BPF tells can't be read"),
+    (['next', 'id'], 'mmap 1', 'No memory could be shared with the guardians'),
+    (['next', '--by', 'bpf', 'nobody'], 'mmap 2', "What BPF tells can't be read"),
+    (['next', '--by', 'bpf', 'nobody'], 'mmap 4', "What BPF tells can't be read"),
     (['preload', 'status'], 'lstat 1', "stop.so can't be looked at"),
 ])
 def test_what_lacks_memory(folder, programs, words, call, sentence):
@@ -491,10 +488,11 @@ def test_the_program_is_killed_before_it_is_presented(folder, programs, reaped):
 def test_no_memory_for_the_callers_environment(folder, programs):
     """Through sudo: each allocation for it fails once. The program never gets a part of it."""
     sudo, log, said = folder / 'sudo', programs.queue[0].with_suffix('.log'), ''
+    library = BUILD / 'tests/preload/fail_at.so'
     shutil.copy('/bin/dash', sudo)
     for number in range(1, 50):
         environment = f'SUDO_UID={USER} PATH=/usr/bin FAIL_AT="0 alloc {number} {errno.ENOMEM}" FAIL_LOG={log}'
-        done = subprocess.run([sudo, '-c', f'env -i {environment} LD_PRELOAD={LIBRARY} {World(folder).program} '
+        done = subprocess.run([sudo, '-c', f'env -i {environment} LD_PRELOAD={library} {World(folder).program} '
                                'run --timeout 1 env; true'],
                               env={'CALLER': 'me', 'LAST': 'of all'}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, start_new_session=True, timeout=20, check=False)

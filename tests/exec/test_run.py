@@ -3,6 +3,7 @@
 import concurrent.futures
 import glob
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 
 import pytest
 
-from conftest import BUILD, KINDS, RIGHTS, USER, Process, Terminal, check_rights, record, until
+from conftest import BUILD, HERE, KINDS, RIGHTS, USER, Process, Terminal, check_rights, compile_c, record, until
 
 
 def run(world, *arguments, **options):
@@ -71,6 +72,45 @@ def test_symbol(world, armed, symbol):
     process = tool.stopped()
     assert f'is stopped at {symbol}' in tool.said
     assert finish(world, tool, process)[1] == 7
+
+
+def text_is_as_in_its_files(process):
+    """Of the program and its libraries."""
+    with open(f'/proc/{process.pid}/mem', 'rb') as memory:
+        for line in process.read('maps').decode().splitlines():
+            addresses, rights, offset, _, inode, *path = line.split(None, 5)
+            if 'x' not in rights or inode == '0':
+                continue
+            start, end = (int(word, 16) for word in addresses.split('-'))
+            memory.seek(start)
+            text = memory.read(end - start)
+            file = pathlib.Path(path[0].strip()).read_bytes()[int(offset, 16):][:end - start]
+            if text[:len(file)] != file:
+                return False
+    return True
+
+
+@pytest.mark.parametrize('kind', ['glibc', 'glibc-static-pie', 'glibc-stripped', 'musl', '32-bit-stripped', 'go'])
+def test_main_by_breakpoints_of_either_kind(world, breakpoints, armed, kind):
+    program = armed(kind, 'suid')
+    with breakpoints():
+        tool = run(world, '--at', 'main', program)
+    process = tool.stopped()
+    assert text_is_as_in_its_files(process)
+    assert finish(world, tool, process) == world.run(program)
+
+
+@pytest.mark.parametrize('way', ['run', 'next'])
+def test_a_child_that_comes_to_the_point_first(world, breakpoints, folder, way):
+    program = folder / 'forks'
+    assert compile_c(HERE / 'forks.c', program)
+    with breakpoints():
+        tool = run(world, '--at', 'late', program) if way == 'run' else world.next('--at', 'late', program)
+    started = None if way == 'run' else world.start(program)
+    process = tool.stopped()
+    assert started is None or started.pid == process.pid
+    assert world.call('cont', process.pid).returncode == 0
+    assert (started.wait(10) if started else tool.wait()) == 7
 
 
 def test_gdb_reaches_main_and_leaves_it_running(world, armed):

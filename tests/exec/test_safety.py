@@ -368,8 +368,9 @@ def late(folder):
                          ids=lambda words: words[-1])
 @pytest.mark.parametrize('ending', [None, signal.SIGTERM, signal.SIGKILL],
                          ids=['in time', 'TERM', 'KILL'])
-def test_a_stop_point_that_nobody_comes_to(world, late, words, ending):
-    tool = world.next(*words[1:], '--at', 'late', '--timeout', 1 if ending is None else 30, late, verb=words[0])
+def test_a_stop_point_that_nobody_comes_to(world, breakpoints, late, words, ending):
+    with breakpoints():
+        tool = world.next(*words[1:], '--at', 'late', '--timeout', 1 if ending is None else 30, late, verb=words[0])
     started = world.start(late)
     assert started.stdout.readline() == 'waits\n'
     if ending is not None:

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import USER, Process, compile_c, until
+from conftest import USER, Process, compile_c, must_run, until
 
 
 @pytest.mark.parametrize('words, status, sentence', [
@@ -53,6 +53,7 @@ def test_a_program_without_a_main(world, folder, code, options):
     if options and not compile_c(source, bare, options=['-c', *options]):
         pytest.skip('this machine builds no 32-bit programs')
     assert compile_c(source, bare, options=['-nostdlib', '-static', '-s', *options])
+    must_run(bare)
     done = world.call('run', '--at', 'main', bare)
     assert done.returncode == 1 and 'The main of process' in done.stderr and "can't be found" in done.stderr
 
