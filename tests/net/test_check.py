@@ -197,10 +197,8 @@ def test_probes_fit_the_device(lab, pm):
 def test_probes_that_go_out_late(lab, pm):
     """On a machine so slow that the time is up before the last probes have gone out, these count too."""
     mirror(pm, '--direction', 'received', ports=('vnet*',))
-    told = pm.namespace.run('strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=sendto:delay_enter=3000',
-                            *pm.command('check', 'ids', '--probe', '--seconds', '0.3', '--json'),
-                            env={**os.environ, **pm.env})
-    proof = json.loads(told.stdout)
+    late = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=sendto:delay_enter=3000']
+    proof = pm.check('ids', '--probe', seconds=0.3, by=late)
     assert proof['verdict'] == 'whole' and proof['probes'] == 200 and proof['seconds'] > 0.3
     assert [source['received'] for source in proof['sources']] == [100, 100]
 
