@@ -381,7 +381,7 @@ def test_a_stop_point_that_nobody_comes_to(world, breakpoints, late, words, endi
     os.kill(started.pid, signal.SIGUSR1)
     assert started.wait(10) == 7, 'no breakpoint is left in it'
     if ending is None:
-        assert 'did not come to the stop point in time' in tool.said
+        until(lambda: 'did not come to the stop point in time' in tool.said, what='the word of it')
     if ending == signal.SIGTERM:
         assert 'stopexec was ended before process' in tool.said
 
