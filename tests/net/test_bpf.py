@@ -209,6 +209,7 @@ def test_more_filters_than_a_process_may_have_descriptors(lab, pm):
     assert lab.host.back_to(before)
 
 
+@pytest.mark.ordinary  # (test_crash.py says why)
 def test_killed_while_copies_are_to_be_cut(lab, pm):
     """No frame is ever copied whole."""
     a, b = lab.machines

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Killed at any message, the next run completes it or takes it back."""
+"""Killed at any message, the next run completes it or takes it back. (Who is killed tells nothing to a sanitizer: only
+the change of a session runs with one.)"""
 import contextlib
 import os
 import threading
@@ -33,6 +34,7 @@ def steady(pm):
     return 'nothing to do' in pm('apply').stdout
 
 
+@pytest.mark.ordinary
 @pytest.mark.engine('tc', 'bpf', 'clsact')
 @pytest.mark.parametrize('when', ['before', 'after'])
 @pytest.mark.parametrize('session', ['one port', 'a bridge', 'isolated'])
@@ -58,6 +60,7 @@ def test_killed_while_it_adds(lab, pm, foreign, session, when):
         assert pm.engine == 'tc' or not os.path.exists('/sys/fs/bpf/portmirror')
 
 
+@pytest.mark.ordinary
 @pytest.mark.engine('tc', 'bpf', 'clsact')
 @pytest.mark.parametrize('session', SESSIONS)
 def test_killed_while_it_removes(lab, pm, session):
