@@ -165,10 +165,11 @@ static int told(int socket, const struct launch *l, struct err *e)
 		return 0;
 	complaint.doing[sizeof(complaint.doing) - 1] = '\0';
 	if (complaint.code == ENOEXEC)
-		return err_set(e, -ENOEXEC,
-			       "The kernel can't execute %s: it is of no format that "
-			       "it knows (a script without \"#!\"?)",
-			       l->path);
+		return err_set(
+			e, -ENOEXEC,
+			"The kernel can't execute %s: it is of no format that "
+			"it knows (a script without \"#!\", or another processor's program?)",
+			l->path);
 	return err_sys(e, -complaint.code, "Could not %s %s", complaint.doing, l->path);
 }
 
