@@ -72,6 +72,16 @@ class Process:
         except (FileNotFoundError, ProcessLookupError):
             return 'gone'
 
+    def all_of_it(self):
+        """What tells why it is still there."""
+        said = [str(self.pid)]
+        for name in ('cmdline', 'stat', 'wchan', 'syscall', 'stack'):
+            try:
+                said.append(f'{name}: {self.read(name).decode(errors="replace").strip()}')
+            except OSError as error:
+                said.append(f'{name}: {error.strerror}')
+        return ' '.join(said)
+
     def ids(self, kind):
         return tuple(int(word) for word in self.status[kind].split()[:3])
 
@@ -261,12 +271,12 @@ class World:
             tool.end()
         left = []
         try:
-            until(lambda: not self.mine(), 5, 'the end of all processes')
+            until(lambda: not self.mine(), 20, 'the end of all processes')
         finally:
             for pid in self.mine():
-                left.append((pid, Process(pid).state, Process(pid).read('cmdline')))
+                left.append(Process(pid).all_of_it())
                 os.kill(pid, signal.SIGKILL)
-            assert not left
+            assert not left, '\n'.join(left)
 
 
 @pytest.fixture(scope='session')

@@ -7,7 +7,8 @@
  *   FAIL_AT="PROCESS FUNCTION N ERROR"   that process's N-th call of the function, "alloc" for
  *                                        all that allocate, fails with this errno ("N+": and all
  *                                        behind it); with a negative ERROR it is late by so many
- *                                        milliseconds
+ *                                        milliseconds; "begin" is the process's own begin, which
+ *                                        can only be late
  *   FAIL_LOG=PATH                        a line "PROCESS FUNCTION" for each call so far; with
  *                                        FAIL_AT for each that has failed
  *
@@ -251,6 +252,8 @@ pid_t fork(void)
 		snprintf(process + len, sizeof(process) - len, ".%u", forks);
 		forks = 0;
 		one.count = other.count = 0;
+		if (is_wanted(&one, "begin"))
+			(void)fulfils(&one, "begin");
 	}
 	return pid;
 }
