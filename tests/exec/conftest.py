@@ -46,6 +46,18 @@ def until(condition, seconds=10, what='it'):
         time.sleep(0.002)
 
 
+def environment_of(folder):
+    """That of a process below /proc. While it executes a program it is empty for a moment; for good, where the process
+    has ended, or is the kernel's."""
+    for _ in range(20):
+        environment = (folder / 'environ').read_bytes()
+        if environment:
+            return environment
+        os.readlink(folder / 'exe')
+        time.sleep(0.001)
+    return b''
+
+
 def record(pid):
     """The file by which "stopexec list" knows it, where there is one."""
     return next(pathlib.Path('/run/hostkit/stopexec').glob(f'{pid}.*'), None)
@@ -255,7 +267,7 @@ class World:
         found = []
         for path in pathlib.Path('/proc').glob('[0-9]*'):
             try:
-                if self.mark.encode() in (path / 'environ').read_bytes():
+                if self.mark.encode() in environment_of(path):
                     found.append(int(path.name))
             except OSError:
                 continue
