@@ -86,14 +86,18 @@ class Smtp:
         for at in range(0, len(reply), step):
             connection.sendall(reply[at:at + step])
 
-    def reply(self, connection, verb, usual):
+    def reply(self, connection, verb, usual, message=None):
+        """Whether it is a good one; then the message is taken, before the client can know."""
         with self.lock:
             self.counts[verb] = self.counts.get(verb, 0) + 1
             said = self.answer(verb, self.counts[verb], self)
         if isinstance(said, BaseException):
             raise said
+        good = said is None or said[:1] in b'23'
+        if good and message is not None:
+            self.messages.append(message)
         self.say(connection, usual if said is None else said)
-        return said is None or said[:1] in b'23'
+        return good
 
     def serve(self, connection):
         sockets = [connection]
@@ -141,8 +145,7 @@ class Smtp:
                 if len(chunks[-1]) < int(line.split()[1]):
                     return
                 last = line.upper().rstrip().endswith(b'LAST')
-                if self.reply(connection, verb, b'250 2.0.0 ok\r\n') and last:
-                    self.messages.append(b''.join(chunks))
+                self.reply(connection, verb, b'250 2.0.0 ok\r\n', b''.join(chunks) if last else None)
                 if last:
                     chunks = []
             elif verb == 'STARTTLS' and self.tls:
@@ -169,8 +172,7 @@ class Smtp:
                 raise EOFError
             self.reply_in_body(connection, len(lines))
             lines.append(line[1:] if line.startswith(b'.') else line)
-        if self.reply(connection, 'DOT', b'250 2.0.0 ok\r\n'):
-            self.messages.append(b''.join(lines))
+        self.reply(connection, 'DOT', b'250 2.0.0 ok\r\n', b''.join(lines))
 
     def reply_in_body(self, connection, lines):
         with self.lock:

@@ -140,6 +140,15 @@ class Portmirror:
                 break
         return proof
 
+    def check_text(self, name, *options, seconds=0.3, status=0):
+        """The same as people get to see it."""
+        for _ in range(5):
+            result = self('check', name, '--seconds', seconds, *options, status=None)
+            if '\nblind: ' not in result.stdout:
+                break
+        assert result.returncode == status, result.stdout
+        return result.stdout
+
     def popen(self, *arguments, **options):
         options.setdefault('env', {**os.environ, **self.env})
         return self.namespace.popen(*self.command(*arguments), **options)

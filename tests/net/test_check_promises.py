@@ -122,7 +122,7 @@ def test_a_loss_at_one_of_several(lab, pm, sensors, elsewhere):
     foreign(lab, 'ids1', elsewhere)
     with traffic(lab):
         proof = check(pm, 'broken')
-        text = pm('check', 'ids', '--seconds', '0.3', status=1).stdout
+        text = pm.check_text('ids', status=1)
     first, second, third = (d['frames'] for d in proof['destinations'])
     assert second['lost'] == second['expected'] == first['copied'] == third['copied'] > 100
     assert proof['frames']['lost'] == second['lost'] and first['lost'] == third['lost'] == 0
@@ -284,7 +284,7 @@ def test_a_sample(lab, pm):
 def test_a_sample_for_people(lab, pm):
     add(pm, *to('ids0'), '--sample', '2')
     with traffic(lab):
-        text = pm('check', 'ids', '--seconds', '0.4').stdout
+        text = pm.check_text('ids', seconds=0.4)
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
     assert 'lost' not in rows and rows['left'][3:] == ['%', 'of', 'those', 'expected']
     assert 30 < float(rows['left'][2]) < 70
@@ -381,7 +381,7 @@ def test_a_sample_that_is_not_the_same_at_each(lab, pm, sensors, elsewhere):
     foreign(lab, 'ids1', elsewhere, sent_by(lab.machines[1]))
     with traffic(lab):
         proof = check(pm, 'broken')
-        text = pm('check', 'ids', '--seconds', '0.3', status=1).stdout
+        text = pm.check_text('ids', status=1)
     first, second = (d['frames'] for d in proof['destinations'])
     assert second['lost'] == first['copied'] - second['copied'] > 20 and first['lost'] == 0
     assert proof['reason'].startswith('at ids1: ') and '\nlost ' in text
