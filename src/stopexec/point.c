@@ -319,22 +319,27 @@ int point_reach(struct trace *t, const struct point *point, struct err *e)
 	return result;
 }
 
+/* After a stop behind which the process is let go for good. */
+static void settle(struct trace *t, int event)
+{
+	if (event == TRACE_TRAP) {
+		(void)breakpoint_met(t->pid);
+		t->signal = 0;
+	}
+	if (event == TRACE_FORK)
+		breakpoint_spare_child(t->pid);
+}
+
 void point_abandon(struct trace *t)
 {
-	int event;
-
-	t->deadline = now_ms() + LET_GO;
 	t->end = NULL;
+	t->deadline = now_ms(); /* it may have stopped since it was waited for, and just there */
+	settle(t, trace_wait(t));
 	if (breakpoint_clear(t->pid) == -ESRCH) { /* it runs */
 		if (ptrace(PTRACE_INTERRUPT, t->pid, 0, 0) < 0)
 			return;
-		event = trace_wait(t);
-		if (event == TRACE_TRAP) {
-			(void)breakpoint_met(t->pid);
-			t->signal = 0;
-		}
-		if (event == TRACE_FORK)
-			breakpoint_spare_child(t->pid);
+		t->deadline = now_ms() + LET_GO;
+		settle(t, trace_wait(t));
 		(void)breakpoint_clear(t->pid);
 	}
 	ptrace(PTRACE_DETACH, t->pid, 0, (long)t->signal);

@@ -233,10 +233,11 @@ class World:
         return tool
 
     @contextlib.contextmanager
-    def preloaded(self, library, **variables):
-        """Within it a stopexec gets this library of tests/preload."""
+    def preloaded(self, *libraries, **variables):
+        """Within it a stopexec gets these libraries of tests/preload."""
         plain = self.environment
-        self.environment = {**plain, 'LD_PRELOAD': str(BUILD / f'tests/preload/{library}.so'), **variables}
+        preload = ':'.join(str(BUILD / f'tests/preload/{library}.so') for library in libraries)
+        self.environment = {**plain, 'LD_PRELOAD': preload, **variables}
         try:
             yield
         finally:

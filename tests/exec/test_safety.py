@@ -386,6 +386,28 @@ def test_a_stop_point_that_nobody_comes_to(world, breakpoints, late, words, endi
         assert 'stopexec was ended before process' in tool.said
 
 
+@pytest.mark.parametrize('libraries', [['fail_at'], ['no_breakpoints', 'fail_at']], ids=['the processor', 'the text'])
+def test_it_is_ended_in_the_moment_when_the_program_is_there(world, late, folder, libraries):
+    """It waits for both, and learns of its own end first: the program goes on from where it is."""
+    log, said = folder / 'moment.log', ''
+    while 'stopexec was ended before process' not in said:  # unless the test was too slow
+        log.unlink(missing_ok=True)
+        with world.preloaded(*libraries, FAIL_LOG=str(log), FAIL_AT='0 sigtimedwait 1+ -400'):
+            tool = world.next('--at', 'late', late)
+        started = world.start(late)
+        assert started.stdout.readline() == 'waits\n'
+        waits = len(log.read_text().splitlines())
+        while len(log.read_text().splitlines()) == waits:  # it is just late for the next
+            tool.popen.send_signal(signal.SIGCHLD)
+            time.sleep(0.001)
+        os.kill(started.pid, signal.SIGUSR1)
+        until(lambda pid=started.pid: Process(pid).state in 'tT', what='the program at its stop point')
+        tool.popen.terminate()
+        assert started.wait(10) == 7 and started.stdout.read() == 'ends\n'
+        tool.wait()
+        said = tool.said
+
+
 @pytest.mark.parametrize('killed', [False, True])
 def test_a_start_that_waits_has_its_whole_time_from_its_turn_on(world, late, killed):
     """And goes on behind that; or when stopexec is killed on the way to its stop point, which it comes to unharmed."""
