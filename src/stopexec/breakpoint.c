@@ -191,11 +191,11 @@ void breakpoint_spare_child(pid_t pid)
 {
 	unsigned long child;
 
-	if (!is_of(pid) || ptrace(PTRACE_GETEVENTMSG, pid, 0, &child) < 0 ||
-	    stop_of((pid_t)child) == 0)
-		return;
-	(void)take_out_of_text((pid_t)child);
-	(void)ptrace(PTRACE_DETACH, (pid_t)child, 0, 0);
+	if (is_of(pid) && ptrace(PTRACE_GETEVENTMSG, pid, 0, &child) == 0 &&
+	    stop_of((pid_t)child) != 0) {
+		(void)take_out_of_text((pid_t)child);
+		(void)ptrace(PTRACE_DETACH, (pid_t)child, 0, 0);
+	}
 }
 
 void breakpoint_forget(void)

@@ -387,14 +387,16 @@ def test_a_stop_point_that_nobody_comes_to(world, breakpoints, late, words, endi
 
 
 @pytest.mark.parametrize('libraries', [['fail_at'], ['no_breakpoints', 'fail_at']], ids=['the processor', 'the text'])
-def test_it_is_ended_in_the_moment_when_the_program_is_there(world, late, folder, libraries):
-    """It waits for both, and learns of its own end first: the program goes on from where it is."""
+@pytest.mark.parametrize('words', [[], ['fork']], ids=['itself', 'its child'])
+def test_it_is_ended_in_the_moment_when_the_program_is_there(world, late, folder, libraries, words):
+    """It waits for both, and learns of its own end first: the program goes on from where it is; and its child, which
+    would come there first."""
     log, said = folder / 'moment.log', ''
     while 'stopexec was ended before process' not in said:  # unless the test was too slow
         log.unlink(missing_ok=True)
         with world.preloaded(*libraries, FAIL_LOG=str(log), FAIL_AT='0 sigtimedwait 1+ -400'):
             tool = world.next('--at', 'late', late)
-        started = world.start(late)
+        started = world.start(late, *words)
         assert started.stdout.readline() == 'waits\n'
         waits = len(log.read_text().splitlines())
         while len(log.read_text().splitlines()) == waits:  # it is just late for the next
