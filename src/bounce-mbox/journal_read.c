@@ -26,6 +26,14 @@ static void settle(struct journal *j)
 	}
 }
 
+/* Since 1970; what a broken line has before that is 1970. */
+static int64_t seconds_of(const char *text, char **end)
+{
+	int64_t seconds = strtoll(text, end, 10);
+
+	return seconds < 0 ? 0 : seconds;
+}
+
 /* "BOOT TIME TOTAL TARGET" */
 static void start_run(struct journal *j, const char *words)
 {
@@ -38,7 +46,7 @@ static void start_run(struct journal *j, const char *words)
 		return;
 	j->same_boot = strcmp(j->boot, "unknown") != 0 && strlen(j->boot) == len &&
 		       memcmp(words, j->boot, len) == 0;
-	j->marked = strtoll(rest, &end, 10);
+	j->marked = seconds_of(rest, &end);
 	j->sums.total = strtoull(end, &end, 10);
 	snprintf(j->sums.target, sizeof(j->sums.target), "%s", *end == ' ' ? end + 1 : end);
 	j->imap = journal_is_imap(j->sums.target);
@@ -102,7 +110,7 @@ static void apply(struct journal_entry *entry, const char *what, const char *wor
 /* A message left within MARK_EVERY of the last mark. */
 static void count_recent(struct journal *j)
 {
-	int64_t age = j->opened - j->marked - MARK_EVERY;
+	int64_t age = j->marked < j->opened ? j->opened - j->marked - MARK_EVERY : 0;
 
 	if (age < 0)
 		age = 0;
@@ -139,7 +147,7 @@ static int read_line(struct journal *j, char *line, struct err *e)
 		return 0;
 	}
 	if (strcmp(line, "at") == 0) {
-		j->marked = strtoll(words, NULL, 10);
+		j->marked = seconds_of(words, NULL);
 		return 0;
 	}
 	if (strcmp(line, "lost") == 0) {
