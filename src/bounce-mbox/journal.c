@@ -371,6 +371,10 @@ void journal_close(struct journal *j)
 	if (!j)
 		return;
 	syncer_free(j->syncer);
+	/* closing alone ends the lock when nobody else holds the open file: a child before its exec
+	 * does, and for an instant whoever looks into /proc/PID/fd */
+	if (j->fd >= 0)
+		(void)flock(j->fd, LOCK_UN);
 	fd_close_at(&j->fd);
 	free(j->path);
 	free(j->folder);

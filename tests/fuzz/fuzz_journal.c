@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "bounce-mbox/journal.h"
@@ -55,6 +56,18 @@ static void compare(const char *path, const char *boot, const struct journal_sum
 	journal_close(j);
 }
 
+/* What could be opened once can be again. */
+static struct journal *reopen(const char *path, const char *boot)
+{
+	struct journal *j = NULL;
+	struct err e = {0};
+
+	if (journal_open(&j, path, boot, &e) == 0)
+		return j;
+	fprintf(stderr, "%s\n", e.text);
+	abort();
+}
+
 /* A message that is sent now is known afterwards. */
 static void go_on(struct journal *j, struct prepared *p)
 {
@@ -94,12 +107,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		journal_sums(j, &sums);
 		journal_close(j);
 		compare(path, boot, &sums);
-		if (journal_open(&j, path, boot, NULL) < 0)
-			abort();
+		j = reopen(path, boot);
 		go_on(j, &p);
 		journal_close(j);
-		if (journal_open(&j, path, boot, NULL) < 0)
-			abort();
+		j = reopen(path, boot);
 		if (journal_meet(j, &p) != JOURNAL_SENT)
 			abort();
 		journal_close(j);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -180,6 +181,33 @@ static enum journal_state meet(const char *path, const char *boot, struct prepar
 	found = journal_meet(j, p);
 	journal_close(j);
 	return found;
+}
+
+/* Another process has the journal's open file, as a child has before it executes a program. */
+static void test_lock_ends_with_the_journal(void **state)
+{
+	char path[] = "/tmp/test-journal-XXXXXX";
+	struct journal *j = NULL;
+	pid_t child;
+
+	(void)state;
+	close(mkstemp(path));
+	assert_int_equal(journal_open(&j, path, "boot", NULL), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	journal_close(j);
+
+	int r = journal_open(&j, path, "boot", NULL);
+
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	unlink(path);
+	assert_int_equal(r, 0);
+	journal_close(j);
 }
 
 static void test_journal(void **state)
@@ -913,6 +941,7 @@ int main(void)
 		cmocka_unit_test(test_recall),
 		cmocka_unit_test(test_suggested_pauses),
 		cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_lock_ends_with_the_journal),
 		cmocka_unit_test(test_lines_of_others),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_order),
