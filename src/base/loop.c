@@ -153,15 +153,23 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t millise
 	timer->set = true;
 }
 
+static void call_timer(struct loop *loop, struct loop_timer *timer)
+{
+	loop_timer_clear(loop, timer);
+	timer->call(timer->data);
+}
+
+void loop_timer_call_due(struct loop *loop, struct loop_timer *timer)
+{
+	if (timer->set && timer->at <= loop_now())
+		call_timer(loop, timer);
+}
+
 static void call_timers(struct loop *loop)
 {
 	loop->due = loop_now();
-	while (loop->timers && loop->timers->at <= loop->due && !loop->ended) {
-		struct loop_timer *timer = loop->timers;
-
-		loop_timer_clear(loop, timer);
-		timer->call(timer->data);
-	}
+	while (loop->timers && loop->timers->at <= loop->due && !loop->ended)
+		call_timer(loop, loop->timers);
 	loop->due = 0;
 }
 

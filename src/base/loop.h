@@ -37,6 +37,8 @@ void loop_unwatch(struct loop *loop, struct loop_watch *watch); /* NULL: nothing
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t milliseconds,
 		    void (*call)(void *data), void *data);
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
+/* Calls it now if its time has come: for whoever keeps the loop waiting. */
+void loop_timer_call_due(struct loop *loop, struct loop_timer *timer);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 int64_t loop_now(void);

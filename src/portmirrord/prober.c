@@ -367,20 +367,11 @@ void prober_update(struct prober *p, struct view *view)
 	drop_unwanted(p);
 }
 
-static bool due(const struct loop_timer *timer)
-{
-	return timer->set && timer->at <= loop_now();
-}
-
 void prober_go_on(struct prober *p)
 {
 	for (struct watch *w = p->watches; w; w = w->next) {
-		if (due(&w->tick))
-			tick(w);
-		if (due(&w->verdict)) {
-			loop_timer_clear(p->config.loop, &w->verdict);
-			judge(w);
-		}
+		loop_timer_call_due(p->config.loop, &w->tick);
+		loop_timer_call_due(p->config.loop, &w->verdict);
 	}
 }
 

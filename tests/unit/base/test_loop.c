@@ -155,6 +155,24 @@ static void test_a_cleared_timer_is_not_called(void **state)
 	assert_string_equal(f->order, "e");
 }
 
+static void test_a_timer_that_is_due_is_called_out_of_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_set(f->loop, &f->timers[0], 0, on_a, f);
+	loop_timer_set(f->loop, &f->timers[1], 5, on_end, f);
+	loop_timer_set(f->loop, &f->timers[2], 3600000, on_b, f);
+	for (int i = 0; i < 2; i++) { /* once only */
+		loop_timer_call_due(f->loop, &f->timers[0]);
+		loop_timer_call_due(f->loop, &f->timers[2]);
+	}
+	assert_string_equal(f->order, "a");
+	assert_true(f->timers[2].set);
+	assert_int_equal(loop_run(f->loop, NULL), 0);
+	assert_string_equal(f->order, "ae");
+	loop_timer_clear(f->loop, &f->timers[2]);
+}
+
 static void again(void *data)
 {
 	struct fixture *f = data;
@@ -235,6 +253,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_timer_in_years, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_cleared_timer_is_not_called, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_timer_that_is_due_is_called_out_of_turn,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_restless_timer_starves_nobody, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
