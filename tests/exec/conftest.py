@@ -4,6 +4,7 @@ numbers, so that the system's files stay as they are; and no process may be left
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import pathlib
 import pty
@@ -23,6 +24,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('BUILD', TOP / 'build'))
 HERE = pathlib.Path(__file__).resolve().parent
 USER = 61001
+# How many times as long as on this machine everything may take, in a guest that is emulated.
+PATIENCE = int(os.environ.get('PATIENCE', 1))
 
 # A shell starts what is in the background with this signal ignored, and stopexec would keep it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,6 +40,7 @@ def pytest_collection_modifyitems(items):
 
 
 def until(condition, seconds=10, what='it'):
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -222,13 +226,12 @@ class World:
             self.environment.pop(name, None)
         self.program = os.environ.get('STOPEXEC', str(BUILD / 'src/stopexec/stopexec'))
         self.started = []
-        self.logs = 0
+        self.logs = itertools.count(1)  # (for threads, too)
 
     def stopexec(self, *arguments, **options):
         """Starts it in the background."""
-        self.logs += 1
         tool = Stopexec([self.program, *map(str, arguments)], self.environment,
-                        self.folder / f'{os.getpid()}-{id(self)}-{self.logs}.log', **options)
+                        self.folder / f'{os.getpid()}-{id(self)}-{next(self.logs)}.log', **options)
         self.started.append(tool)
         return tool
 
@@ -288,7 +291,8 @@ class World:
         finally:
             for pid in self.mine():
                 left.append(Process(pid).all_of_it())
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may just have ended
+                    os.kill(pid, signal.SIGKILL)
             assert not left, '\n'.join(left)
 
 
