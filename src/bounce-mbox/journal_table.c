@@ -165,12 +165,13 @@ static int grow_ids(struct journal_ids *ids, struct err *e)
 	r = zeroed(&slots, count * sizeof(uint64_t), ids->folder, e);
 	if (r < 0)
 		return r;
+	/* A walk in both: what is at i goes to i, or to i + slot_count, or close behind. */
 	for (size_t i = 0; i < ids->slot_count; i++) {
 		uint64_t *to = slots.bytes;
 
 		if (old[i] != 0)
 			to[id_slot(to, count, old[i])] = old[i];
-		if (i % REST_LOOKS == 0) {
+		if (i % REST_WALK == 0) {
 			spill_rest(&ids->slots);
 			spill_rest(&slots);
 		}
