@@ -29,13 +29,18 @@ def until(condition, what):
 
 @contextlib.contextmanager
 def running(host, *command, **options):
-    """A program that runs in the host's namespace meanwhile."""
+    """A program that runs in the host's namespace meanwhile. (Under load netsniff-ng has gone
+    on for more than ten seconds after SIGTERM.)"""
     process = host.popen(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
     try:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(TIMEOUT)
+        try:
+            process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(TIMEOUT)
 
 
 class Contender:

@@ -30,7 +30,7 @@ void prober_free(struct prober *prober); /* the health of appliances stays as it
  * at once whether ports are up. Keeps view, until the next call. */
 void prober_update(struct prober *prober, struct view *view);
 
-/* Does what is due, for who keeps the loop waiting. */
+/* Does what is due, for whoever keeps the loop waiting. */
 void prober_go_on(struct prober *prober);
 
 /* How many probes were sent through the session's appliance, each way; 0: nobody watches it. */
